@@ -1,0 +1,102 @@
+//! Why a call failed: the closed list, in the same order as `ErrorReason` in the protocol.
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $meaning:literal $next:literal),* $(,)?) => {
+        /// One reason of the closed list. `errors.proto` documents each.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $variant),*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire and in the audit log.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What happened, for a person.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
+
+            /// What to do next, for a person.
+            #[must_use]
+            pub const fn next_step(self) -> &'static str {
+                match self { $(Self::$variant => $next),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    PeerCredMissing "PEER_CRED_MISSING" "The kernel or the TLS layer named no peer." "Connect over the Unix socket or with a client certificate.",
+    PeerCredentialExpired "PEER_CREDENTIAL_EXPIRED" "The caller's certificate has ended since the connection was made." "Reconnect with a current certificate.",
+    AgentUnknown "AGENT_UNKNOWN" "The attested caller is not in the registry." "Register its uid or SPIFFE ID in the agents file.",
+    CallerIdentityAsserted "CALLER_IDENTITY_ASSERTED" "The request names an agent that is not the attested caller." "Leave `agent` empty: the transport alone names the caller.",
+    RequestRefused "REQUEST_REFUSED" "The connection looks like a browser's, or names another host." "Use a gRPC client, without an Origin header, on the configured address.",
+    FieldRequired "FIELD_REQUIRED" "A required field is missing." "See the field violations.",
+    FieldInvalid "FIELD_INVALID" "A field has a value that cannot be right." "See the field violations.",
+    CodeSyntax "CODE_SYNTAX" "The code is not 1*VSCHAR (RFC 6749 App. A.11) of at most 4096 bytes." "Pass the code as it came, decoded once.",
+    ScopeSyntax "SCOPE_SYNTAX" "A scope breaks RFC 6749 §3.3, or there are too many." "Send each scope as one list element.",
+    ResourceSyntax "RESOURCE_SYNTAX" "The resource is not an absolute URI without fragment (RFC 8707 §2)." "Send the identifier of a declared API.",
+    ParamDuplicate "PARAM_DUPLICATE" "A callback parameter appears twice (RFC 6749 §3.1)." "Do not redeem this callback: begin again.",
+    ImplicitResponse "IMPLICIT_RESPONSE" "Tokens came through the front channel (RFC 9700 §2.1.2)." "Register the client for the code flow only.",
+    ClientUnknown "CLIENT_UNKNOWN" "No client registration has this alias." "Use an alias from the configuration.",
+    IssuerUnknown "ISSUER_UNKNOWN" "No issuer has this alias, or the client belongs to another one." "Name issuers by alias, never by URL, or leave the field empty.",
+    ResourceUnknown "RESOURCE_UNKNOWN" "No API with this identifier is declared for the issuer." "Declare it in the catalogue.",
+    ScopeUndeclared "SCOPE_UNDECLARED" "A scope is not declared in the catalogue for the resource." "Declare it, with its risk, or ask for another.",
+    OpenidUnsupported "OPENID_UNSUPPORTED" "ID tokens are not supported yet, so `openid` cannot be asked for." "Leave the scope out.",
+    RedirectUriMismatch "REDIRECT_URI_MISMATCH" "The redirect URI is not the pinned one, byte for byte." "Use a pinned URI of the client.",
+    QuotaExceeded "QUOTA_EXCEEDED" "The agent holds as many transactions or grants as it may." "Finish or revoke some, or wait for them to end.",
+    RequestTooLarge "REQUEST_TOO_LARGE" "The request message is larger than 64 KiB." "Send less.",
+    TxnUnknown "TXN_UNKNOWN" "There is no such transaction of this caller: unknown, another's, or ended." "Begin again.",
+    TxnTerminal "TXN_TERMINAL" "The transaction has ended." "Begin again: every try needs fresh state, nonce and verifier.",
+    TxnBusy "TXN_BUSY" "Another code is being redeemed on this transaction right now." "Wait for that call.",
+    StateMismatch "STATE_MISMATCH" "The state is not the transaction's." "Pass state as received; after five wrong tries the transaction ends.",
+    IssMismatch "ISS_MISMATCH" "The iss parameter is missing or not the recorded issuer's (RFC 9207 §2.4)." "The response may come from another server: do not retry it.",
+    AuthorizationRefused "AUTHORIZATION_REFUSED" "The authorization server answered with an error instead of a code." "See `oauth_error`; begin again when it is resolved.",
+    CodeExpiredLocally "CODE_EXPIRED_LOCALLY" "The code was held longer than the hold time." "Begin again.",
+    CodeAlreadyUsed "CODE_ALREADY_USED" "This code was or is being redeemed." "Use the first call's grant, or repeat its request_id.",
+    CodeReplayed "CODE_REPLAYED" "This code was seen under another transaction." "Begin again and look at the audit log.",
+    ScopeNotInTransaction "SCOPE_NOT_IN_TRANSACTION" "The call names a scope that was not begun (RFC 6749 §6)." "Begin with all the scopes that are needed.",
+    GrantUnknown "GRANT_UNKNOWN" "There is no such grant of this caller: unknown, another's, revoked or ended." "Begin again.",
+    TokenExpired "TOKEN_EXPIRED" "The held token has ended, or ends before min_ttl." "Begin again.",
+    ScopeNotGranted "SCOPE_NOT_GRANTED" "More was asked than the grant holds." "Ask for the grant's own scopes and resource.",
+    NarrowingUnavailable "NARROWING_UNAVAILABLE" "Fewer scopes than the grant's were asked, and the issuer offers no way to narrow." "Ask for the grant's own scopes.",
+    PolicyDenied "POLICY_DENIED" "Policy said no." "See `policy_code`, `scopes`, `advice` and `decision_id`.",
+    PolicyEvalError "POLICY_EVAL_ERROR" "A policy failed to evaluate, so the answer is no." "Give the platform team `decision_id`.",
+    ObligationUnmet "OBLIGATION_UNMET" "Policy allows this on terms that cannot be kept." "See `obligation`.",
+    ScopeNoLongerAllowed "SCOPE_NO_LONGER_ALLOWED" "Policy allowed the scope at the beginning and no longer does." "Begin again with less.",
+    PolicyNotLoaded "POLICY_NOT_LOADED" "No valid policy set is loaded." "Wait, or look at the daemon's log.",
+    BindingUnusable "BINDING_UNUSABLE" "The client's tokens are certificate-bound and this caller cannot present the certificate (RFC 8705 §3)." "Use a bearer client, or share the certificate.",
+    PkceUnsupported "PKCE_UNSUPPORTED" "The authorization server does not advertise PKCE S256 (RFC 7636)." "Use a server that does.",
+    MetadataUnavailable "METADATA_UNAVAILABLE" "The authorization server's metadata could not be fetched." "Retry later.",
+    MetadataIssuerMismatch "METADATA_ISSUER_MISMATCH" "The metadata names another issuer (RFC 8414 §3.3)." "Correct `issuer` in the configuration.",
+    MetadataRejected "METADATA_REJECTED" "The metadata holds an endpoint that is not allowed." "See the daemon's log for the line to add.",
+    AsUnreachable "AS_UNREACHABLE" "No connection to the authorization server. The code was not sent." "Retry the same call.",
+    AsTlsUntrusted "AS_TLS_UNTRUSTED" "The authorization server's certificate is not trusted. The code was not sent." "Look at the daemon's log.",
+    AsTimeout "AS_TIMEOUT" "The authorization server did not answer in time. The code is spent." "Begin again.",
+    AsUnavailable "AS_UNAVAILABLE" "The authorization server asked to come back later. The code is spent." "Begin again later.",
+    AsRedirectRefused "AS_REDIRECT_REFUSED" "The authorization server answered with a redirect." "Correct the endpoint in the configuration.",
+    AsResponseMalformed "AS_RESPONSE_MALFORMED" "The authorization server's answer breaks RFC 6749 §5." "Begin again; give the platform team `decision_id`.",
+    AsClientAuthFailed "AS_CLIENT_AUTH_FAILED" "The authorization server refused narrowgate's own certificate." "Give the platform team `decision_id`.",
+    AsRejected "AS_REJECTED" "The authorization server refused for a reason of its own." "Give the platform team `decision_id`.",
+    GrantRejected "GRANT_REJECTED" "The authorization server answered invalid_grant." "Begin again.",
+    ScopeRejected "SCOPE_REJECTED" "The authorization server answered invalid_scope or invalid_target." "Check the client's registration there.",
+    ScopeUpgraded "SCOPE_UPGRADED" "More scope was issued than allowed. The token was revoked." "Give the platform team `decision_id`.",
+    ScopeUnknown "SCOPE_UNKNOWN" "What was granted cannot be known. The token was revoked." "Ask for named scopes.",
+    ScopeNarrowed "SCOPE_NARROWED" "A required scope was not granted. The token was revoked." "Ask for less, or have the person grant it.",
+    TokenTypeUnsupported "TOKEN_TYPE_UNSUPPORTED" "The token type is not one that was asked for." "Check the client's registration.",
+    TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound to the client's certificate (RFC 8705 §3). It was revoked." "Check the client's registration.",
+    RedeemOutcomeUnknown "REDEEM_OUTCOME_UNKNOWN" "The connection broke after the code was sent. It is never sent again." "Begin again.",
+    AuditUnavailable "AUDIT_UNAVAILABLE" "The audit log cannot be written, so nothing is issued." "Retry later; the daemon recovers by itself.",
+    ClockImplausible "CLOCK_IMPLAUSIBLE" "The system clock is before this program was built." "Set the clock.",
+    ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
+    DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
+    Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
+}
