@@ -1,5 +1,5 @@
 //! Compiles the protocol with protox: no protoc is needed. `skip_debug` keeps prost from printing secrets.
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::SystemTime};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("proto");
@@ -10,6 +10,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("narrowgate.v1.fds"), prost::Message::encode_to_vec(&descriptors))?;
+    fs::write(out.join("built_millis"), built_millis()?)?;
     tonic_prost_build::configure().skip_debug(["."]).compile_fds(descriptors)?;
     Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a build script has no clock port")]
+/// When this is being built, for the check that the clock is plausible; SOURCE_DATE_EPOCH makes it repeatable.
+fn built_millis() -> Result<String, Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let seconds = match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse::<u64>()?,
+        Err(_) => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs(),
+    };
+    Ok(format!("{}", seconds * 1000))
 }

@@ -1,0 +1,130 @@
+//! What every call goes through before it reaches a service: no browser, a known authority, a deadline, no panic.
+
+use super::status::status_of;
+use crate::{
+    caller::Peer,
+    model::{Fault, Reason},
+};
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+use tonic::{Status, body::Body, service::Routes};
+use tower::ServiceExt;
+
+/// Answers are sent this much before the caller gives up, so that it learns why.
+const MARGIN: Duration = Duration::from_millis(5);
+/// tonic's status for a message over its limit, which gRPC calls RESOURCE_EXHAUSTED.
+const OUT_OF_RANGE: &str = "11";
+
+/// What a door lets through.
+pub(super) struct Gate {
+    pub(super) routes: Routes,
+    /// The longest a call may take.
+    pub(super) deadline_max: Duration,
+    /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
+    pub(super) authorities: Option<Vec<String>>,
+}
+
+/// Stops the work when the caller hangs up.
+struct AbortOnDrop(JoinHandle<Response<Body>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Gate {
+    /// Answers one call.
+    pub(super) async fn call(self: Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        if !self.admits(&request) {
+            return answer(Fault::new(Reason::RequestRefused));
+        }
+        request.extensions_mut().insert(peer);
+        // A watch has no end of its own; only what the caller says ends it.
+        let is_watch = request.uri().path() == "/grpc.health.v1.Health/Watch";
+        let asked = timeout(request.headers_mut());
+        let limit = match (asked, is_watch) {
+            (Some(asked), true) => asked,
+            (None, true) => Duration::MAX,
+            (asked, false) => asked.map_or(self.deadline_max, |a| a.saturating_sub(MARGIN).min(self.deadline_max)),
+        };
+        let routes = self.routes.clone();
+        let mut work = AbortOnDrop(tokio::spawn(async move {
+            match routes.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }));
+        match tokio::time::timeout(limit, &mut work.0).await {
+            Ok(Ok(response)) => sized(response),
+            // A panic: the process lives, and what it said stays here.
+            Ok(Err(_)) => answer(Fault::new(Reason::Internal)),
+            Err(_) => answer(Fault::new(Reason::DeadlineExceeded)),
+        }
+    }
+
+    fn admits(&self, request: &Request<Incoming>) -> bool {
+        if request.headers().contains_key(header::ORIGIN) {
+            return false;
+        }
+        let Some(allowed) = &self.authorities else { return true };
+        let host = request.uri().authority().map(|a| a.host().to_ascii_lowercase());
+        host.is_some_and(|host| allowed.contains(&host))
+    }
+}
+
+fn answer(fault: Fault) -> Response<Body> {
+    status_of(&fault).into_http()
+}
+
+fn sized(response: Response<Body>) -> Response<Body> {
+    let too_large = response.headers().get("grpc-status").is_some_and(|s| s.as_bytes() == OUT_OF_RANGE.as_bytes());
+    if too_large { answer(Fault::new(Reason::RequestTooLarge)) } else { response }
+}
+
+/// Takes `grpc-timeout` out of the headers, so that nobody else answers for it with another status.
+fn timeout(headers: &mut HeaderMap) -> Option<Duration> {
+    let value = headers.remove("grpc-timeout")?;
+    let text = value.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// A status as tonic wants it.
+pub(super) fn refused(fault: &Fault) -> Status {
+    status_of(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_says() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&mut headers)
+        };
+        assert_eq!(read("200m"), Some(Duration::from_millis(200)));
+        assert_eq!(read("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(read("7n"), Some(Duration::from_nanos(7)));
+        for bad in ["", "m", "123456789m", "-1m", "1x", "1", "+1m"] {
+            assert!(read(bad).is_none() || bad == "+1m", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! gRPC health v1, per service. tonic-health's own server ends a watch on an unknown service; the protocol says to
+//! answer SERVICE_UNKNOWN and stay.
+
+use std::pin::Pin;
+use tokio::sync::watch;
+use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
+use tonic::{Request, Response, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
+};
+
+/// The services whose health can be asked for: the whole, and the token service.
+const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
+
+/// Whether calls are served, and why not.
+#[derive(Clone)]
+pub struct Readiness(watch::Receiver<Option<&'static str>>);
+
+impl Readiness {
+    /// Follows this: `None` while serving, or the reason why not.
+    #[must_use]
+    pub const fn new(why_not: watch::Receiver<Option<&'static str>>) -> Self {
+        Self(why_not)
+    }
+
+    fn status(why_not: Option<&'static str>) -> ServingStatus {
+        if why_not.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing }
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Readiness {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        if !SERVICES.contains(&request.get_ref().service.as_str()) {
+            return Err(Status::not_found("no such service"));
+        }
+        Ok(Response::new(response(Self::status(*self.0.borrow()))))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        if SERVICES.contains(&request.get_ref().service.as_str()) {
+            let changes = WatchStream::new(self.0.clone()).map(|why_not| Ok(response(Self::status(why_not))));
+            return Ok(Response::new(Box::pin(changes)));
+        }
+        let unknown = tokio_stream::once(Ok(response(ServingStatus::ServiceUnknown)));
+        Ok(Response::new(Box::pin(unknown.chain(tokio_stream::pending()))))
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}

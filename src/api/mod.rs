@@ -1,0 +1,27 @@
+//! The doors: listeners, TLS, gRPC services, and the one table from reasons to statuses.
+//!
+//! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
+
+mod calls;
+mod health;
+mod mtls;
+mod serve;
+mod service;
+mod status;
+mod unix;
+mod wire;
+
+/// The generated protocol.
+#[expect(unused_qualifications, reason = "generated")]
+pub mod proto {
+    tonic::include_proto!("narrowgate.v1");
+
+    /// The protocol's file descriptor set, for tests that walk it.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/narrowgate.v1.fds"));
+}
+
+pub use health::Readiness;
+pub use mtls::MtlsDoor;
+pub use serve::{Door, Doors};
+pub use status::{code_of, status_of};
+pub use unix::{BindError, UnixDoor};

@@ -1,0 +1,88 @@
+//! The token service: attest, read, walk the corridor, write.
+
+use super::{
+    calls::refused,
+    proto::{
+        BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
+        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
+    },
+    wire,
+};
+use crate::{
+    caller::{Caller, Peer},
+    exchange::Corridor,
+    model::{Fault, Reason},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service that agents call.
+pub(super) struct Tokens(pub(super) Arc<Corridor>);
+
+impl Tokens {
+    /// Attests the caller before anything of the message is looked at.
+    async fn caller<T>(
+        &self,
+        request: &Request<T>,
+        operation: &'static str,
+        named: impl Fn(&T) -> &str,
+    ) -> Result<Caller, Status> {
+        let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
+        let now = self.0.clock.wall();
+        let caller = match Caller::attest(peer, &self.0.config.registry, now) {
+            Ok(caller) => caller,
+            Err(fault) => return Err(refused(&self.0.reject(operation, evidence(peer), fault).await)),
+        };
+        caller.refuse_other_name(named(request.get_ref())).map_err(|fault| refused(&fault))?;
+        if self.0.policies.current().is_none() {
+            return Err(refused(&Fault::new(Reason::PolicyNotLoaded)));
+        }
+        Ok(caller)
+    }
+}
+
+fn evidence(peer: &Peer) -> String {
+    match peer {
+        Peer::Unix(None) => "unix peer without credentials".to_owned(),
+        Peer::Unix(Some(peer)) => format!("unix uid {} gid {}", peer.uid, peer.gid),
+        Peer::Mtls { svid, ip } => format!("{} from {ip}", svid.spiffe_id),
+    }
+}
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn begin_authorization(
+        &self,
+        request: Request<BeginAuthorizationRequest>,
+    ) -> Result<Response<BeginAuthorizationResponse>, Status> {
+        let caller = self.caller(&request, "BeginAuthorization", |r| &r.agent).await?;
+        let input = wire::begin(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.0.begin(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(Response::new(wire::begun(reply)))
+    }
+
+    async fn redeem_code(&self, request: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {
+        let received = self.0.clock.boot();
+        let caller = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
+        let input = wire::redeem(request.into_inner(), received).map_err(|f| refused(&f))?;
+        let reply = self.0.redeem(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(Response::new(wire::redeemed(reply)))
+    }
+
+    async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
+        let caller = self.caller(&request, "GetToken", |r| &r.agent).await?;
+        let input = wire::get(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.0.token(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(Response::new(wire::got(reply)))
+    }
+
+    async fn revoke_grant(
+        &self,
+        request: Request<RevokeGrantRequest>,
+    ) -> Result<Response<RevokeGrantResponse>, Status> {
+        let caller = self.caller(&request, "RevokeGrant", |r| &r.agent).await?;
+        let handle = wire::revoke(request.get_ref()).map_err(|f| refused(&f))?;
+        let reply = self.0.revoke(caller, handle).await.map_err(|f| refused(&f))?;
+        Ok(Response::new(wire::revoked(&reply)))
+    }
+}

@@ -1,0 +1,129 @@
+//! The Unix socket: in a folder of ours, never through a symbolic link, never abstract, stale ones taken over.
+
+use crate::{
+    caller::{Peer, UnixCredentials},
+    config::UnixListener as Settings,
+};
+use rustix::process::{geteuid, umask};
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Why a door could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The socket's folder is not safe.
+    #[error("the folder {0} of the socket {1}")]
+    Folder(PathBuf, String),
+    /// The path is taken by something that is not a stale socket of ours.
+    #[error("the socket path {0} {1}")]
+    Taken(PathBuf, &'static str),
+    /// The system refused.
+    #[error("cannot listen on {0}: {1}")]
+    System(String, io::Error),
+    /// A certificate or key cannot be used.
+    #[error("cannot listen on {0}: {1}")]
+    Tls(String, String),
+}
+
+/// The bound socket; removes its path when dropped.
+pub struct UnixDoor {
+    listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl UnixDoor {
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// See [`BindError`]; nothing is bound then.
+    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let path = settings.path.clone();
+        let system = |e: io::Error| BindError::System(path.display().to_string(), e);
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        safe_folder(folder)?;
+        clear_stale(&path)?;
+        // Born with its final mode: between bind and chmod anyone could connect.
+        let before = umask(rustix::fs::Mode::from_raw_mode(0o777 & !settings.mode));
+        let bound = UnixListener::bind(&path);
+        umask(before);
+        let listener = bound.map_err(system)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(settings.mode)).map_err(system)?;
+        if let Some(group) = settings.group {
+            chown(&path, None, Some(group)).map_err(system)?;
+        }
+        let inode = fs::symlink_metadata(&path).map_err(system)?.ino();
+        Ok(Self { listener, path, inode })
+    }
+
+    /// Waits for a connection, and takes the kernel's word for who it is.
+    pub(super) async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.listener.accept().await?;
+        let credentials = stream.peer_cred().ok().map(|c| UnixCredentials { uid: c.uid(), gid: c.gid(), pid: c.pid() });
+        Ok((stream, Peer::Unix(credentials)))
+    }
+
+    /// The path it listens on.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for UnixDoor {
+    fn drop(&mut self) {
+        // Another daemon may have taken the path over; its socket is not ours to remove.
+        if fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A folder that nobody else can put things into. It is made if it is missing.
+fn safe_folder(folder: &Path) -> Result<(), BindError> {
+    let unsafe_because = |why: String| BindError::Folder(folder.to_owned(), why);
+    if fs::symlink_metadata(folder).is_err() {
+        let made = fs::DirBuilder::new().mode(0o750).create(folder);
+        made.map_err(|e| unsafe_because(format!("is missing and cannot be made: {e}")))?;
+    }
+    let meta = fs::symlink_metadata(folder).map_err(|e| unsafe_because(format!("cannot be read: {e}")))?;
+    if meta.file_type().is_symlink() || !meta.is_dir() {
+        return Err(unsafe_because(
+            "is a symbolic link or no folder; give the socket a real folder of its own".to_owned(),
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        let mode = meta.mode() & 0o7777;
+        return Err(unsafe_because(format!(
+            "has mode {mode:04o}: others could replace the socket; use a folder of its own with mode 0750"
+        )));
+    }
+    let owner = meta.uid();
+    if owner != geteuid().as_raw() && owner != 0 {
+        return Err(unsafe_because(format!("belongs to uid {owner}, who could replace the socket")));
+    }
+    Ok(())
+}
+
+/// Removes a socket that nobody listens on; anything else is left alone.
+fn clear_stale(path: &Path) -> Result<(), BindError> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    let taken = |why| BindError::Taken(path.to_owned(), why);
+    if meta.file_type().is_symlink() {
+        return Err(taken("is a symbolic link; remove it"));
+    }
+    if !meta.file_type().is_socket() {
+        return Err(taken("is not a socket; remove it or choose another path"));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(taken("is in use by another daemon; stop it or choose another path")),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|_| taken("is a stale socket that cannot be removed"))
+        }
+        Err(_) => Err(taken("is a socket that cannot be examined; remove it")),
+    }
+}

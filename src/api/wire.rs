@@ -1,0 +1,183 @@
+//! Between the wire and the model. Secrets leave prost's strings here at once.
+
+use super::proto;
+use crate::{
+    audit::Recorded,
+    exchange::{BeginInput, BegunReply, RedeemInput, RevokedReply, TokenInput},
+    grant::{self, Reply, Wanted},
+    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    oauth::Outcome,
+    transaction::{self, Callback},
+};
+use proto::redeem_code_request::Callback as WireCallback;
+use std::time::Duration;
+
+pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginInput, Fault> {
+    required("client", &request.client)?;
+    Ok(BeginInput {
+        client: request.client,
+        issuer: request.issuer,
+        scopes: request.scopes,
+        resource: request.resource,
+        redirect_uri: request.redirect_uri,
+        allow_partial: request.allow_partial,
+        claimed: claimed(request.claimed)?,
+    })
+}
+
+pub(super) fn begun(reply: BegunReply) -> proto::BeginAuthorizationResponse {
+    let refused = |(scope, policy_code): (Scope, String)| proto::RefusedScope { scope: scope.to_string(), policy_code };
+    proto::BeginAuthorizationResponse {
+        transaction: reply.transaction.text(transaction::HANDLE_PREFIX),
+        authorization_url: reply.url,
+        scopes: reply.scopes.to_strings(),
+        refused_scopes: reply.refused.into_iter().map(refused).collect(),
+        resource: reply.resource.unwrap_or_default(),
+        expire_time: Some(timestamp(reply.ends)),
+        decision_id: reply.decision.to_string(),
+    }
+}
+
+pub(super) fn redeem(request: proto::RedeemCodeRequest, received: Boot) -> Result<RedeemInput, Fault> {
+    let callback = match request.callback {
+        Some(WireCallback::Response(r)) => Callback::from_fields(r.code, r.state, r.iss)?,
+        Some(WireCallback::CallbackUrl(url)) => Callback::from_url(&zeroize::Zeroizing::new(url))?,
+        None => return Err(Fault::field(Reason::FieldRequired, "callback", "pass `response` or `callback_url`")),
+    };
+    required("transaction", &request.transaction)?;
+    let request_id = match request.request_id.as_str() {
+        "" => None,
+        text => Some(
+            uuid::Uuid::try_parse(text)
+                .map_err(|_| Fault::field(Reason::FieldInvalid, "request_id", "must be a UUID"))?,
+        ),
+    };
+    Ok(RedeemInput {
+        transaction: request.transaction,
+        callback,
+        request_id,
+        redirect_uri: (!request.redirect_uri.is_empty()).then_some(request.redirect_uri),
+        required: scopes("required_scopes", &request.required_scopes)?,
+        claimed: claimed(request.claimed)?,
+        received,
+    })
+}
+
+pub(super) fn redeemed(recorded: Recorded<Reply>) -> proto::RedeemCodeResponse {
+    let reply = recorded.into_inner();
+    proto::RedeemCodeResponse {
+        grant: reply.grant().handle.text(grant::HANDLE_PREFIX),
+        decision_id: reply.grant().kept.decided.id.to_string(),
+        recovered: reply.is_recovered(),
+        token: Some(token(&reply)),
+    }
+}
+
+pub(super) fn get(request: proto::GetTokenRequest) -> Result<TokenInput, Fault> {
+    let grant = grant_handle(&request.grant)?;
+    let min_ttl = match request.min_ttl {
+        None => Duration::ZERO,
+        Some(span) => {
+            let bad = || Fault::field(Reason::FieldInvalid, "min_ttl", "must be a duration from 0 to 1 day");
+            let span = Duration::try_from(span).map_err(|_| bad())?;
+            if span > Duration::from_secs(86_400) {
+                return Err(bad());
+            }
+            span
+        }
+    };
+    let wanted = Wanted {
+        scopes: scopes("scopes", &request.scopes)?,
+        resource: (!request.resource.is_empty()).then_some(request.resource),
+        min_ttl,
+    };
+    Ok(TokenInput { grant, wanted, claimed: claimed(request.claimed)?, recovered: false })
+}
+
+pub(super) fn got(recorded: Recorded<Reply>) -> proto::GetTokenResponse {
+    let reply = recorded.into_inner();
+    proto::GetTokenResponse { decision_id: reply.verdict().id.to_string(), token: Some(token(&reply)) }
+}
+
+pub(super) fn revoke(request: &proto::RevokeGrantRequest) -> Result<Handle, Fault> {
+    grant_handle(&request.grant)
+}
+
+pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
+    let wire = |outcome| match outcome {
+        Outcome::Absent => proto::RevocationOutcome::Unspecified,
+        Outcome::Revoked => proto::RevocationOutcome::Revoked,
+        Outcome::Queued => proto::RevocationOutcome::Queued,
+        Outcome::Unsupported => proto::RevocationOutcome::Unsupported,
+    };
+    proto::RevokeGrantResponse {
+        access_token: wire(reply.access).into(),
+        refresh_token: wire(reply.refresh).into(),
+        decision_id: reply.decision.to_string(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the wire, and the reply is recorded")]
+fn token(reply: &Reply) -> proto::Token {
+    let kept = &reply.grant().kept;
+    proto::Token {
+        access_token: reply.deliver().reveal().to_owned(),
+        token_type: "Bearer".to_owned(),
+        scopes: reply.scopes().to_strings(),
+        resource: kept.begun.opening.resource().unwrap_or_default().to_owned(),
+        expire_time: Some(timestamp(reply.expires())),
+        lease_time: Some(timestamp(reply.lease_ends())),
+        binding: if kept.bound { proto::Binding::Mtls } else { proto::Binding::Bearer }.into(),
+    }
+}
+
+/// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.
+fn grant_handle(text: &str) -> Result<Handle, Fault> {
+    required("grant", text)?;
+    Handle::parse(grant::HANDLE_PREFIX, text).ok_or_else(|| Reason::GrantUnknown.into())
+}
+
+fn required(field: &'static str, text: &str) -> Result<(), Fault> {
+    if text.is_empty() { Err(Fault::field(Reason::FieldRequired, field, "is required")) } else { Ok(()) }
+}
+
+/// Scopes that may be left out.
+fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fault> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let bad = || Fault::field(Reason::ScopeSyntax, field, "each must be a scope-token (RFC 6749 §3.3), at most 64");
+    let parsed: Option<Vec<Scope>> = texts.iter().take(SCOPES_MAX + 1).map(|t| Scope::parse(t)).collect();
+    parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
+}
+
+fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
+    let Some(claimed) = claimed else { return Ok(Claimed::default()) };
+    let word = |field, text: String, bytes_max| {
+        if text.len() > bytes_max || text.chars().any(char::is_control) {
+            return Err(Fault::field(
+                Reason::FieldInvalid,
+                field,
+                format!("must be at most {bytes_max} bytes without control characters"),
+            ));
+        }
+        Ok((!text.is_empty()).then_some(text))
+    };
+    let (tags_max, tag_bytes_max) = Claimed::TAGS_MAX;
+    if claimed.tags.len() > tags_max {
+        return Err(Fault::field(Reason::FieldInvalid, "claimed.tags", format!("at most {tags_max}")));
+    }
+    let tags: Result<Vec<Option<String>>, Fault> =
+        claimed.tags.into_iter().map(|tag| word("claimed.tags", tag, tag_bytes_max)).collect();
+    Ok(Claimed {
+        purpose: word("claimed.purpose", claimed.purpose, Claimed::TEXT_BYTES_MAX)?,
+        task: word("claimed.task", claimed.task, Claimed::TEXT_BYTES_MAX)?,
+        session: word("claimed.session", claimed.session, Claimed::TEXT_BYTES_MAX)?,
+        tags: tags?.into_iter().flatten().collect(),
+    })
+}
+
+fn timestamp(at: Wall) -> prost_types::Timestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
+    prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
+}

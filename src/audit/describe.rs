@@ -1,0 +1,77 @@
+//! How permits describe themselves in the log.
+
+use super::{Auditable, Code, Event};
+use crate::{
+    model::Fault,
+    platform::KeyedHash,
+    policy::{BeginPermitted, Permitted, Refused},
+    transaction::Begun,
+};
+
+impl Auditable for BeginPermitted {
+    fn event(&self, _: &KeyedHash) -> Event {
+        let ask = self.ask();
+        let mut event =
+            Event::new(Code::AuthorizationDecided, "BeginAuthorization").by(self.caller()).decided(self.verdict());
+        event.requested = ask.scopes.to_strings();
+        event.resource = ask.api.as_ref().map(|api| api.identifier.clone());
+        event.with("client", ask.client.alias.as_str())
+    }
+}
+
+impl Auditable for Permitted {
+    fn event(&self, keyed: &KeyedHash) -> Event {
+        let claim = self.claim();
+        about_exchange(Event::new(Code::ExchangeDecided, "RedeemCode"), claim.begun(), keyed)
+            .by(claim.caller())
+            .decided(self.verdict())
+            .with("phase", "intent")
+            .with("code_ref", code_reference(claim.code_hash()))
+    }
+}
+
+impl Event {
+    /// A no of policy.
+    #[must_use]
+    pub fn refused(self, refused: &Refused) -> Self {
+        let event = match &refused.verdict {
+            Some(verdict) => self.decided(verdict),
+            None => self,
+        };
+        let severity = event.severity;
+        event.failed(&refused.fault, severity)
+    }
+
+    /// A fault with its detection, if the SOC should know of it.
+    #[must_use]
+    pub fn detection(&self, fault: &Fault) -> Option<Self> {
+        let detection = fault.detection?;
+        Some(
+            Self { code: Code::Detected(detection), severity: super::Severity::High, ..self.clone() }
+                .failed(fault, super::Severity::High),
+        )
+    }
+}
+
+/// What every event of an exchange says of its transaction.
+pub(super) fn about_exchange(event: Event, begun: &Begun, keyed: &KeyedHash) -> Event {
+    let opening = &begun.opening;
+    let mut event = event.through(&opening.client, &opening.issuer);
+    event.requested = opening.scopes.to_strings();
+    event.resource = opening.resource().map(str::to_owned);
+    event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()))
+}
+
+/// The code's keyed hash in the form of the log.
+pub(super) fn code_reference(hash: &[u8; 32]) -> String {
+    let hex = crate::platform::digest::hex(hash);
+    format!("hk1:{}", hex.get(..32).unwrap_or_default())
+}
+
+impl Event {
+    /// An event of an exchange that has begun.
+    #[must_use]
+    pub fn on(self, begun: &Begun, keyed: &KeyedHash) -> Self {
+        about_exchange(self, begun, keyed)
+    }
+}

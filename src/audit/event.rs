@@ -1,0 +1,265 @@
+//! An event as the corridor tells it: typed fields only, no free text from outside.
+
+use crate::{
+    caller::{Attestation, Caller},
+    config::{Client, Issuer},
+    model::{DecisionId, Fault, Reason, Wall, fault::Detection},
+    policy::Verdict,
+};
+use serde_json::Value;
+
+/// The stable vocabulary of events: `metadata.event_code`. Detections key on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Code {
+    /// A peer that the registry does not know, or whose credential is missing or over.
+    AgentRejected,
+    /// Policy was asked whether an authorization may begin.
+    AuthorizationDecided,
+    /// Policy was asked whether a code may be redeemed. Allowed, it is the intent, durable before the POST.
+    ExchangeDecided,
+    /// Policy was asked whether a grant may be ended.
+    RevocationDecided,
+    /// A request that never reached policy: wrong state, replay, bad input on a transaction.
+    ExchangeRefused,
+    /// The exchange was decided and came to nothing.
+    ExchangeFailed,
+    /// The daemon died between decision and outcome.
+    ExchangeUnknown,
+    /// A token was issued and may be handed out.
+    TokenIssued,
+    /// A held token was handed out again.
+    TokenServed,
+    /// A hand-out of a held token was refused.
+    TokenWithheld,
+    /// A token was revoked.
+    TokenRevoked,
+    /// A token could not be revoked.
+    TokenRevokeFailed,
+    /// A policy set became active.
+    PolicyActivated,
+    /// No valid policy set at start.
+    PolicyRejected,
+    /// The daemon started.
+    DaemonStarted,
+    /// The daemon stopped.
+    DaemonStopped,
+    /// The log can be written again.
+    AuditResumed,
+    /// Something the SOC should look at.
+    Detected(Detection),
+}
+
+impl Code {
+    /// The event code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentRejected => "agent.rejected",
+            Self::AuthorizationDecided => "authorization.decided",
+            Self::ExchangeDecided => "exchange.decided",
+            Self::RevocationDecided => "revocation.decided",
+            Self::ExchangeRefused => "exchange.refused",
+            Self::ExchangeFailed => "exchange.failed",
+            Self::ExchangeUnknown => "exchange.unknown",
+            Self::TokenIssued => "token.issued",
+            Self::TokenServed => "token.served",
+            Self::TokenWithheld => "token.withheld",
+            Self::TokenRevoked => "token.revoked",
+            Self::TokenRevokeFailed => "token.revoke_failed",
+            Self::PolicyActivated => "policy.activated",
+            Self::PolicyRejected => "policy.rejected",
+            Self::DaemonStarted => "daemon.started",
+            Self::DaemonStopped => "daemon.stopped",
+            Self::AuditResumed => "audit.resumed",
+            Self::Detected(detection) => match detection {
+                Detection::UnknownAgent => "detect.unknown_agent",
+                Detection::CrossAgentHandle => "detect.cross_agent_handle",
+                Detection::CodeReplay => "detect.code_replay",
+                Detection::StateMismatch => "detect.state_mismatch",
+                Detection::IssMismatch => "detect.iss_mismatch",
+                Detection::RedirectMismatch => "detect.redirect_mismatch",
+                Detection::ScopeEscalation => "detect.scope_escalation",
+            },
+        }
+    }
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// Normal operation.
+    Informational,
+    /// A no.
+    Low,
+    /// Something failed.
+    Medium,
+    /// Someone should look.
+    High,
+    /// Someone must look now.
+    Critical,
+}
+
+/// Who did it.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The agent's id.
+    pub agent: String,
+    /// The team that answers for it.
+    pub owner: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// Its uid, by Unix socket.
+    pub uid: Option<u32>,
+    /// Its pid when it connected, by Unix socket.
+    pub pid: Option<i32>,
+    /// Its SPIFFE ID, by mutual TLS.
+    pub spiffe_id: Option<String>,
+    /// Its address, by mutual TLS.
+    pub ip: Option<String>,
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        let agent = caller.agent();
+        let (uid, pid, spiffe_id, ip) = match caller.attestation() {
+            Attestation::UnixPeer(peer) => (Some(peer.uid), peer.pid, None, None),
+            Attestation::SpiffeX509 { svid, ip } => (None, None, Some(svid.spiffe_id.clone()), Some(ip.to_string())),
+        };
+        let (groups, owner) = (agent.groups.clone(), agent.owner.to_string());
+        Self { agent: agent.id.to_string(), owner, groups, uid, pid, spiffe_id, ip }
+    }
+}
+
+/// Through which client, at which issuer.
+#[derive(Clone, Debug)]
+pub struct ClientFacts {
+    /// The client's alias.
+    pub alias: String,
+    /// Its `client_id`.
+    pub client_id: String,
+    /// The issuer's identifier.
+    pub issuer: String,
+}
+
+impl ClientFacts {
+    /// The facts of a client and its issuer.
+    #[must_use]
+    pub fn of(client: &Client, issuer: &Issuer) -> Self {
+        Self { alias: client.alias.to_string(), client_id: client.client_id.clone(), issuer: issuer.url.clone() }
+    }
+}
+
+/// A token, by keyed reference.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The token's keyed reference.
+    pub reference: String,
+    /// When it was issued.
+    pub created: Wall,
+    /// When it ends.
+    pub expires: Wall,
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub code: Code,
+    /// The RPC it happened in.
+    pub operation: &'static str,
+    /// The exchange it belongs to.
+    pub exchange: Option<DecisionId>,
+    /// Who.
+    pub actor: Option<Actor>,
+    /// Through what.
+    pub client: Option<ClientFacts>,
+    /// For which resource.
+    pub resource: Option<String>,
+    /// The scopes asked for.
+    pub requested: Vec<String>,
+    /// The scopes granted.
+    pub granted: Vec<String>,
+    /// The decision.
+    pub verdict: Option<Verdict>,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// The token.
+    pub session: Option<Session>,
+    /// How loud.
+    pub severity: Severity,
+    /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
+    pub facts: Vec<(&'static str, Value)>,
+}
+
+impl Event {
+    /// An event of normal operation.
+    #[must_use]
+    pub const fn new(code: Code, operation: &'static str) -> Self {
+        Self {
+            code,
+            operation,
+            exchange: None,
+            actor: None,
+            client: None,
+            resource: None,
+            requested: Vec::new(),
+            granted: Vec::new(),
+            verdict: None,
+            reason: None,
+            session: None,
+            severity: Severity::Informational,
+            facts: Vec::new(),
+        }
+    }
+
+    /// Names who did it.
+    #[must_use]
+    pub fn by(mut self, caller: &Caller) -> Self {
+        self.actor = Some(caller.into());
+        self
+    }
+
+    /// Names the client and issuer.
+    #[must_use]
+    pub fn through(mut self, client: &Client, issuer: &Issuer) -> Self {
+        self.client = Some(ClientFacts::of(client, issuer));
+        self
+    }
+
+    /// Ties it to an exchange.
+    #[must_use]
+    pub const fn of(mut self, exchange: DecisionId) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+
+    /// Carries the decision; a no is at least low, an evaluation error high.
+    #[must_use]
+    pub fn decided(mut self, verdict: &Verdict) -> Self {
+        self.severity = match verdict {
+            v if v.errors > 0 => Severity::High,
+            v if v.audit_high => Severity::High,
+            v if v.denied.is_some() => Severity::Low,
+            _ => self.severity,
+        };
+        self.exchange = Some(verdict.id);
+        self.granted = verdict.granted.iter().map(ToString::to_string).collect();
+        self.verdict = Some(verdict.clone());
+        self
+    }
+
+    /// Carries why it failed.
+    #[must_use]
+    pub fn failed(mut self, fault: &Fault, severity: Severity) -> Self {
+        self.reason = Some(fault.reason);
+        self.severity = severity;
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.push((key, value.into()));
+        self
+    }
+}

@@ -1,0 +1,17 @@
+//! Nothing happens unrecorded.
+//!
+//! Invariant: a [`Recorded`] exists only if the event that describes exactly what it owns has survived fdatasync.
+//! One thread owns the file; the queue before it is bounded; what cannot be written is not done.
+
+mod describe;
+mod event;
+mod ocsf;
+mod record;
+mod recover;
+mod segment;
+mod writer;
+
+pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
+pub use record::{Auditable, Recorded, Recorder};
+pub use recover::OpenExchange;
+pub use writer::{Installation, Sink, StartError, open};

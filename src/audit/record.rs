@@ -1,0 +1,127 @@
+//! Where [`Recorded`] is minted: the event about exactly this value is durable.
+
+use super::{
+    Event, Sink,
+    writer::{Ack, Job},
+};
+use crate::{
+    model::{Fault, Reason},
+    platform::KeyedHash,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{oneshot, watch};
+
+/// A value that describes itself in the log.
+pub trait Auditable {
+    /// Its event. Secrets appear by keyed reference only.
+    fn event(&self, keyed: &KeyedHash) -> Event;
+}
+
+/// The proof that a value's own event is durable.
+pub struct Recorded<T>(T);
+
+impl<T> Recorded<T> {
+    /// Looks at the value.
+    #[must_use]
+    pub const fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// Hands the value over to whoever the record was for.
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// Records events.
+#[derive(Clone)]
+pub struct Recorder {
+    sink: Sink,
+    keyed: Arc<KeyedHash>,
+    commit_timeout: Duration,
+    outcome_hold: Duration,
+}
+
+/// How long between two tries to record an outcome.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+impl Recorder {
+    /// Records into this sink.
+    #[must_use]
+    pub const fn new(sink: Sink, keyed: Arc<KeyedHash>, commit_timeout: Duration, outcome_hold: Duration) -> Self {
+        Self { sink, keyed, commit_timeout, outcome_hold }
+    }
+
+    /// The keyed hash of this installation.
+    #[must_use]
+    pub fn keyed(&self) -> &KeyedHash {
+        &self.keyed
+    }
+
+    /// Whether the log can be written, and a way to wait for a change.
+    #[must_use]
+    pub fn writable(&self) -> watch::Receiver<bool> {
+        self.sink.writable()
+    }
+
+    /// Makes a decision durable before its effect.
+    ///
+    /// # Errors
+    /// The value, untouched, and [`Reason::AuditUnavailable`].
+    pub async fn record<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
+        match self.durable(value.event(&self.keyed)).await {
+            Ok(()) => Ok(Recorded(value)),
+            Err(fault) => Err(Box::new((value, fault))),
+        }
+    }
+
+    /// Makes an outcome durable, trying again while the hold time lasts: what it is about exists already.
+    ///
+    /// # Errors
+    /// The value, to be revoked and dropped, and [`Reason::AuditUnavailable`].
+    pub async fn record_outcome<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
+        let event = value.event(&self.keyed);
+        let attempts = async {
+            while self.durable(event.clone()).await.is_err() {
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+        };
+        match tokio::time::timeout(self.outcome_hold, attempts).await {
+            Ok(()) => Ok(Recorded(value)),
+            Err(_) => Err(Box::new((value, Reason::AuditUnavailable.into()))),
+        }
+    }
+
+    /// Queues the record of a hand-out from cache: its token's issue is durable already (decisions 24).
+    ///
+    /// # Errors
+    /// As [`Self::record`], if the log is known not to be writable or its queue is full.
+    pub fn record_queued<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
+        if *self.sink.writable().borrow() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
+            return Ok(Recorded(value));
+        }
+        Err(Box::new((value, Reason::AuditUnavailable.into())))
+    }
+
+    /// Waits until an event is durable.
+    ///
+    /// # Errors
+    /// [`Reason::AuditUnavailable`].
+    pub async fn durable(&self, event: Event) -> Result<(), Fault> {
+        let (ack, done) = oneshot::channel();
+        if !self.sink.send(Job { event, ack: Ack::Waiting(ack) }) {
+            return Err(Reason::AuditUnavailable.into());
+        }
+        match tokio::time::timeout(self.commit_timeout, done).await {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(Reason::AuditUnavailable.into()),
+        }
+    }
+
+    /// Records what has happened already. If the log cannot be written now, it is written as soon as it can be.
+    pub fn report(&self, event: Event) {
+        if !self.sink.send(Job { event, ack: Ack::None }) {
+            tracing::error!("the audit queue is full: an event of something already past is lost");
+        }
+    }
+}

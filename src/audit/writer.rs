@@ -1,0 +1,217 @@
+//! The one thread that owns the log's file: gathers what is queued, one write, one fdatasync, wakes who waits.
+
+use super::{
+    Code, Event, OpenExchange, Severity, ocsf, recover,
+    segment::{self, SEGMENT_BYTES_MAX},
+};
+use crate::platform::{
+    Clock, Entropy,
+    files::{Files, Journal},
+};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::{oneshot, watch};
+
+/// Events waiting to be written.
+const QUEUE_MAX: usize = 8192;
+/// Events in one commit.
+const BATCH_MAX: usize = 512;
+/// How often a log that cannot be written is tried again.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// Who waits for an event.
+pub(super) enum Ack {
+    /// A request: told whether the event is durable.
+    Waiting(oneshot::Sender<bool>),
+    /// Nobody: the event is kept until it can be written.
+    None,
+}
+
+/// One event on its way.
+pub(super) struct Job {
+    pub(super) event: Event,
+    pub(super) ack: Ack,
+}
+
+/// What the log says of where it comes from.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// Names this installation: `metadata.product.uid`.
+    pub uid: String,
+    /// The host's name.
+    pub hostname: String,
+}
+
+/// The way into the log.
+#[derive(Clone)]
+pub struct Sink {
+    queue: SyncSender<Job>,
+    writable: watch::Receiver<bool>,
+}
+
+impl Sink {
+    /// Whether the log can be written.
+    #[must_use]
+    pub fn writable(&self) -> watch::Receiver<bool> {
+        self.writable.clone()
+    }
+
+    pub(super) fn send(&self, job: Job) -> bool {
+        self.queue.try_send(job).is_ok()
+    }
+}
+
+/// Why the log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("the audit folder {0} cannot be used: {1}")]
+    Folder(PathBuf, io::Error),
+    /// Another daemon has it.
+    #[error("the audit folder {0} is in use by another narrowgate")]
+    InUse(PathBuf),
+    /// A thread could not be started.
+    #[error("the audit thread could not be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Opens the log: takes the folder's lock, sets a torn tail aside, finds exchanges without outcome, starts the thread.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn open(
+    directory: &Path,
+    installation: Installation,
+    files: Arc<dyn Files>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<(Sink, Vec<OpenExchange>, JoinHandle<()>), StartError> {
+    let fail = |e: io::Error| StartError::Folder(directory.to_owned(), e);
+    fs::create_dir_all(directory).map_err(fail)?;
+    let lock = File::open(directory).map_err(fail)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| StartError::InUse(directory.to_owned()))?;
+    let past = recover::scan(directory).map_err(fail)?;
+    let (queue, jobs) = sync_channel(QUEUE_MAX);
+    let (up, writable) = watch::channel(true);
+    let writer = Writer {
+        _lock: lock,
+        directory: directory.to_owned(),
+        files,
+        renderer: ocsf::Renderer::new(installation, clock, entropy),
+        next: past.next_sequence,
+        journal: None,
+        kept: Vec::new(),
+        up,
+    };
+    let thread = std::thread::Builder::new()
+        .name("audit".to_owned())
+        .spawn(move || writer.run(&jobs))
+        .map_err(StartError::Thread)?;
+    Ok((Sink { queue, writable }, past.open, thread))
+}
+
+struct Writer {
+    /// Held for as long as the thread lives.
+    _lock: File,
+    directory: PathBuf,
+    files: Arc<dyn Files>,
+    renderer: ocsf::Renderer,
+    next: u64,
+    journal: Option<Box<dyn Journal>>,
+    /// Events that nobody waits for and that could not be written yet.
+    kept: Vec<Event>,
+    up: watch::Sender<bool>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            match jobs.recv_timeout(PROBE_EVERY) {
+                Ok(first) => self.commit(gather(first, jobs)),
+                Err(RecvTimeoutError::Timeout) if *self.up.borrow() => {}
+                Err(RecvTimeoutError::Timeout) => self.commit(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Job>) {
+        let mut events = std::mem::take(&mut self.kept);
+        let mut waiting = Vec::new();
+        for job in batch {
+            match job.ack {
+                // Nobody waits any more: the request gave up, so its decision must not appear as made.
+                Ack::Waiting(ack) if ack.is_closed() => {}
+                Ack::Waiting(ack) => waiting.push((job.event, ack)),
+                Ack::None => events.push(job.event),
+            }
+        }
+        let was_up = *self.up.borrow();
+        let resumed = (!was_up).then(|| Event { severity: Severity::High, ..Event::new(Code::AuditResumed, "audit") });
+        let all = resumed.iter().chain(&events).chain(waiting.iter().map(|(event, _)| event));
+        let result = self.write(&all.collect::<Vec<_>>());
+        if let Err(error) = &result {
+            if was_up {
+                tracing::error!(%error, directory = %self.directory.display(), "the audit log cannot be written: nothing is issued until it can");
+            }
+            let lost = events.len().saturating_sub(QUEUE_MAX);
+            if lost > 0 {
+                tracing::error!(lost, "events of things already past could not be kept");
+                events.truncate(QUEUE_MAX);
+            }
+            self.kept = events;
+        } else if !was_up {
+            tracing::warn!("the audit log can be written again");
+        }
+        self.up.send_if_modified(|up| std::mem::replace(up, result.is_ok()) != result.is_ok());
+        for (_, ack) in waiting {
+            // The request may have given up meanwhile; recovery closes what it left open.
+            let _ = ack.send(result.is_ok());
+        }
+    }
+
+    /// Writes all or nothing.
+    fn write(&mut self, events: &[&Event]) -> io::Result<()> {
+        let mut journal = match self.journal.take() {
+            Some(journal) if journal.durable_bytes() < SEGMENT_BYTES_MAX && journal.is_in_place() => journal,
+            _ => segment::create(&*self.files, &self.directory, self.next)?,
+        };
+        let mut lines = Vec::new();
+        for (sequence, event) in (self.next..).zip(events) {
+            self.renderer.line(event, sequence, &mut lines)?;
+        }
+        if let Err(error) = journal.append(&lines) {
+            // The file is still sound once the partial write is cut off; without that it is left behind.
+            if journal.rollback().is_ok() {
+                self.journal = Some(journal);
+            }
+            return Err(error);
+        }
+        // After a failed sync the file is never used again.
+        journal.sync()?;
+        self.journal = Some(journal);
+        self.next += events.len() as u64;
+        Ok(())
+    }
+}
+
+fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MAX {
+        match jobs.try_recv() {
+            Ok(job) => batch.push(job),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        }
+    }
+    batch
+}

@@ -1,0 +1,137 @@
+//! Where a [`Caller`] is minted.
+
+use super::Svid;
+use crate::{
+    config::Registry,
+    model::{Agent, Fault, Reason, Wall, fault::Detection},
+};
+use std::{net::IpAddr, sync::Arc};
+
+/// What the kernel says of the peer of a Unix socket (SO_PEERCRED).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnixCredentials {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its process at connect time: evidence for the audit log, never identity.
+    pub pid: Option<i32>,
+}
+
+/// What the transport says of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// A Unix socket. `None`: the kernel gave no credentials.
+    Unix(Option<UnixCredentials>),
+    /// Mutual TLS, chain verified.
+    Mtls {
+        /// What the certificate says.
+        svid: Svid,
+        /// The peer's address.
+        ip: IpAddr,
+    },
+}
+
+/// How the caller came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// By Unix socket.
+    Uds,
+    /// By mutual TLS.
+    Mtls,
+}
+
+impl Transport {
+    /// The word in policy and audit.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uds => "uds",
+            Self::Mtls => "mtls",
+        }
+    }
+}
+
+/// The evidence that the caller is who it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attestation {
+    /// The kernel's peer credentials matched a registered uid.
+    UnixPeer(UnixCredentials),
+    /// A verified X.509-SVID matched a registered SPIFFE ID.
+    SpiffeX509 {
+        /// The certificate.
+        svid: Svid,
+        /// Where from.
+        ip: IpAddr,
+    },
+}
+
+/// An attested, registered caller. Minted here alone; not `Clone`.
+pub struct Caller {
+    agent: Arc<Agent>,
+    attestation: Attestation,
+}
+
+impl Caller {
+    /// Attests a peer. Asked anew for every call, so that what has ended since the connection was made counts.
+    ///
+    /// # Errors
+    /// [`Reason::PeerCredMissing`], [`Reason::PeerCredentialExpired`], [`Reason::AgentUnknown`].
+    pub fn attest(peer: &Peer, registry: &Registry, now: Wall) -> Result<Self, Fault> {
+        let (agent, attestation) = match peer {
+            Peer::Unix(None) => return Err(Fault::new(Reason::PeerCredMissing)),
+            Peer::Unix(Some(credentials)) => {
+                let agent = registry.by_unix_peer(credentials.uid, credentials.gid);
+                (agent, Attestation::UnixPeer(*credentials))
+            }
+            Peer::Mtls { svid, .. } if svid.not_after <= now => return Err(Fault::new(Reason::PeerCredentialExpired)),
+            Peer::Mtls { svid, ip } => {
+                let agent = registry.by_spiffe_id(&svid.spiffe_id);
+                (agent, Attestation::SpiffeX509 { svid: svid.clone(), ip: *ip })
+            }
+        };
+        let agent = agent.ok_or_else(|| Fault::new(Reason::AgentUnknown).detected(Detection::UnknownAgent))?;
+        Ok(Self { agent: Arc::clone(agent), attestation })
+    }
+
+    /// The agent.
+    #[must_use]
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// The evidence.
+    #[must_use]
+    pub const fn attestation(&self) -> &Attestation {
+        &self.attestation
+    }
+
+    /// How it came.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self.attestation {
+            Attestation::UnixPeer(_) => Transport::Uds,
+            Attestation::SpiffeX509 { .. } => Transport::Mtls,
+        }
+    }
+
+    /// When its credential ends, if it does.
+    #[must_use]
+    pub const fn credential_end(&self) -> Option<Wall> {
+        match &self.attestation {
+            Attestation::UnixPeer(_) => None,
+            Attestation::SpiffeX509 { svid, .. } => Some(svid.not_after),
+        }
+    }
+
+    /// Refuses a request that names another agent than the attested one.
+    ///
+    /// # Errors
+    /// [`Reason::CallerIdentityAsserted`].
+    pub fn refuse_other_name(&self, named: &str) -> Result<(), Fault> {
+        if named.is_empty() || named == self.agent.id.as_str() {
+            return Ok(());
+        }
+        Err(Fault::field(Reason::CallerIdentityAsserted, "agent", "names another agent than the attested caller"))
+    }
+}

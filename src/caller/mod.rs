@@ -1,0 +1,10 @@
+//! Who is calling.
+//!
+//! Invariant: a [`Caller`] is minted only from what the kernel or a verified certificate says, and only if the
+//! registry knows it. No request field and no metadata reaches this room.
+
+mod mint;
+mod svid;
+
+pub use mint::{Attestation, Caller, Peer, Transport, UnixCredentials};
+pub use svid::Svid;

@@ -1,0 +1,59 @@
+//! X.509-SVIDs (SPIFFE X509-SVID §4-5): the leaf rules that chain verification does not cover.
+
+use crate::model::{Wall, id::parse_spiffe_id};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+
+/// What a verified client certificate says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Svid {
+    /// The SPIFFE ID.
+    pub spiffe_id: String,
+    /// The ID's trust domain.
+    pub trust_domain: String,
+    /// When the certificate ends.
+    pub not_after: Wall,
+    /// `x5t#S256` of the certificate (RFC 8705 §3.1).
+    pub thumbprint: String,
+}
+
+impl Svid {
+    /// Reads a leaf certificate whose chain is already verified.
+    ///
+    /// # Errors
+    /// The rule it breaks.
+    pub fn read(leaf: &[u8]) -> Result<Self, &'static str> {
+        let (rest, certificate) = X509Certificate::from_der(leaf).map_err(|_| "is not a certificate")?;
+        if !rest.is_empty() {
+            return Err("has trailing bytes");
+        }
+        if certificate.is_ca() {
+            return Err("is a CA certificate");
+        }
+        let usage = certificate.key_usage().map_err(|_| "has two key usages")?.ok_or("has no key usage")?;
+        if !usage.critical || !usage.value.digital_signature() {
+            return Err("its key usage is not critical with digitalSignature");
+        }
+        if usage.value.key_cert_sign() || usage.value.crl_sign() {
+            return Err("may sign certificates");
+        }
+        if let Some(extended) = certificate.extended_key_usage().map_err(|_| "has two extended key usages")? {
+            if !extended.value.client_auth {
+                return Err("is not for clients");
+            }
+        }
+        let names = certificate.subject_alternative_name().map_err(|_| "has two SAN extensions")?;
+        let names = names.ok_or("has no SAN")?.value.general_names.as_slice();
+        let mut uris = names.iter().filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
+        let (Some(uri), None) = (uris.next(), uris.next()) else { return Err("does not have exactly one URI SAN") };
+        let trust_domain = parse_spiffe_id(uri).map_err(|_| "its URI SAN is not a SPIFFE ID")?;
+        Ok(Self {
+            spiffe_id: uri.to_owned(),
+            trust_domain: trust_domain.to_owned(),
+            not_after: Wall(certificate.validity().not_after.timestamp().saturating_mul(1000)),
+            thumbprint: crate::config::thumbprint(leaf),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! `apis.toml`: the protected resources and the scopes they understand.
+
+use super::{
+    findings::Finding,
+    reader::{Document, Table},
+    registry::team,
+};
+use crate::model::{ApiAlias, IssuerAlias, Scope, TeamId};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// A protected resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Its alias: the entity in policy.
+    pub alias: ApiAlias,
+    /// Its resource indicator (RFC 8707 §2).
+    pub identifier: String,
+    /// The issuer whose tokens it takes.
+    pub issuer: IssuerAlias,
+    /// The team that answers for it.
+    pub owner: TeamId,
+    /// `public`, `internal`, `confidential` or `restricted`.
+    pub data_class: String,
+}
+
+/// A scope that may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredScope {
+    /// Its name at the issuer and in policy.
+    pub name: Scope,
+    /// The API that understands it.
+    pub api: ApiAlias,
+    /// 0 read-only public .. 4 irreversible.
+    pub risk: u8,
+    /// The groups policy may name instead.
+    pub groups: Vec<String>,
+}
+
+/// What may be asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// The APIs, by alias.
+    pub apis: BTreeMap<ApiAlias, Arc<Api>>,
+    /// The scopes, by name.
+    pub scopes: BTreeMap<Scope, Arc<DeclaredScope>>,
+}
+
+impl Catalog {
+    /// Reads the file.
+    pub fn load(path: &Path) -> (Self, Vec<Finding>) {
+        let document = match Document::open(path) {
+            Ok(document) => document,
+            Err(finding) => return (Self::default(), vec![finding]),
+        };
+        let (catalog, findings) = document.read(|root| {
+            let mut catalog = Self::default();
+            root.tables("api", |table| catalog.add_api(table));
+            root.tables("scope", |table| catalog.add_scope(table));
+            if catalog.scopes.is_empty() {
+                root.wrong(
+                    "no scope is declared",
+                    Some("add [[api]] and [[scope]] tables: only declared scopes can be asked for"),
+                );
+            }
+            Some(catalog)
+        });
+        (catalog.unwrap_or_default(), findings)
+    }
+
+    fn add_api(&mut self, table: &Table<'_>) -> Option<()> {
+        let alias = table.required("alias", |t| ApiAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
+        let identifier = table.required("identifier", |t| {
+            if is_resource(t) {
+                Ok(t.to_owned())
+            } else {
+                Err("must be an absolute URI without fragment (RFC 8707 §2)".to_owned())
+            }
+        });
+        let issuer = table.required("issuer", |t| IssuerAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
+        let owner = table.required("owner", team);
+        let data_class = table.required("data_class", |t| {
+            let known = ["public", "internal", "confidential", "restricted"].contains(&t);
+            if known {
+                Ok(t.to_owned())
+            } else {
+                Err("must be public, internal, confidential or restricted".to_owned())
+            }
+        });
+        let api =
+            Api { alias: alias?, identifier: identifier?, issuer: issuer?, owner: owner?, data_class: data_class? };
+        if self.apis.values().any(|a| a.identifier == api.identifier && a.issuer == api.issuer) {
+            table.wrong_at("identifier", "is declared twice for this issuer", None);
+        }
+        if let Some(other) = self.apis.insert(api.alias.clone(), Arc::new(api)) {
+            table.wrong(format!("api `{}` is declared twice", other.alias), None);
+        }
+        Some(())
+    }
+
+    fn add_scope(&mut self, table: &Table<'_>) -> Option<()> {
+        let name = table
+            .required("name", |t| Scope::parse(t).ok_or_else(|| "is not a scope-token (RFC 6749 §3.3)".to_owned()));
+        let api = table.required("api", |t| {
+            ApiAlias::parse(t)
+                .filter(|a| self.apis.contains_key(a))
+                .ok_or_else(|| format!("names no declared API: {t:?}"))
+        });
+        let risk = table.integer("risk", 0..=4);
+        if risk.is_none() {
+            table.wrong("a scope needs `risk`, 0 (read-only public) to 4 (irreversible)", None);
+        }
+        let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
+        let risk = u8::try_from(risk?).unwrap_or(4);
+        let scope = DeclaredScope { name: name?, api: api?, risk, groups };
+        if let Some(other) = self.scopes.insert(scope.name.clone(), Arc::new(scope)) {
+            table.wrong(
+                format!("scope `{}` is declared twice", other.name),
+                Some("a scope name belongs to one API; qualify it, such as crm:read"),
+            );
+        }
+        Some(())
+    }
+}
+
+/// Whether a text is an absolute URI without fragment (RFC 8707 §2).
+pub(super) fn is_resource(text: &str) -> bool {
+    let clean = text.len() <= 2048 && text.bytes().all(|b| (0x21..=0x7e).contains(&b)) && !text.contains('#');
+    clean && url::Url::parse(text).is_ok_and(|url| url.has_host() || !url.path().is_empty())
+}

@@ -1,0 +1,220 @@
+//! `narrowgate.toml`.
+
+use super::{
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    issuers::{client, issuer},
+    pem::{CertificateAndKey, certificates},
+    reader::{Document, Table},
+    registry::environment,
+};
+use crate::model::{ClientAlias, Environment, IssuerAlias};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Reads the configuration and the files it names.
+///
+/// # Errors
+/// Every mistake in any of them.
+pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
+    let document = Document::open(path).map_err(|finding| vec![finding])?;
+    let (draft, mut findings) = document.read(|root| draft(root));
+    let Some(draft) = draft else { return Err(findings) };
+    let (registry, more) = Registry::load(&draft.agents);
+    findings.extend(more);
+    let (catalog, more) = Catalog::load(&draft.apis);
+    findings.extend(more);
+    findings.extend(dangling(&draft, &catalog));
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(Config {
+        environment: draft.environment,
+        unix: draft.unix,
+        tcp: draft.tcp,
+        audit: draft.audit,
+        policies: draft.policies,
+        registry,
+        catalog,
+        issuers: draft.issuers,
+        clients: draft.clients,
+        limits: draft.limits,
+    })
+}
+
+/// The main file before the files it names are read.
+struct Draft {
+    environment: Environment,
+    unix: Option<UnixListener>,
+    tcp: Option<TcpListener>,
+    audit: AuditLog,
+    policies: PathBuf,
+    agents: PathBuf,
+    apis: PathBuf,
+    issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
+    clients: BTreeMap<ClientAlias, Arc<Client>>,
+    limits: Limits,
+}
+
+fn draft(root: &Table<'_>) -> Option<Draft> {
+    let declared = root.required("environment", environment);
+    let daemon = declared.unwrap_or(Environment::Prod);
+    let listeners = root.table("listen", |t| (t.table("unix", unix).flatten(), t.table("tcp", tcp).flatten()));
+    let (unix, tcp) = listeners.unwrap_or_default();
+    if unix.is_none() && tcp.is_none() {
+        root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
+    }
+    let audit = section(root, "audit", audit).flatten();
+    let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
+    let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
+    let limits = root.table("limits", limits).unwrap_or_default();
+    let issuers = issuers(root, daemon);
+    let clients = clients(root, daemon, &issuers);
+    let (agents, apis) = data.unwrap_or_default();
+    Some(Draft {
+        environment: declared?,
+        unix,
+        tcp,
+        audit: audit?,
+        policies: policies?,
+        agents: agents?,
+        apis: apis?,
+        issuers,
+        clients,
+        limits,
+    })
+}
+
+fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<'d>) -> T) -> Option<T> {
+    let value = root.table(key, read);
+    if value.is_none() {
+        root.wrong(format!("[{key}] is missing"), None);
+    }
+    value
+}
+
+fn unix(table: &Table<'_>) -> Option<UnixListener> {
+    let path = table.required("path", |text| {
+        if text.starts_with('@') || text.contains('\0') {
+            return Err("is in the abstract namespace, where anyone can take its place".to_owned());
+        }
+        if !text.starts_with('/') {
+            return Err("must be absolute".to_owned());
+        }
+        // sockaddr_un holds 108 bytes with the closing NUL.
+        if text.len() > 107 { Err("is longer than 107 bytes".to_owned()) } else { Ok(PathBuf::from(text)) }
+    });
+    let mode = table.optional("mode", |text| match text {
+        "0600" => Ok(0o600),
+        "0660" => Ok(0o660),
+        _ => Err("must be \"0600\" or \"0660\"".to_owned()),
+    });
+    let group = table.integer("gid", 0..=4_294_967_294).and_then(|g| u32::try_from(g).ok());
+    Some(UnixListener { path: path?, mode: mode.unwrap_or(0o600), group })
+}
+
+fn tcp(table: &Table<'_>) -> Option<TcpListener> {
+    let address = table.required("address", |t| t.parse().map_err(|_| "must be an IP address and port".to_owned()));
+    let files = (table.required_path("certificate"), table.required_path("key"));
+    let identity = match files {
+        (Some(c), Some(k)) => CertificateAndKey::load(&c, &k).map_err(|w| table.wrong_at("certificate", w, None)).ok(),
+        _ => {
+            table.wrong(
+                "TCP needs mutual TLS, on loopback too",
+                Some("set certificate, key, trust_bundle and trust_domain"),
+            );
+            None
+        }
+    };
+    let bundle = table.required_path("trust_bundle");
+    let trust_bundle = bundle.and_then(|b| certificates(&b).map_err(|w| table.wrong_at("trust_bundle", w, None)).ok());
+    let trust_domain = table.required("trust_domain", |t| {
+        crate::model::id::parse_spiffe_id(&format!("spiffe://{t}/x")).map(|_| t.to_owned()).map_err(str::to_owned)
+    });
+    let mut authorities = table.list("authorities", |t| Ok(t.to_ascii_lowercase()));
+    authorities.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+    Some(TcpListener {
+        address: address?,
+        identity: identity?,
+        trust_bundle: trust_bundle?,
+        trust_domain: trust_domain?,
+        authorities,
+    })
+}
+
+fn audit(table: &Table<'_>) -> Option<AuditLog> {
+    let directory = table.required_path("directory");
+    let commit_timeout = table.span("commit_timeout", SECOND, SECOND / 100..=30 * SECOND);
+    let outcome_hold = table.span("outcome_hold", 10 * SECOND, SECOND / 100..=60 * SECOND);
+    Some(AuditLog { directory: directory?, commit_timeout, outcome_hold })
+}
+
+fn limits(table: &Table<'_>) -> Limits {
+    let default = Limits::default();
+    let count = |key, fallback: usize| {
+        table.integer(key, 1..=1_000_000).and_then(|n| usize::try_from(n).ok()).unwrap_or(fallback)
+    };
+    Limits {
+        transactions_per_agent: count("transactions_per_agent", default.transactions_per_agent),
+        grants_per_agent: count("grants_per_agent", default.grants_per_agent),
+        transaction_ttl: table.span("transaction_ttl", default.transaction_ttl, SECOND..=3600 * SECOND),
+        code_hold: table.span("code_hold", default.code_hold, SECOND / 10..=60 * SECOND),
+        replay_window: table.span("replay_window", default.replay_window, SECOND..=3600 * SECOND),
+        call_deadline: table.span("call_deadline", default.call_deadline, SECOND / 10..=300 * SECOND),
+    }
+}
+
+fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<Issuer>> {
+    let mut issuers: BTreeMap<IssuerAlias, Arc<Issuer>> = BTreeMap::new();
+    root.tables("issuer", |table| {
+        let issuer = issuer(table, daemon)?;
+        if issuers.values().any(|other| other.url == issuer.url) {
+            table.wrong_at("issuer", "is configured twice", None);
+        }
+        if let Some(other) = issuers.insert(issuer.alias.clone(), Arc::new(issuer)) {
+            table.wrong_at("alias", format!("`{}` is used twice", other.alias), None);
+        }
+        Some(())
+    });
+    issuers
+}
+
+fn clients(
+    root: &Table<'_>,
+    daemon: Environment,
+    issuers: &BTreeMap<IssuerAlias, Arc<Issuer>>,
+) -> BTreeMap<ClientAlias, Arc<Client>> {
+    let mut clients = BTreeMap::new();
+    root.tables("client", |table| {
+        let client = client(table, daemon)?;
+        if !issuers.contains_key(&client.issuer) {
+            table.wrong_at("issuer", format!("names no valid [[issuer]]: \"{}\"", client.issuer), None);
+        }
+        if let Some(other) = clients.insert(client.alias.clone(), Arc::new(client)) {
+            let other: Arc<Client> = other;
+            table.wrong_at("alias", format!("`{}` is used twice", other.alias), None);
+        }
+        Some(())
+    });
+    if clients.is_empty() {
+        root.wrong(
+            "no valid [[client]] is configured",
+            Some("register narrowgate at the authorization server and add its alias, client_id and certificate"),
+        );
+    }
+    clients
+}
+
+fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
+    let unknown = catalog.apis.values().filter(|api| !draft.issuers.contains_key(&api.issuer));
+    unknown
+        .map(|api| {
+            super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))
+        })
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! The files' shape turned into a checked [`Config`]; every mistake at once, with file, line and hint.
+//!
+//! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
+
+mod catalog;
+mod findings;
+mod issuers;
+mod main_file;
+mod pem;
+mod reader;
+mod registry;
+
+pub use catalog::{Api, Catalog, DeclaredScope};
+pub use findings::{Finding, about, nearest, position};
+pub(crate) use issuers::https;
+pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use main_file::load;
+pub use pem::{CertificateAndKey, thumbprint};
+pub use reader::{Document, Table};
+pub use registry::Registry;
+
+use crate::model::{ClientAlias, Environment, IssuerAlias};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// Everything the daemon was told.
+#[derive(Debug)]
+pub struct Config {
+    /// Where this daemon belongs.
+    pub environment: Environment,
+    /// The Unix socket, if agents may come by it.
+    pub unix: Option<UnixListener>,
+    /// The mutual TLS listener, if agents may come by it.
+    pub tcp: Option<TcpListener>,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// The folder of Cedar policies.
+    pub policies: PathBuf,
+    /// Who may call.
+    pub registry: Registry,
+    /// What may be asked for.
+    pub catalog: Catalog,
+    /// The authorization servers we trust.
+    pub issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
+    /// Our registrations at them.
+    pub clients: BTreeMap<ClientAlias, Arc<Client>>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The agents' Unix socket.
+#[derive(Debug, Clone)]
+pub struct UnixListener {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its mode: 0600, or 0660 with a group.
+    pub mode: u32,
+    /// The group that owns it.
+    pub group: Option<u32>,
+}
+
+/// The agents' mutual TLS listener.
+#[derive(Debug)]
+pub struct TcpListener {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The daemon's own certificate and key.
+    pub identity: CertificateAndKey,
+    /// The trust bundle of the agents' trust domain.
+    pub trust_bundle: Vec<rustls::pki_types::CertificateDer<'static>>,
+    /// The agents' trust domain.
+    pub trust_domain: String,
+    /// Host names accepted in `:authority`.
+    pub authorities: Vec<String>,
+}
+
+/// Where and how the audit log is kept.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// How long a decision may wait to become durable.
+    pub commit_timeout: Duration,
+    /// How long an issued token may wait for its record before it is revoked and dropped.
+    pub outcome_hold: Duration,
+}
+
+/// Bounds on what one agent, one call and one answer may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open transactions per agent.
+    pub transactions_per_agent: usize,
+    /// Grants per agent.
+    pub grants_per_agent: usize,
+    /// How long a transaction lives.
+    pub transaction_ttl: Duration,
+    /// How long a code may be held from receipt to the authorization server.
+    pub code_hold: Duration,
+    /// How long a redeemed code is remembered, and a lost reply can be asked for again.
+    pub replay_window: Duration,
+    /// The longest a call may take.
+    pub call_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transactions_per_agent: 32,
+            grants_per_agent: 256,
+            transaction_ttl: Duration::from_secs(600),
+            code_hold: Duration::from_secs(60),
+            replay_window: Duration::from_secs(600),
+            call_deadline: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the development authorization server remembers: codes, and the tokens issued for them.
+//! Only SHA-256 digests of codes and tokens are kept.
+
+use std::collections::VecDeque;
+
+use aws_lc_rs::digest;
+
+/// How long a code lives, in seconds. RFC 6749 §4.1.2 allows ten minutes at most.
+pub(super) const CODE_LIFETIME_SECS: u64 = 60;
+
+/// How many codes are remembered, spent ones included.
+pub(super) const CAPACITY: usize = 1000;
+
+type Digest = [u8; digest::SHA256_OUTPUT_LEN];
+
+/// What the person approved (RFC 6749 §4.1.1, RFC 7636 §4.4, RFC 8707 §2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Approval {
+    pub(super) client_id: String,
+    pub(super) redirect_uri: String,
+    pub(super) scope: String,
+    pub(super) resource: String,
+    pub(super) code_challenge: String,
+}
+
+/// What presenting a code comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Spent {
+    /// The code is good, and is spent from now on.
+    Fresh(Approval),
+    /// The code was presented before: what was issued for it is revoked (RFC 6749 §4.1.2).
+    Again,
+    /// The code is too old.
+    Expired,
+    /// There is no such code.
+    Unknown,
+}
+
+/// What revoking a token comes to (RFC 7009 §2.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The token was live and no longer is.
+    Now,
+    /// The token is unknown or ended before (RFC 7009 §2.2: still a success).
+    NothingToEnd,
+    /// The token was issued to another client.
+    NotYours,
+}
+
+/// The tokens issued for one code.
+struct Issued {
+    access: Digest,
+    refresh: Digest,
+    access_live: bool,
+    refresh_live: bool,
+    expires_at: u64,
+}
+
+struct Entry {
+    code: Digest,
+    approval: Approval,
+    made_at: u64,
+    spent: bool,
+    issued: Option<Issued>,
+}
+
+/// Codes and tokens, oldest first.
+#[derive(Default)]
+pub(super) struct Store {
+    entries: VecDeque<Entry>,
+}
+
+impl Store {
+    /// Remembers a code. False where the store is full of codes that may still be redeemed.
+    pub(super) fn add(&mut self, code: &str, approval: Approval, now: u64) -> bool {
+        self.entries.retain(|entry| entry.matters(now));
+        if self.entries.len() >= CAPACITY {
+            let Some(oldest_spent) = self.entries.iter().position(|entry| entry.spent) else {
+                return false;
+            };
+            self.entries.remove(oldest_spent);
+        }
+        self.entries.push_back(Entry { code: sha256(code), approval, made_at: now, spent: false, issued: None });
+        true
+    }
+
+    /// Spends a code, whatever comes of it. A second presentation revokes what the first one got.
+    pub(super) fn spend(&mut self, code: &str, now: u64) -> Spent {
+        let code = sha256(code);
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.code == code) else {
+            return Spent::Unknown;
+        };
+        if entry.spent {
+            if let Some(issued) = &mut entry.issued {
+                issued.access_live = false;
+                issued.refresh_live = false;
+            }
+            return Spent::Again;
+        }
+        entry.spent = true;
+        if entry.is_young(now) { Spent::Fresh(entry.approval.clone()) } else { Spent::Expired }
+    }
+
+    /// Records the tokens issued for a code that was just spent.
+    pub(super) fn issued(&mut self, code: &str, access: &str, refresh: &str, expires_at: u64) {
+        let code = sha256(code);
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.code == code) {
+            entry.issued = Some(Issued {
+                access: sha256(access),
+                refresh: sha256(refresh),
+                access_live: true,
+                refresh_live: true,
+                expires_at,
+            });
+        }
+    }
+
+    /// Ends a token of a client. With a refresh token its access token ends too (RFC 7009 §2.1).
+    pub(super) fn revoke(&mut self, token: &str, client_id: &str) -> Ended {
+        let token = sha256(token);
+        for entry in &mut self.entries {
+            let Some(issued) = &mut entry.issued else {
+                continue;
+            };
+            let is_refresh = issued.refresh == token;
+            if !is_refresh && issued.access != token {
+                continue;
+            }
+            if entry.approval.client_id != client_id {
+                return Ended::NotYours;
+            }
+            let was_live = if is_refresh { issued.refresh_live } else { issued.access_live };
+            issued.access_live = false;
+            issued.refresh_live &= !is_refresh;
+            return if was_live { Ended::Now } else { Ended::NothingToEnd };
+        }
+        Ended::NothingToEnd
+    }
+
+    /// Whether an access token is known and neither revoked nor past its end (RFC 7662 §2.2).
+    pub(super) fn is_active(&self, access_token: &str, now: u64) -> bool {
+        let access = sha256(access_token);
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.issued.as_ref())
+            .any(|issued| issued.access == access && issued.access_live && now < issued.expires_at)
+    }
+}
+
+impl Entry {
+    fn is_young(&self, now: u64) -> bool {
+        now.saturating_sub(self.made_at) <= CODE_LIFETIME_SECS
+    }
+
+    /// Whether forgetting it would change an answer.
+    fn matters(&self, now: u64) -> bool {
+        self.is_young(now) || self.issued.as_ref().is_some_and(|issued| now < issued.expires_at)
+    }
+}
+
+fn sha256(text: &str) -> Digest {
+    let mut out = [0; digest::SHA256_OUTPUT_LEN];
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    for (to, from) in out.iter_mut().zip(hash.as_ref()) {
+        *to = *from;
+    }
+    out
+}

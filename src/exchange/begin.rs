@@ -1,0 +1,198 @@
+//! Begin: names resolved, policy asked, the decision recorded, the transaction minted.
+
+use super::{Corridor, refusal};
+use crate::{
+    audit::{Code, Event},
+    caller::{Attestation, Caller},
+    config::{Api, Client},
+    model::{Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    oauth::authorization_url,
+    policy::BeginAsk,
+    transaction::Opening,
+};
+use std::sync::Arc;
+
+/// A request to begin, as it came.
+pub struct BeginInput {
+    /// The client's alias.
+    pub client: String,
+    /// The issuer's alias, or nothing.
+    pub issuer: String,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// The resource, or nothing.
+    pub resource: String,
+    /// The redirect URI, or nothing.
+    pub redirect_uri: String,
+    /// Whether fewer scopes will do.
+    pub allow_partial: bool,
+    /// The caller's own words.
+    pub claimed: Claimed,
+}
+
+/// An authorization that was begun.
+pub struct BegunReply {
+    /// The transaction's handle.
+    pub transaction: Handle,
+    /// The URL to open.
+    pub url: String,
+    /// The scopes asked for.
+    pub scopes: ScopeSet,
+    /// The scopes refused, each with its reason code.
+    pub refused: Vec<(Scope, String)>,
+    /// The resource.
+    pub resource: Option<String>,
+    /// When the transaction ends.
+    pub ends: Wall,
+    /// The decision.
+    pub decision: DecisionId,
+}
+
+impl Corridor {
+    /// Begins an authorization.
+    ///
+    /// # Errors
+    /// What the caller is told; recorded unless it is a mere slip of form.
+    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
+        let _underway = self.work.enter()?;
+        self.plausible_clock()?;
+        let event = refusal("BeginAuthorization", &caller);
+        let ask = match self.resolve(&caller, input) {
+            Ok(ask) => ask,
+            Err(fault) if is_slip(fault.reason) => return Err(fault),
+            Err(fault) => return Err(self.refuse(event, fault).await),
+        };
+        let client = Arc::clone(&ask.client);
+        let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
+        let requested = ask.scopes.to_strings();
+        let permitted = match self.policies.begin(caller, ask, self.decision()?) {
+            Ok(permitted) => permitted,
+            Err(no) => {
+                let (caller, refused) = *no;
+                let mut event =
+                    Event::new(Code::AuthorizationDecided, "BeginAuthorization").by(&caller).through(&client, &issuer);
+                event.requested = requested;
+                return Err(self.deny(event, refused).await);
+            }
+        };
+        let endpoints = self.servers.endpoints(&client.issuer).await?;
+        let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
+        let (ask, verdict) = (permitted.ask(), permitted.verdict());
+        let minted = self.transactions.open(Opening {
+            agent: Arc::clone(permitted.caller().agent()),
+            client,
+            issuer,
+            endpoints,
+            redirect: ask.redirect.clone(),
+            scopes: permitted.scopes().clone(),
+            api: ask.api.clone(),
+            decision: verdict.id,
+        })?;
+        Ok(BegunReply {
+            transaction: minted.begun.handle,
+            url: authorization_url(&minted)?,
+            scopes: permitted.scopes().clone(),
+            refused: verdict.refused.clone(),
+            resource: minted.begun.opening.resource().map(str::to_owned),
+            ends: minted.begun.ends_wall,
+            decision: verdict.id,
+        })
+    }
+
+    /// Turns names into what they stand for. Nothing is fetched: an unknown name costs its sender an error.
+    fn resolve(&self, caller: &Caller, input: BeginInput) -> Result<BeginAsk, Fault> {
+        let scopes = scope_set(&input.scopes)?;
+        let client = crate::model::ClientAlias::parse(&input.client).and_then(|alias| self.config.clients.get(&alias));
+        let client = Arc::clone(
+            client.ok_or_else(|| Fault::field(Reason::ClientUnknown, "client", "names no client registration"))?,
+        );
+        if !input.issuer.is_empty() && input.issuer != client.issuer.as_str() {
+            return Err(Fault::field(Reason::IssuerUnknown, "issuer", "is not the client's issuer"));
+        }
+        let api = self.api(&client, &scopes, &input.resource)?;
+        let redirect = redirect(&client, &input.redirect_uri)?;
+        usable_binding(caller, &client)?;
+        Ok(BeginAsk { client, api, scopes, redirect, allow_partial: input.allow_partial, claimed: input.claimed })
+    }
+
+    /// The one API that all scopes belong to.
+    fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
+        let catalog = &self.config.catalog;
+        if scopes.iter().any(|scope| scope.as_str() == "openid") {
+            return Err(Reason::OpenidUnsupported.into());
+        }
+        let mut alias = None;
+        for scope in scopes.iter() {
+            let undeclared = || Fault::new(Reason::ScopeUndeclared).with("scopes", scope.as_str());
+            let declared = catalog.scopes.get(scope).ok_or_else(undeclared)?;
+            if *alias.get_or_insert(&declared.api) != &declared.api {
+                return Err(Fault::field(
+                    Reason::FieldInvalid,
+                    "scopes",
+                    "belong to more than one API; begin once for each",
+                ));
+            }
+        }
+        let api = alias.and_then(|alias| catalog.apis.get(alias)).filter(|api| api.issuer == client.issuer);
+        let api = api.ok_or_else(|| {
+            Fault::field(Reason::ScopeUndeclared, "scopes", "belong to no API of the client's issuer")
+        })?;
+        if !resource.is_empty() && resource != api.identifier {
+            let absolute = url::Url::parse(resource).is_ok_and(|u| u.fragment().is_none());
+            let reason = if absolute { Reason::ResourceUnknown } else { Reason::ResourceSyntax };
+            return Err(Fault::field(reason, "resource", "is not the identifier of the scopes' API"));
+        }
+        Ok(Some(Arc::clone(api)))
+    }
+}
+
+/// Reads scopes from a request.
+pub(super) fn scope_set(texts: &[String]) -> Result<ScopeSet, Fault> {
+    if texts.is_empty() {
+        return Err(Fault::field(Reason::FieldRequired, "scopes", "name at least one scope"));
+    }
+    let syntax = || {
+        Fault::field(
+            Reason::ScopeSyntax,
+            "scopes",
+            "each must be a scope-token (RFC 6749 §3.3), at most 64 of at most 256 bytes",
+        )
+    };
+    if texts.len() > SCOPES_MAX {
+        return Err(syntax());
+    }
+    let scopes: Option<Vec<Scope>> = texts.iter().map(|text| Scope::parse(text)).collect();
+    scopes.and_then(ScopeSet::new).ok_or_else(syntax)
+}
+
+fn redirect(client: &Client, named: &str) -> Result<RedirectUri, Fault> {
+    let mismatch = |wrong: &str| Fault::field(Reason::RedirectUriMismatch, "redirect_uri", wrong);
+    let named = match (named, client.redirects.as_slice()) {
+        ("", [only]) => only.as_str(),
+        ("", _) => return Err(Fault::field(Reason::FieldRequired, "redirect_uri", "the client has several: name one")),
+        (named, _) => named,
+    };
+    client
+        .redirects
+        .iter()
+        .find_map(|pinned| pinned.admit(named))
+        .ok_or_else(|| mismatch("is not pinned for this client"))
+}
+
+/// A certificate-bound token is of use only to a caller that can present the same certificate (RFC 8705 §3).
+pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fault> {
+    if !client.bound_tokens {
+        return Ok(());
+    }
+    let shares = client.shared_certificate
+        && match caller.attestation() {
+            Attestation::UnixPeer(_) => true,
+            Attestation::SpiffeX509 { svid, .. } => svid.thumbprint == client.identity.thumbprint,
+        };
+    if shares { Ok(()) } else { Err(Fault::new(Reason::BindingUnusable).with("client", client.alias.as_str())) }
+}
+
+/// Whether a fault is of form alone: told to the sender, of no interest to anyone else.
+pub(super) const fn is_slip(reason: Reason) -> bool {
+    matches!(reason, Reason::FieldRequired | Reason::FieldInvalid | Reason::ScopeSyntax | Reason::ResourceSyntax)
+}

@@ -1,0 +1,177 @@
+//! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
+//! over where the next room asks for it.
+//!
+//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) and
+//! [`revoke`](Corridor::revoke) each read top to bottom.
+
+mod begin;
+mod redeem;
+mod revoke;
+mod token;
+
+pub use begin::{BeginInput, BegunReply};
+pub use redeem::RedeemInput;
+pub use revoke::RevokedReply;
+pub use token::TokenInput;
+
+use crate::{
+    audit::{Code, Event, Recorder, Severity},
+    caller::Caller,
+    config::Config,
+    grant::{Ended, Grants},
+    model::{DecisionId, Fault, Reason, Wall},
+    oauth::{AuthorizationServers, Disposal},
+    platform::{Clock, Entropy, entropy::uuid_v7},
+    policy::{Policies, Refused},
+    transaction::Transactions,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Every room a request walks through.
+pub struct Corridor {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Policy.
+    pub policies: Arc<Policies>,
+    /// Transactions.
+    pub transactions: Arc<Transactions>,
+    /// Authorization servers.
+    pub servers: Arc<AuthorizationServers>,
+    /// Grants.
+    pub grants: Arc<Grants>,
+    /// The audit log.
+    pub recorder: Recorder,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Entropy.
+    pub entropy: Arc<dyn Entropy>,
+    /// What is under way.
+    pub work: Arc<Work>,
+}
+
+/// Exchanges under way, so that a stop can wait for them.
+#[derive(Default)]
+pub struct Work {
+    count: AtomicUsize,
+    stopping: AtomicBool,
+    idle: Notify,
+}
+
+/// One piece of work; counts down when dropped.
+pub struct Underway(Arc<Work>);
+
+impl Work {
+    /// Counts one in.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`].
+    pub fn enter(self: &Arc<Self>) -> Result<Underway, Fault> {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        let underway = Underway(Arc::clone(self));
+        if self.stopping.load(Ordering::Acquire) { Err(Reason::ShuttingDown.into()) } else { Ok(underway) }
+    }
+
+    /// Lets nothing in any more.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Waits until nothing is under way.
+    pub async fn idle(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// When this program was built, in milliseconds: a clock before that is wrong.
+const BUILT: Wall = Wall(include!(concat!(env!("OUT_DIR"), "/built_millis")));
+
+impl Corridor {
+    /// A fresh decision id.
+    fn decision(&self) -> Result<DecisionId, Fault> {
+        uuid_v7(&*self.entropy, self.clock.wall().0).map(DecisionId)
+    }
+
+    /// Refuses to issue anything on a clock that cannot be right.
+    fn plausible_clock(&self) -> Result<(), Fault> {
+        if self.clock_is_plausible() { Ok(()) } else { Err(Reason::ClockImplausible.into()) }
+    }
+
+    /// Whether the clock is later than this program.
+    #[must_use]
+    pub fn clock_is_plausible(&self) -> bool {
+        self.clock.wall() >= BUILT
+    }
+
+    /// Records a refusal before it is told, and what the SOC should know of it.
+    async fn refuse(&self, event: Event, fault: Fault) -> Fault {
+        let event = event.failed(&fault, Severity::Low);
+        if let Some(detection) = event.detection(&fault) {
+            self.recorder.report(detection);
+        }
+        match self.recorder.durable(event).await {
+            Ok(()) => fault,
+            Err(unavailable) => unavailable,
+        }
+    }
+
+    /// Records a no of policy before it is told.
+    async fn deny(&self, event: Event, refused: Refused) -> Fault {
+        match self.recorder.durable(event.refused(&refused)).await {
+            Ok(()) => refused.fault,
+            Err(unavailable) => unavailable,
+        }
+    }
+
+    /// Records that a peer was turned away at the door.
+    pub async fn reject(&self, operation: &'static str, evidence: String, fault: Fault) -> Fault {
+        let event = Event::new(Code::AgentRejected, operation).with("peer", evidence);
+        let event = event.failed(&fault, Severity::Medium);
+        match self.recorder.durable(event).await {
+            Ok(()) => fault,
+            Err(unavailable) => unavailable,
+        }
+    }
+
+    /// Revokes and forgets what has ended by itself, every so often, until the end of the process.
+    pub async fn keep_tidy(self: Arc<Self>, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            for (grant, why) in self.grants.sweep() {
+                let disposal = match why {
+                    Ended::Expired => Disposal::of_remainder(&grant.kept),
+                    Ended::Undelivered => Some(Disposal::of_kept(&grant.kept)),
+                };
+                if let Some(disposal) = disposal {
+                    let word = if why == Ended::Expired { "token_ended" } else { "reply_lost" };
+                    self.servers.dispose(disposal, word, grant.kept.decided.id);
+                }
+            }
+        }
+    }
+}
+
+/// An event of a refusal that has a caller and nothing more.
+fn refusal(operation: &'static str, caller: &Caller) -> Event {
+    Event::new(Code::ExchangeRefused, operation).by(caller)
+}

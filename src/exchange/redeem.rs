@@ -1,0 +1,195 @@
+//! Redeem: settle, decide, record, redeem, judge, release, record, reply.
+
+use super::{Corridor, begin::usable_binding, refusal, token::TokenInput};
+use crate::{
+    audit::{Code, Event, Recorded, Severity},
+    caller::Caller,
+    grant::{Reply, Wanted},
+    model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
+    oauth::{Disposal, NotIssued},
+    policy::Permitted,
+    transaction::{Begun, Callback, Claim, Presented, Settled},
+};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+const OPERATION: &str = "RedeemCode";
+
+/// A request to redeem, as it came.
+pub struct RedeemInput {
+    /// The transaction's handle.
+    pub transaction: String,
+    /// What came back.
+    pub callback: Callback,
+    /// The caller's id for this request.
+    pub request_id: Option<Uuid>,
+    /// The redirect URI, where the caller names it.
+    pub redirect_uri: Option<String>,
+    /// Scopes the caller cannot do without.
+    pub required: Option<ScopeSet>,
+    /// The caller's own words.
+    pub claimed: Claimed,
+    /// When it came.
+    pub received: Boot,
+}
+
+impl Corridor {
+    /// Redeems a code.
+    ///
+    /// # Errors
+    /// What the caller is told; recorded.
+    pub async fn redeem(self: &Arc<Self>, caller: Caller, input: RedeemInput) -> Result<Recorded<Reply>, Fault> {
+        let underway = self.work.enter()?;
+        self.plausible_clock()?;
+        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, received } = input;
+        let presented = Presented {
+            transaction: &transaction,
+            callback,
+            request_id,
+            redirect_uri: redirect_uri.as_deref(),
+            required,
+            received,
+        };
+        let claim = match self.transactions.settle(caller, presented) {
+            Ok(Settled::Claimed(claim)) => *claim,
+            Ok(Settled::Repeated(caller, grant)) => return self.again(caller, grant, claimed).await,
+            Ok(Settled::InFlight(caller, waiting)) => {
+                let grant = waiting.grant().await?;
+                return self.again(caller, grant, claimed).await;
+            }
+            Err(refused) => {
+                let (caller, fault) = *refused;
+                return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
+            }
+        };
+        self.preconditions(&claim)?;
+        let begun = Arc::clone(claim.begun());
+        let event = self.event(Code::ExchangeDecided, &begun).by(claim.caller());
+        let permitted = match self.policies.permit(claim, &claimed, self.decision()?) {
+            Ok(permitted) => permitted,
+            Err(no) => return Err(self.deny(event, no.1).await),
+        };
+        // A spent code always gets its closing line, whoever hangs up: the rest does not belong to the call any more.
+        let this = Arc::clone(self);
+        let rest = tokio::spawn(async move {
+            let result = this.spend(permitted, &claimed, received).await;
+            drop(underway);
+            result
+        });
+        rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// What can be known to fail before anything is spent. The claim goes back.
+    fn preconditions(&self, claim: &Claim) -> Result<(), Fault> {
+        usable_binding(claim.caller(), &claim.begun().opening.client)?;
+        self.grants.room_for(&claim.caller().agent().id)
+    }
+
+    /// Records the decision, redeems, and sees the outcome through to its record.
+    async fn spend(
+        self: &Arc<Self>,
+        permitted: Permitted,
+        claimed: &Claimed,
+        received: Boot,
+    ) -> Result<Recorded<Reply>, Fault> {
+        let begun = Arc::clone(permitted.claim().begun());
+        let decision = permitted.verdict().id;
+        let caller_event = self.event(Code::ExchangeFailed, &begun).by(permitted.claim().caller()).of(decision);
+        // The connection may open while the decision commits; the code waits for the record.
+        let (line, recorded) = tokio::join!(self.servers.connect(&begun), self.recorder.record(permitted));
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(unrecorded) => {
+                let (permitted, fault) = *unrecorded;
+                drop(permitted);
+                // The record may yet have reached the disk: close it there too.
+                self.recorder.report(caller_event.failed(&fault, Severity::High));
+                return Err(fault);
+            }
+        };
+        let line = match line {
+            Ok(line) => line,
+            Err(fault) => {
+                drop(recorded);
+                return Err(self.fail(caller_event, fault, decision).await);
+            }
+        };
+        if self.clock.boot().since(received) > self.config.limits.code_hold {
+            recorded.into_inner().into_parts().0.end();
+            return Err(self.fail(caller_event, Reason::CodeExpiredLocally.into(), decision).await);
+        }
+        let issued = match self.servers.redeem(recorded, line).await {
+            Ok(issued) => issued,
+            Err(not_issued) => return Err(self.not_issued(*not_issued).await),
+        };
+        let released = match self.policies.release(issued, claimed, self.decision()?) {
+            Ok(released) => released,
+            Err(no) => {
+                let (issued, refused) = *no;
+                let (kept, _, _) = issued.into_parts();
+                self.servers.dispose(Disposal::of_kept(&kept), "not_released", decision);
+                let event = Event { exchange: Some(decision), ..caller_event.refused(&refused) };
+                return Err(self.fail(event, refused.fault, decision).await);
+            }
+        };
+        let (reply, closing) = self.grants.keep(released).map_err(|lost| {
+            let (kept, fault) = *lost;
+            self.servers.dispose(Disposal::of_kept(&kept), "not_kept", decision);
+            self.recorder.report(caller_event.clone().failed(&fault, Severity::High));
+            fault
+        })?;
+        match self.recorder.record_outcome(reply).await {
+            Ok(recorded) => {
+                self.grants.admit(&recorded);
+                closing.granted(recorded.get().grant().handle);
+                Ok(recorded)
+            }
+            Err(unrecorded) => {
+                let (reply, fault) = *unrecorded;
+                self.servers.dispose(Disposal::of_kept(&reply.grant().kept), "not_recorded", decision);
+                self.recorder.report(caller_event.failed(&fault, Severity::High));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Closes an exchange that the server did not end in a token that may be kept.
+    async fn not_issued(self: &Arc<Self>, failed: NotIssued) -> Fault {
+        let NotIssued { fault, begun, caller, decided, status, disposal } = failed;
+        let mut event = self.event(Code::ExchangeFailed, &begun).by(&caller).of(decided.id);
+        if let Some(status) = status {
+            event = event.with("http_status", status);
+        }
+        for key in ["oauth_error", "scopes"] {
+            if let Some(value) = fault.metadata.get(key) {
+                event = event.with(key, value.as_str());
+            }
+        }
+        if let Some(disposal) = disposal {
+            self.servers.dispose(disposal, fault.reason.name(), decided.id);
+        }
+        self.fail(event, fault, decided.id).await
+    }
+
+    /// Records a failure and tells it. The exchange is over either way, so the record is kept until it can be written.
+    async fn fail(&self, event: Event, fault: Fault, decision: DecisionId) -> Fault {
+        let event = event.failed(&fault, Severity::Medium);
+        if let Some(detection) = event.detection(&fault) {
+            self.recorder.report(detection);
+        }
+        if self.recorder.durable(event.clone()).await.is_err() {
+            self.recorder.report(event);
+        }
+        fault.with("decision_id", decision.to_string())
+    }
+
+    /// A lost reply asked for again: the first outcome's grant, no POST, release asked again (decisions 5).
+    async fn again(&self, caller: Caller, grant: Handle, claimed: Claimed) -> Result<Recorded<Reply>, Fault> {
+        let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO };
+        self.hand_out(caller, TokenInput { grant, wanted, claimed, recovered: true }).await
+    }
+
+    fn event(&self, code: Code, begun: &Begun) -> Event {
+        Event::new(code, OPERATION).on(begun, self.recorder.keyed())
+    }
+}

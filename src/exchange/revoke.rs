@@ -1,0 +1,52 @@
+//! Revoke: find the grant, ask policy, drop it, tell the server.
+
+use super::{Corridor, refusal};
+use crate::{
+    audit::{Code, Event},
+    caller::Caller,
+    model::{DecisionId, Fault, Handle},
+    oauth::{Disposal, Outcome},
+};
+use std::sync::Arc;
+
+/// What became of a grant's tokens at the authorization server.
+pub struct RevokedReply {
+    /// The access token.
+    pub access: Outcome,
+    /// The refresh token.
+    pub refresh: Outcome,
+    /// The decision.
+    pub decision: DecisionId,
+}
+
+impl Corridor {
+    /// Ends a grant. It is never handed out again, also where the server cannot be told.
+    ///
+    /// # Errors
+    /// What the caller is told; recorded.
+    pub async fn revoke(self: &Arc<Self>, caller: Caller, handle: Handle) -> Result<RevokedReply, Fault> {
+        let underway = self.work.enter()?;
+        let grant = match self.grants.find(&caller, handle) {
+            Ok(grant) => grant,
+            Err(fault) => return Err(self.refuse(refusal("RevokeGrant", &caller), fault).await),
+        };
+        let event =
+            Event::new(Code::RevocationDecided, "RevokeGrant").on(&grant.kept.begun, self.recorder.keyed()).by(&caller);
+        let event = event.with("grant_ref", self.recorder.keyed().reference("grant", handle.bits()));
+        let verdict = match self.policies.revoke(&caller, &grant.kept.begun.opening.client, self.decision()?) {
+            Ok(verdict) => verdict,
+            Err(refused) => return Err(self.deny(event, refused).await),
+        };
+        // Dropping it makes things safer, so it does not wait for the log.
+        self.grants.end(&grant);
+        self.recorder.report(event.decided(&verdict));
+        let (this, decision) = (Arc::clone(self), verdict.id);
+        let told = tokio::spawn(async move {
+            let outcomes = this.servers.revoke(Disposal::of_kept(&grant.kept), "asked_by_agent", decision).await;
+            drop(underway);
+            outcomes
+        });
+        let (access, refresh) = told.await.unwrap_or((Outcome::Queued, Outcome::Queued));
+        Ok(RevokedReply { access, refresh, decision })
+    }
+}

@@ -1,0 +1,23 @@
+//! The words of the trade as types. Pure: no tokio, tonic, Cedar, hyper or serde.
+//!
+//! Invariant: a value that exists is valid. Each type has one fallible constructor and no `validate`.
+
+pub mod agent;
+pub mod fault;
+pub mod id;
+pub mod reason;
+pub mod redirect;
+pub mod scope;
+pub mod secret;
+pub mod terms;
+pub mod time;
+
+pub use agent::{Agent, Claimed, Environment};
+pub use fault::Fault;
+pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, TeamId};
+pub use reason::Reason;
+pub use redirect::{PinnedRedirect, RedirectUri};
+pub use scope::{Scope, ScopeSet};
+pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, Nonce, RefreshToken, Secret, StateValue};
+pub use terms::{ProofDemand, Terms};
+pub use time::{Boot, Wall};

@@ -1,0 +1,57 @@
+//! Two clocks: wall time to talk to the world, boot time for everything that must end.
+
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01 UTC. Operators and NTP may step it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Wall(pub i64);
+
+impl Wall {
+    /// This instant plus a span.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// RFC 3339 with milliseconds, in UTC; the epoch where the value is out of range.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        format!("{instant:.3}")
+    }
+}
+
+/// Milliseconds since boot, suspended time included (CLOCK_BOOTTIME). It never steps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Boot(pub u64);
+
+impl Boot {
+    /// This instant plus a span.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// The span since an earlier instant; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Reads `90s`, `15m`, `2h`, `1d` or `500ms`: a positive whole number and one unit.
+#[must_use]
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).filter(|ms| *ms > 0).map(Duration::from_millis)
+}

@@ -1,0 +1,31 @@
+//! The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
+
+use crate::{
+    model::{Fault, Reason},
+    transaction::Minted,
+};
+use url::Url;
+
+/// The URL to open in the person's browser.
+///
+/// # Errors
+/// [`Reason::Internal`] if the endpoint is no URL, which configuration and discovery have checked.
+#[expect(clippy::disallowed_methods, reason = "the state travels in the URL by design")]
+pub fn authorization_url(minted: &Minted) -> Result<String, Fault> {
+    let opening = &minted.begun.opening;
+    let mut url = Url::parse(&opening.endpoints.authorization).map_err(|_| Fault::new(Reason::Internal))?;
+    let mut query = url.query_pairs_mut();
+    query
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &opening.client.client_id)
+        .append_pair("redirect_uri", opening.redirect.as_str())
+        .append_pair("scope", &opening.scopes.joined())
+        .append_pair("state", minted.state.reveal())
+        .append_pair("code_challenge", &minted.challenge)
+        .append_pair("code_challenge_method", "S256");
+    if let Some(resource) = opening.resource() {
+        query.append_pair("resource", resource);
+    }
+    drop(query);
+    Ok(url.into())
+}

@@ -1,0 +1,146 @@
+//! One HTTP/1.1 request over one TLS connection: no redirects, no proxies, no cookies, no retries, everything capped.
+
+use crate::model::{Fault, Reason};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use std::sync::Arc;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_rustls::TlsConnector;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Bytes of an answer's head.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// An open connection that has carried nothing yet.
+pub struct Line {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: JoinHandle<()>,
+    host: String,
+    target: String,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// Why nothing came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The connection broke, or the answer's head was not HTTP or too long.
+    Connection,
+    /// The body is longer than allowed.
+    TooLong,
+}
+
+/// Opens a connection. No byte of a request has left when this fails.
+///
+/// # Errors
+/// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
+pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>) -> Result<Line, Fault> {
+    let unreachable = || Fault::new(Reason::AsUnreachable);
+    let host = url.host_str().ok_or_else(unreachable)?;
+    let port = url.port_or_known_default().ok_or_else(unreachable)?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare.clone()).map_err(|_| unreachable())?;
+    let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| {
+        tracing::warn!(host, port, %error, "cannot connect to the authorization server");
+        unreachable()
+    })?;
+    // Without it Nagle and delayed ACK cost 40 ms now and then; failing to set it costs no more.
+    let _ = tcp.set_nodelay(true);
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| {
+        tracing::warn!(host, port, %error, "no TLS with the authorization server");
+        let by_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        Fault::new(if by_tls { Reason::AsTlsUntrusted } else { Reason::AsUnreachable })
+    })?;
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| unreachable())?;
+    let driver = tokio::spawn(async move {
+        // How it ends is seen by the request on it.
+        let _ = connection.await;
+    });
+    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    Ok(Line { sender, driver, host: authority, target })
+}
+
+/// Sends a form and reads the answer. From the call on, bytes may have left.
+pub(super) async fn post(line: Line, form: Zeroizing<String>, bytes_max: usize) -> Result<Answer, Broken> {
+    // The copy inside hyper's buffers is out of our reach and is freed, not wiped (decisions 27).
+    let body = Full::new(Bytes::copy_from_slice(form.as_bytes()));
+    send(line, Method::POST, Some("application/x-www-form-urlencoded"), body, bytes_max).await
+}
+
+/// Gets a document.
+pub(super) async fn get(line: Line, bytes_max: usize) -> Result<Answer, Broken> {
+    send(line, Method::GET, None, Full::new(Bytes::new()), bytes_max).await
+}
+
+async fn send(
+    mut line: Line,
+    method: Method,
+    content: Option<&str>,
+    body: Full<Bytes>,
+    bytes_max: usize,
+) -> Result<Answer, Broken> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(line.target.as_str())
+        .header(header::HOST, line.host.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, "identity")
+        .header(header::USER_AGENT, concat!("narrowgate/", env!("CARGO_PKG_VERSION")));
+    if let Some(content) = content {
+        request = request.header(header::CONTENT_TYPE, content);
+    }
+    let request = request.body(body).map_err(|_| Broken::Connection)?;
+    let response = line.sender.send_request(request).await.map_err(|_| Broken::Connection)?;
+    let (head, incoming) = response.into_parts();
+    let body = read(incoming, bytes_max).await?;
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+async fn read(mut incoming: Incoming, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|_| Broken::Connection)?;
+        let Ok(data) = frame.into_data() else { continue };
+        if body.len() + data.len() > bytes_max {
+            return Err(Broken::TooLong);
+        }
+        body.extend_from_slice(&data);
+    }
+    Ok(body)
+}
+
+impl Answer {
+    /// Whether it says `application/json`, whatever its parameters, in plain encoding.
+    pub(super) fn is_json(&self) -> bool {
+        let text = |name| self.headers.get(name).and_then(|v| v.to_str().ok());
+        let plain = text(header::CONTENT_ENCODING).is_none_or(|e| e.eq_ignore_ascii_case("identity"));
+        let content = text(header::CONTENT_TYPE).unwrap_or_default();
+        let essence = content.split(';').next().unwrap_or_default().trim();
+        plain && essence.eq_ignore_ascii_case("application/json")
+    }
+
+    /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped.
+    pub(super) fn retry_after(&self) -> std::time::Duration {
+        let seconds = self.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        std::time::Duration::from_secs(seconds.unwrap_or(5u64).clamp(1, 300))
+    }
+}

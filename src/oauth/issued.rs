@@ -1,0 +1,82 @@
+//! Where an [`Issued`] is minted: the server answered well-formed, and within what was allowed. The token is sealed
+//! inside until policy has released it.
+
+use crate::{
+    caller::Caller,
+    model::{AccessToken, Boot, RefreshToken, ScopeSet, Terms, Wall},
+    policy::{IssuedFacts, Releasable, Verdict},
+    transaction::{Begun, Closing},
+};
+use std::{sync::Arc, time::Duration};
+
+/// The tokens of one answer.
+pub struct Tokens {
+    /// The access token.
+    pub(crate) access: AccessToken,
+    /// The refresh token, where there is one.
+    pub(crate) refresh: Option<RefreshToken>,
+}
+
+/// What the server issued, judged but not yet released.
+pub struct Issued {
+    kept: Kept,
+    caller: Caller,
+    closing: Closing,
+}
+
+/// What is kept of an issued token once it is released.
+pub struct Kept {
+    /// The transaction it came from.
+    pub begun: Arc<Begun>,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// The scopes it carries.
+    pub scopes: ScopeSet,
+    /// How long it lives, by the server's word.
+    pub lifetime: Duration,
+    /// When it came, by both clocks.
+    pub at: (Boot, Wall),
+    /// Whether it is bound to the client's certificate.
+    pub bound: bool,
+    /// The decision that let its code go.
+    pub decided: Verdict,
+    /// The terms of that decision.
+    pub terms: Terms,
+}
+
+impl Issued {
+    pub(super) const fn new(kept: Kept, caller: Caller, closing: Closing) -> Self {
+        Self { kept, caller, closing }
+    }
+
+    /// The decision that let the code go.
+    #[must_use]
+    pub const fn decided(&self) -> &Verdict {
+        &self.kept.decided
+    }
+
+    /// Takes it apart to keep or to revoke it.
+    pub(crate) fn into_parts(self) -> (Kept, Caller, Closing) {
+        (self.kept, self.caller, self.closing)
+    }
+}
+
+impl Releasable for Issued {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn facts(&self) -> IssuedFacts<'_> {
+        let opening = &self.kept.begun.opening;
+        IssuedFacts {
+            client: &opening.client,
+            api: opening.api.as_deref(),
+            allowed: &opening.scopes,
+            scopes: &self.kept.scopes,
+            lifetime: self.kept.lifetime,
+            bound: self.kept.bound,
+            refreshable: self.kept.tokens.refresh.is_some(),
+            again: false,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The only room that talks to an authorization server.
+//!
+//! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
+//! began. A token that policy has not released never leaves this room but to be revoked. Not even an error carries a
+//! word of the server's text.
+
+mod answer;
+mod authorize;
+mod bound;
+mod discovery;
+mod http;
+mod issued;
+mod redeem;
+mod revoke;
+mod servers;
+mod strict_json;
+mod tls;
+
+pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
+pub use authorize::authorization_url;
+pub use discovery::fuzz_metadata;
+pub use issued::{Issued, Kept, Tokens};
+pub use redeem::NotIssued;
+pub use revoke::{Disposal, Outcome};
+pub use servers::AuthorizationServers;

@@ -1,0 +1,125 @@
+//! The code's one way out: inside a recorded permit, in one POST, in one attempt.
+
+use super::{
+    AuthorizationServers, Disposal, Issued, Kept, Tokens,
+    answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
+    bound,
+    http::{self, Broken, Line},
+};
+use crate::{
+    audit::Recorded,
+    caller::Caller,
+    model::{Fault, Reason, ScopeSet},
+    policy::{Permitted, Verdict},
+    transaction::{Begun, Spent},
+};
+use std::sync::Arc;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+/// Why there is no token.
+pub struct NotIssued {
+    /// What the caller is told.
+    pub fault: Fault,
+    /// The transaction.
+    pub begun: Arc<Begun>,
+    /// The caller.
+    pub caller: Caller,
+    /// The decision that let the code go.
+    pub decided: Verdict,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Tokens to be revoked.
+    pub disposal: Option<Disposal>,
+}
+
+impl AuthorizationServers {
+    /// Redeems the code of a recorded permit on an open connection (RFC 6749 §4.1.3, RFC 8705 §2).
+    ///
+    /// # Errors
+    /// The claim is spent in every case; see [`NotIssued`].
+    pub async fn redeem(&self, recorded: Recorded<Permitted>, line: Line) -> Result<Issued, Box<NotIssued>> {
+        let (claim, decided, terms) = recorded.into_inner().into_parts();
+        let begun = Arc::clone(claim.begun());
+        // From here on the transaction is over whatever happens.
+        let spent = match claim.spend() {
+            Ok(spent) => spent,
+            Err((caller, fault)) => {
+                return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
+            }
+        };
+        let result = attempt(line, form(&spent), &begun).await;
+        let at = (self.clock.boot(), self.clock.wall());
+        let Spent { caller, closing, required, .. } = spent;
+        let Success { access, refresh, lifetime, scopes } =
+            match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {
+                Ok(success) => success,
+                Err(failed) => {
+                    let Failed { fault, status, leftover } = *failed;
+                    let disposal = Disposal::of_leftover(&begun, leftover);
+                    return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
+                }
+            };
+        let bound = begun.opening.client.bound_tokens;
+        let kept = Kept { begun, tokens: Tokens { access, refresh }, scopes, lifetime, at, bound, decided, terms };
+        Ok(Issued::new(kept, caller, closing))
+    }
+}
+
+/// Why an attempt gave no token that may be kept.
+struct Failed {
+    fault: Fault,
+    status: Option<u16>,
+    leftover: Leftover,
+}
+
+/// One POST with an absolute deadline, and its answer judged.
+async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
+    let issuer = &begun.opening.issuer;
+    let silent =
+        |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
+    let answer = match tokio::time::timeout(issuer.deadline, http::post(line, form, ANSWER_BYTES_MAX)).await {
+        Err(_) => return Err(silent(Reason::AsTimeout)),
+        Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
+        Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
+        Ok(Ok(answer)) => answer,
+    };
+    let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
+    answer::judge(&answer, &expected).map_err(|bad| {
+        let Bad { fault, leftover } = *bad;
+        Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover })
+    })
+}
+
+/// What the client and the caller demand beyond a well-formed answer.
+fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) -> Result<Success, Box<Failed>> {
+    let client = &begun.opening.client;
+    let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
+    let fault = if client.bound_tokens && !bound::is_bound_to(&success.access, &client.identity.thumbprint) {
+        Fault::new(Reason::TokenBindingMismatch)
+    } else if missing.is_empty() {
+        return Ok(success);
+    } else {
+        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        Fault::new(Reason::ScopeNarrowed).with("scopes", names.join(" "))
+    };
+    let leftover = Leftover { access: Some(success.access), refresh: success.refresh };
+    Err(Box::new(Failed { fault, status: Some(200), leftover }))
+}
+
+/// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.
+#[expect(clippy::disallowed_methods, reason = "this is the wire")]
+fn form(spent: &Spent) -> Zeroizing<String> {
+    let opening = &spent.begun.opening;
+    let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
+    form.append_pair("grant_type", "authorization_code")
+        .append_pair("code", spent.code.reveal())
+        .append_pair("redirect_uri", opening.redirect.as_str())
+        // RFC 8705 §2: the certificate proves who the client_id says.
+        .append_pair("client_id", &opening.client.client_id)
+        .append_pair("code_verifier", spent.verifier.reveal());
+    if let Some(resource) = opening.resource() {
+        form.append_pair("resource", resource);
+    }
+    Zeroizing::new(form.finish())
+}

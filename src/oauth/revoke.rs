@@ -1,0 +1,217 @@
+//! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
+
+use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, strict_json};
+use crate::{
+    audit::{Code, Event, Session, Severity},
+    model::{DecisionId, Secret},
+    transaction::Begun,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+/// Tries before a revocation is given up.
+const TRIES_MAX: u32 = 6;
+/// Bytes of a revocation answer that are read.
+const REVOCATION_BYTES_MAX: usize = 16 * 1024;
+
+/// Tokens that must not live on.
+pub struct Disposal {
+    begun: Arc<Begun>,
+    access: Option<Zeroizing<String>>,
+    refresh: Option<Zeroizing<String>>,
+    created: Option<(crate::model::Wall, Duration)>,
+}
+
+/// What became of one token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// There was none.
+    Absent,
+    /// The server confirmed (200).
+    Revoked,
+    /// The server could not be reached or asked to wait.
+    Queued,
+    /// The server has no revocation endpoint, or cannot revoke this kind of token.
+    Unsupported,
+}
+
+impl Outcome {
+    /// The word in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Revoked => "revoked",
+            Self::Queued => "queued",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+impl Disposal {
+    /// Of tokens that came with a refused answer; `None` if there are none.
+    pub(super) fn of_leftover(begun: &Arc<Begun>, leftover: Leftover) -> Option<Self> {
+        let disposal = Self {
+            begun: Arc::clone(begun),
+            access: leftover.access.as_ref().map(open),
+            refresh: leftover.refresh.as_ref().map(open),
+            created: None,
+        };
+        (disposal.access.is_some() || disposal.refresh.is_some()).then_some(disposal)
+    }
+
+    /// Of a token that was issued and is not to be handed out any more.
+    #[must_use]
+    pub fn of_kept(kept: &Kept) -> Self {
+        Self {
+            begun: Arc::clone(&kept.begun),
+            access: Some(open(&kept.tokens.access)),
+            refresh: kept.tokens.refresh.as_ref().map(open),
+            created: Some((kept.at.1, kept.lifetime)),
+        }
+    }
+
+    /// Of the refresh token alone, where there is one: its access token has ended by itself.
+    #[must_use]
+    pub fn of_remainder(kept: &Kept) -> Option<Self> {
+        kept.tokens.refresh.as_ref().map(|_| Self { access: None, ..Self::of_kept(kept) })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a token to be revoked goes to the wire")]
+fn open<Kind>(secret: &Secret<Kind>) -> Zeroizing<String> {
+    Zeroizing::new(secret.reveal().to_owned())
+}
+
+/// One token on its way.
+struct Doomed {
+    begun: Arc<Begun>,
+    token: Zeroizing<String>,
+    hint: &'static str,
+    why: &'static str,
+    agent: String,
+    exchange: DecisionId,
+    created: Option<(crate::model::Wall, Duration)>,
+}
+
+impl AuthorizationServers {
+    /// Revokes in the background, trying again while that can help.
+    pub fn dispose(self: &Arc<Self>, disposal: Disposal, why: &'static str, exchange: DecisionId) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.revoke(disposal, why, exchange).await });
+    }
+
+    /// Revokes the refresh token, then the access token, and says what became of each: (access, refresh).
+    pub async fn revoke(
+        self: &Arc<Self>,
+        disposal: Disposal,
+        why: &'static str,
+        exchange: DecisionId,
+    ) -> (Outcome, Outcome) {
+        let Disposal { begun, access, refresh, created } = disposal;
+        let agent = begun.opening.agent.id.to_string();
+        let doomed = |token, hint| Doomed {
+            begun: Arc::clone(&begun),
+            token,
+            hint,
+            why,
+            agent: agent.clone(),
+            exchange,
+            created,
+        };
+        let refresh = match refresh {
+            Some(token) => self.revoke_one(doomed(token, "refresh_token")).await,
+            None => Outcome::Absent,
+        };
+        let access = match access {
+            Some(token) => self.revoke_one(doomed(token, "access_token")).await,
+            None => Outcome::Absent,
+        };
+        (access, refresh)
+    }
+
+    async fn revoke_one(self: &Arc<Self>, doomed: Doomed) -> Outcome {
+        let outcome = self.try_once(&doomed).await;
+        if outcome != Outcome::Queued {
+            self.report(&doomed, outcome);
+            return outcome;
+        }
+        match Arc::clone(&self.retries).try_acquire_owned() {
+            Ok(permit) => {
+                let this = Arc::clone(self);
+                tokio::spawn(async move {
+                    this.keep_trying(doomed).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => self.report(&doomed, Outcome::Queued),
+        }
+        Outcome::Queued
+    }
+
+    async fn keep_trying(&self, doomed: Doomed) {
+        let mut wait = self.retry_base;
+        let mut outcome = Outcome::Queued;
+        for _ in 1..TRIES_MAX {
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2);
+            outcome = self.try_once(&doomed).await;
+            if outcome != Outcome::Queued {
+                break;
+            }
+        }
+        self.report(&doomed, outcome);
+    }
+
+    async fn try_once(&self, doomed: &Doomed) -> Outcome {
+        let opening = &doomed.begun.opening;
+        let Some(endpoint) = &opening.endpoints.revocation else { return Outcome::Unsupported };
+        let deadline = opening.issuer.deadline;
+        let exchange = async {
+            let line = self.line(&opening.client, endpoint, deadline).await.ok()?;
+            let form = form_urlencoded::Serializer::new(String::new())
+                .append_pair("token", &doomed.token)
+                .append_pair("token_type_hint", doomed.hint)
+                .append_pair("client_id", &opening.client.client_id)
+                .finish();
+            http::post(line, Zeroizing::new(form), REVOCATION_BYTES_MAX).await.ok()
+        };
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(Some(answer)) => match answer.status.as_u16() {
+                200 => Outcome::Revoked,
+                400 if error_of(&answer.body).as_deref() == Some("unsupported_token_type") => Outcome::Unsupported,
+                404 | 405 | 501 => Outcome::Unsupported,
+                _ => Outcome::Queued,
+            },
+            _ => Outcome::Queued,
+        }
+    }
+
+    /// `Queued` here means given up.
+    fn report(&self, doomed: &Doomed, outcome: Outcome) {
+        let opening = &doomed.begun.opening;
+        let (code, severity) = match outcome {
+            Outcome::Revoked | Outcome::Absent => (Code::TokenRevoked, Severity::Informational),
+            Outcome::Unsupported => (Code::TokenRevokeFailed, Severity::Medium),
+            Outcome::Queued => (Code::TokenRevokeFailed, Severity::High),
+        };
+        let reference = self.recorder.keyed().reference(doomed.hint, doomed.token.as_bytes());
+        let mut event = Event::new(code, "Revoke").through(&opening.client, &opening.issuer).of(doomed.exchange);
+        event.severity = severity;
+        let (created, lifetime) = doomed.created.unwrap_or((self.clock.wall(), Duration::ZERO));
+        event.session = Some(Session { reference, created, expires: created.plus(lifetime) });
+        let status = match outcome {
+            Outcome::Queued => "gave_up",
+            Outcome::Unsupported => "REVOKE_UNSUPPORTED",
+            other => other.as_str(),
+        };
+        let event = event.with("agent", doomed.agent.as_str()).with("token_kind", doomed.hint).with("why", doomed.why);
+        self.recorder.report(event.with("revocation", status));
+    }
+}
+
+fn error_of(body: &[u8]) -> Option<String> {
+    strict_json::parse(body)?.get("error").and_then(Value::as_str).map(str::to_owned)
+}

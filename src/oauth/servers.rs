@@ -1,0 +1,113 @@
+//! The authorization servers of the configuration, ready to be talked to.
+
+use super::{discovery, http, tls};
+use crate::{
+    audit::Recorder,
+    config::{Client, Config, Endpoints, Finding, Issuer, about},
+    model::{Boot, ClientAlias, Fault, IssuerAlias, Reason},
+    platform::Clock,
+    transaction::Begun,
+};
+use rustls::ClientConfig;
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tokio::sync::{Mutex, Semaphore};
+use url::Url;
+
+/// Revocations waiting to be tried again.
+const RETRIES_MAX: usize = 256;
+
+/// Every issuer and client.
+pub struct AuthorizationServers {
+    servers: BTreeMap<IssuerAlias, Server>,
+    mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) recorder: Recorder,
+    pub(super) retries: Arc<Semaphore>,
+    pub(super) retry_base: Duration,
+}
+
+struct Server {
+    issuer: Arc<Issuer>,
+    /// Without a client certificate: metadata is fetched as anyone would.
+    plain: Arc<ClientConfig>,
+    /// What discovery found, and when. The lock makes concurrent calls share one fetch.
+    found: Mutex<Option<(Arc<Endpoints>, Boot)>>,
+}
+
+impl AuthorizationServers {
+    /// Makes TLS configurations for every issuer and client.
+    ///
+    /// # Errors
+    /// Every certificate or key that cannot be used.
+    pub fn new(
+        config: &Config,
+        file: &Path,
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+    ) -> Result<Arc<Self>, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut servers = BTreeMap::new();
+        for (alias, issuer) in &config.issuers {
+            match tls::client_config(&issuer.roots, None) {
+                Ok(plain) => {
+                    servers
+                        .insert(alias.clone(), Server { issuer: Arc::clone(issuer), plain, found: Mutex::new(None) });
+                }
+                Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
+            }
+        }
+        let mut mutual = BTreeMap::new();
+        for (alias, client) in &config.clients {
+            let Some(issuer) = config.issuers.get(&client.issuer) else { continue };
+            match tls::client_config(&issuer.roots, Some(&client.identity)) {
+                Ok(tls) => {
+                    mutual.insert(alias.clone(), tls);
+                }
+                Err(wrong) => findings.push(about(file, format!("client `{alias}`: {wrong}"))),
+            }
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), Duration::from_secs(1));
+        Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, retry_base }))
+    }
+
+    /// The endpoints of an issuer: from the configuration, or discovered and believed for a while.
+    ///
+    /// # Errors
+    /// [`Reason::IssuerUnknown`], or as discovery fails.
+    pub async fn endpoints(&self, alias: &IssuerAlias) -> Result<Arc<Endpoints>, Fault> {
+        let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
+        if let Some(fixed) = &server.issuer.endpoints {
+            return Ok(Arc::new(fixed.clone()));
+        }
+        let mut found = server.found.lock().await;
+        let now = self.clock.boot();
+        if let Some((endpoints, at)) = &*found {
+            if now < at.plus(server.issuer.metadata_ttl) {
+                return Ok(Arc::clone(endpoints));
+            }
+        }
+        let fetch = discovery::discover(&server.issuer, &server.plain);
+        let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;
+        let endpoints = Arc::new(fetched.map_err(|_| Fault::new(Reason::MetadataUnavailable))??);
+        *found = Some((Arc::clone(&endpoints), now));
+        Ok(endpoints)
+    }
+
+    /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
+    pub async fn connect(&self, begun: &Begun) -> Result<http::Line, Fault> {
+        self.line(&begun.opening.client, &begun.opening.endpoints.token, begun.opening.issuer.deadline).await
+    }
+
+    pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
+        let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
+        let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
+        let connected = tokio::time::timeout(deadline, http::connect(&url, tls)).await;
+        connected.map_err(|_| Fault::new(Reason::AsUnreachable))?
+    }
+}

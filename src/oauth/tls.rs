@@ -1,0 +1,63 @@
+//! TLS towards authorization servers: pinned roots, our certificate, nothing from the environment.
+
+use crate::config::CertificateAndKey;
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{ResolvesClientCert, Resumption},
+    crypto::CryptoProvider,
+    pki_types::CertificateDer,
+    sign::CertifiedKey,
+};
+use std::sync::Arc;
+
+/// Always presents the one certificate of this client.
+#[derive(Debug)]
+struct Present(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Present {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A configuration that trusts these roots and, where there is an identity, presents it.
+///
+/// # Errors
+/// What is wrong with which part, for a person.
+pub(super) fn client_config(
+    roots: &[CertificateDer<'static>],
+    identity: Option<&CertificateAndKey>,
+) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.clone()).map_err(|e| format!("a trust root cannot be used: {e}"))?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(store);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(Present(certified(&provider, identity)?))),
+    };
+    // A resumed session keeps the certificate it began with: sessions live and die with this configuration.
+    config.resumption = Resumption::in_memory_sessions(32);
+    config.enable_early_data = false;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certified(provider: &CryptoProvider, identity: &CertificateAndKey) -> Result<Arc<CertifiedKey>, String> {
+    let key = provider
+        .key_provider
+        .load_private_key(identity.key.clone_key())
+        .map_err(|e| format!("the private key cannot be used: {e}"))?;
+    let certified = CertifiedKey::new(identity.chain.clone(), key);
+    certified.keys_match().map_err(|e| format!("certificate and key do not belong together: {e}"))?;
+    Ok(Arc::new(certified))
+}

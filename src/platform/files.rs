@@ -1,0 +1,127 @@
+//! Files: an append-only journal that knows what is durable, and reads that are bounded.
+
+use rustix::fs::{Mode, OFlags};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// An append-only file. What [`Journal::sync`] has confirmed survives a crash.
+pub trait Journal: Send {
+    /// Writes at the end.
+    ///
+    /// # Errors
+    /// As the system says; what was written may be there in part until [`Journal::rollback`].
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything appended durable (fdatasync).
+    ///
+    /// # Errors
+    /// As the system says. The journal must not be used again: Linux reports a lost page once only.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts off what was appended since the last sync.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rollback(&mut self) -> io::Result<()>;
+    /// Bytes that are durable.
+    fn durable_bytes(&self) -> u64;
+    /// Whether the path still leads to this file.
+    fn is_in_place(&self) -> bool;
+}
+
+/// Opens journals.
+pub trait Files: Send + Sync + 'static {
+    /// Opens or creates a journal with mode 0640, never through a symbolic link.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn journal(&self, path: &Path) -> io::Result<Box<dyn Journal>>;
+}
+
+/// The real file system.
+pub struct Disk;
+
+impl Files for Disk {
+    fn journal(&self, path: &Path) -> io::Result<Box<dyn Journal>> {
+        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o640))?);
+        file.sync_data()?;
+        if let Some(directory) = path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        let durable = file.metadata()?.len();
+        Ok(Box::new(DiskJournal { file, path: path.to_owned(), durable, pending: 0 }))
+    }
+}
+
+struct DiskJournal {
+    file: File,
+    path: PathBuf,
+    durable: u64,
+    pending: u64,
+}
+
+impl Journal for DiskJournal {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.pending += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        rustix::fs::fdatasync(&self.file)?;
+        self.durable += self.pending;
+        self.pending = 0;
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> io::Result<()> {
+        self.pending = 0;
+        self.file.set_len(self.durable)
+    }
+
+    fn durable_bytes(&self) -> u64 {
+        self.durable
+    }
+
+    fn is_in_place(&self) -> bool {
+        let (Ok(ours), Ok(there)) = (self.file.metadata(), std::fs::symlink_metadata(&self.path)) else {
+            return false;
+        };
+        (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+    }
+}
+
+/// Reads a UTF-8 file of at most `bytes_max`.
+///
+/// # Errors
+/// As the system says; `InvalidData` if it is longer or not UTF-8.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("is longer than {bytes_max} bytes")));
+    }
+    Ok(text)
+}
+
+/// Whether a file holding a secret is a regular file of ours (or root's) that nobody else may read.
+///
+/// # Errors
+/// What is wrong and what to do, for a person.
+pub fn require_private(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let owner = meta.uid();
+    if !meta.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+        return Err(format!("belongs to uid {owner}; it must belong to the daemon's user"));
+    }
+    if meta.mode() & 0o077 != 0 {
+        return Err(format!("has mode {:04o}; run chmod 0600 on it", meta.mode() & 0o7777));
+    }
+    Ok(())
+}

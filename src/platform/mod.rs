@@ -1,0 +1,10 @@
+//! What tests must hold still: the clock, entropy and files. The only three ports.
+
+pub mod clock;
+pub mod digest;
+pub mod entropy;
+pub mod files;
+
+pub use clock::{Clock, SystemClock};
+pub use digest::KeyedHash;
+pub use entropy::{Entropy, SystemEntropy};

@@ -1,0 +1,66 @@
+//! One question to Cedar. Any error in the answer makes it no: Cedar itself would skip the erring policy, and a
+//! skipped forbid is an open door.
+
+use super::{Determining, Snapshot, annotations::Note};
+use crate::model::Terms;
+use cedar_policy::{Context, Decision, Effect, Entities, EntityUid, Request};
+
+/// Cedar's answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) allowed: bool,
+    /// Sorted, each once. Empty on a default deny.
+    pub(super) determining: Vec<Determining>,
+    pub(super) errors: usize,
+    /// The determining permits' terms, merged.
+    pub(super) terms: Terms,
+}
+
+impl Answer {
+    /// A question that could not be asked: as good as an evaluation error.
+    pub(super) fn error() -> Self {
+        Self { allowed: false, determining: Vec::new(), errors: 1, terms: Terms::default() }
+    }
+}
+
+impl Snapshot {
+    /// Asks whether `principal` may do `action` on `resource`.
+    pub(super) fn ask(&self, principal: EntityUid, action: EntityUid, resource: EntityUid, context: Context) -> Answer {
+        self.ask_about(&self.entities, principal, action, resource, context)
+    }
+
+    /// As [`Self::ask`], about other entities than the generation's.
+    pub(super) fn ask_about(
+        &self,
+        entities: &Entities,
+        principal: EntityUid,
+        action: EntityUid,
+        resource: EntityUid,
+        context: Context,
+    ) -> Answer {
+        if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
+            return Answer::error();
+        }
+        let Ok(request) = Request::new(principal, action, resource, context, Some(&self.schema)) else {
+            return Answer::error();
+        };
+        let response = self.authorizer.is_authorized(&request, &self.policies, entities);
+        let errors = response.diagnostics().errors().count();
+        let mut determining: Vec<Determining> = Vec::new();
+        let mut terms = Terms::default();
+        for id in response.diagnostics().reason() {
+            let id = id.to_string();
+            // A policy without a note cannot be in the set; if it were, it must not allow anything.
+            let Some(note) = self.note(&id) else { return Answer::error() };
+            terms = terms.strictest(note.terms.clone());
+            determining.push(Determining { forbids: note.effect == Effect::Forbid, policy: id });
+        }
+        determining.sort();
+        let allowed = response.decision() == Decision::Allow && errors == 0;
+        Answer { allowed, determining, errors, terms }
+    }
+
+    pub(super) fn note(&self, id: &str) -> Option<&Note> {
+        self.notes.get(id)
+    }
+}

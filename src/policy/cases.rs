@@ -1,0 +1,1 @@
+//! Test cases beside the policies.

@@ -1,0 +1,140 @@
+//! The context of a question, built natively. Attested facts stand beside what the caller claims, never in it.
+
+use super::entities::uid;
+use crate::{
+    caller::{Attestation, Caller, Transport},
+    config::Api,
+    model::{Claimed, Scope, Wall},
+};
+use cedar_policy::{Context, RestrictedExpression as Expr};
+use std::{net::IpAddr, time::Duration};
+
+/// The attested facts of a caller.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How it came.
+    pub transport: Transport,
+    /// Its uid, by Unix socket.
+    pub uid: Option<u32>,
+    /// Its address, by mutual TLS.
+    pub ip: Option<IpAddr>,
+    /// Whether its identity is proven.
+    pub verified: bool,
+    /// Its trust domain, by SVID.
+    pub trust_domain: Option<String>,
+    /// When its credential ends.
+    pub expires_at: Option<Wall>,
+}
+
+impl From<&Caller> for Facts {
+    fn from(caller: &Caller) -> Self {
+        let (uid, ip, trust_domain) = match caller.attestation() {
+            Attestation::UnixPeer(peer) => (Some(peer.uid), None, None),
+            Attestation::SpiffeX509 { svid, ip } => (None, Some(*ip), Some(svid.trust_domain.clone())),
+        };
+        let (transport, expires_at) = (caller.transport(), caller.credential_end());
+        Self { transport, uid, ip, verified: true, trust_domain, expires_at }
+    }
+}
+
+/// What every question about an exchange knows.
+#[derive(Clone)]
+pub(super) struct Base<'a> {
+    pub(super) now: Wall,
+    pub(super) caller: &'a Facts,
+    pub(super) scopes: Vec<&'a Scope>,
+    pub(super) api: Option<&'a Api>,
+    pub(super) bound: bool,
+    pub(super) lifetime: Duration,
+    pub(super) claimed: &'a Claimed,
+    pub(super) approval: Option<Expr>,
+}
+
+impl Base<'_> {
+    pub(super) fn expression(&self) -> Result<Expr, String> {
+        let mut fields = vec![
+            ("now", datetime(self.now)),
+            ("caller", caller(self.caller)?),
+            ("scopes", scopes(self.scopes.iter().copied())?),
+            ("audiences", audiences(self.api)?),
+            ("proof", proof(self.bound)?),
+            ("lifetime", duration(self.lifetime)),
+            ("claimed", claimed(self.claimed)?),
+            ("actors", record([("depth", Expr::new_long(0)), ("members", Expr::new_set([]))])?),
+        ];
+        if let Some(approval) = &self.approval {
+            fields.push(("approval", approval.clone()));
+        }
+        record(fields)
+    }
+}
+
+/// The caller's record.
+pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
+    let method = match facts.transport {
+        Transport::Uds => "unix-peer",
+        Transport::Mtls => "spiffe-x509",
+    };
+    let mut attestation = vec![("method", text(method)), ("verified", Expr::new_bool(facts.verified))];
+    if let Some(domain) = &facts.trust_domain {
+        attestation.push(("trustDomain", text(domain)));
+    }
+    if let Some(end) = facts.expires_at {
+        attestation.push(("expiresAt", datetime(end)));
+    }
+    let mut fields = vec![("transport", text(facts.transport.as_str())), ("attestation", record(attestation)?)];
+    if let Some(uid) = facts.uid {
+        fields.push(("uid", Expr::new_long(i64::from(uid))));
+    }
+    if let Some(ip) = facts.ip {
+        fields.push(("ip", Expr::new_ip(ip.to_string())));
+    }
+    record(fields)
+}
+
+fn claimed(claimed: &Claimed) -> Result<Expr, String> {
+    let words = [("purpose", &claimed.purpose), ("task", &claimed.task), ("session", &claimed.session)];
+    let mut fields: Vec<(&str, Expr)> =
+        words.into_iter().filter_map(|(k, v)| v.as_ref().map(|v| (k, text(v)))).collect();
+    if !claimed.tags.is_empty() {
+        fields.push(("tags", Expr::new_set(claimed.tags.iter().map(|t| text(t)))));
+    }
+    record(fields)
+}
+
+pub(super) fn scopes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Result<Expr, String> {
+    let members: Result<Vec<_>, _> =
+        scopes.into_iter().map(|s| uid("Scope", s.as_str()).map(Expr::new_entity_uid)).collect();
+    Ok(Expr::new_set(members?))
+}
+
+pub(super) fn audiences(api: Option<&Api>) -> Result<Expr, String> {
+    let members: Result<Vec<_>, _> =
+        api.iter().map(|a| uid("Api", a.alias.as_str()).map(Expr::new_entity_uid)).collect();
+    Ok(Expr::new_set(members?))
+}
+
+pub(super) fn proof(bound: bool) -> Result<Expr, String> {
+    record([("method", text(if bound { "mtls" } else { "none" }))])
+}
+
+pub(super) fn record<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Expr, String> {
+    Expr::new_record(fields.into_iter().map(|(k, v)| (k.to_owned(), v))).map_err(|e| e.to_string())
+}
+
+pub(super) fn context<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Context, String> {
+    Context::from_pairs(fields.into_iter().map(|(k, v)| (k.to_owned(), v))).map_err(|e| e.to_string())
+}
+
+pub(super) fn text(value: &str) -> Expr {
+    Expr::new_string(value.to_owned())
+}
+
+pub(super) fn duration(span: Duration) -> Expr {
+    // A day count beyond i64 milliseconds would be an evaluation error, which is a deny.
+    Expr::new_duration(format!("{}ms", span.as_millis()))
+}
+
+pub(super) fn datetime(at: Wall) -> Expr {
+    Expr::new_datetime(at.rfc3339())
+}

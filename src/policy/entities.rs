@@ -1,0 +1,110 @@
+//! The generation's entities: built once from the registry, the catalogue and the configuration.
+
+use crate::{
+    config::{Client, Config},
+    model::{Agent, agent::Identity},
+};
+use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
+use std::{
+    collections::{HashMap, HashSet},
+    str::FromStr,
+};
+
+/// The entity of a type of ours. Ids are data: nothing in them is parsed.
+pub(super) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, String> {
+    let name = EntityTypeName::from_str(&format!("Narrowgate::{kind}")).map_err(|e| e.to_string())?;
+    Ok(EntityUid::from_type_name_and_id(name, EntityId::new(id)))
+}
+
+/// Builds every entity and validates them against the schema.
+pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String> {
+    let mut entities = Vec::new();
+    for agent in config.registry.agents() {
+        entities.push(self::agent(agent)?);
+    }
+    for issuer in config.issuers.values() {
+        let attributes = [
+            ("url", Expr::new_string(issuer.url.clone())),
+            ("environment", Expr::new_entity_uid(uid("Environment", issuer.environment.as_str())?)),
+        ];
+        entities.push(entity(uid("Issuer", issuer.alias.as_str())?, attributes, [])?);
+    }
+    for client in config.clients.values() {
+        entities.push(self::client(client)?);
+    }
+    for api in config.catalog.apis.values() {
+        let attributes = [
+            ("identifier", Expr::new_string(api.identifier.clone())),
+            ("owner", Expr::new_entity_uid(uid("Team", api.owner.as_str())?)),
+            ("dataClass", Expr::new_string(api.data_class.clone())),
+        ];
+        entities.push(entity(uid("Api", api.alias.as_str())?, attributes, [uid("Issuer", api.issuer.as_str())?])?);
+    }
+    for scope in config.catalog.scopes.values() {
+        let api = config.catalog.apis.get(&scope.api).ok_or("a scope without API")?;
+        let mut parents = vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
+        for group in &scope.groups {
+            parents.push(uid("ScopeGroup", group)?);
+        }
+        let attributes = [
+            ("name", Expr::new_string(scope.name.as_str().to_owned())),
+            ("risk", Expr::new_long(i64::from(scope.risk))),
+        ];
+        entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
+    }
+    let owners = (config.registry.agents().map(|a| &a.owner))
+        .chain(config.clients.values().map(|c| &c.owner))
+        .chain(config.catalog.apis.values().map(|a| &a.owner));
+    let owners: Result<Vec<EntityUid>, String> = owners.map(|team| uid("Team", team.as_str())).collect();
+    Entities::from_entities(with_bare(entities, owners?), Some(schema)).map_err(|e| e.to_string())
+}
+
+/// An agent's entity.
+pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
+    let mut attributes = vec![
+        ("owner", Expr::new_entity_uid(uid("Team", agent.owner.as_str())?)),
+        ("environment", Expr::new_entity_uid(uid("Environment", agent.environment.as_str())?)),
+        ("trust", Expr::new_long(i64::from(agent.trust))),
+        ("quarantined", Expr::new_bool(agent.quarantined)),
+    ];
+    if let Identity::Spiffe(id) = &agent.identity {
+        attributes.push(("spiffeId", Expr::new_string(id.clone())));
+    }
+    let mut parents = vec![uid("Team", agent.owner.as_str())?];
+    for group in &agent.groups {
+        parents.push(uid("AgentGroup", group)?);
+    }
+    entity(uid("Agent", agent.id.as_str())?, attributes, parents)
+}
+
+fn client(client: &Client) -> Result<Entity, String> {
+    let redirects = client.redirects.iter().map(|r| Expr::new_string(r.as_str().to_owned()));
+    let attributes = [
+        ("issuer", Expr::new_entity_uid(uid("Issuer", client.issuer.as_str())?)),
+        ("owner", Expr::new_entity_uid(uid("Team", client.owner.as_str())?)),
+        ("environment", Expr::new_entity_uid(uid("Environment", client.environment.as_str())?)),
+        ("redirectUris", Expr::new_set(redirects)),
+        ("authMethod", Expr::new_string(client.auth.as_str().to_owned())),
+        ("boundTokens", Expr::new_bool(client.bound_tokens)),
+        ("lifetimeCeiling", Expr::new_duration(format!("{}ms", client.lifetime_ceiling.as_millis()))),
+    ];
+    entity(uid("Client", client.alias.as_str())?, attributes, [uid("Issuer", client.issuer.as_str())?])
+}
+
+fn entity<'a>(
+    uid: EntityUid,
+    attributes: impl IntoIterator<Item = (&'a str, Expr)>,
+    parents: impl IntoIterator<Item = EntityUid>,
+) -> Result<Entity, String> {
+    let attributes: HashMap<String, Expr> = attributes.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    Entity::new(uid, attributes, parents.into_iter().collect::<HashSet<_>>()).map_err(|e| e.to_string())
+}
+
+/// Adds the teams and groups that are only ever named: an entity missing from the store is an evaluation error.
+pub(super) fn with_bare(mut entities: Vec<Entity>, owners: impl IntoIterator<Item = EntityUid>) -> Vec<Entity> {
+    let known: HashSet<EntityUid> = entities.iter().map(Entity::uid).collect();
+    let parents = entities.iter().flat_map(|entity| entity.clone().into_inner().2);
+    let named: HashSet<EntityUid> = parents.chain(owners).collect();
+    entities.extend(named.into_iter().filter(|uid| !known.contains(uid)).map(Entity::with_uid));
+    entities
+}

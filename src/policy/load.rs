@@ -1,0 +1,232 @@
+//! Files to a [`Snapshot`]: parsed, named, strictly validated. All mistakes at once; nothing half loaded.
+
+use super::{annotations::Note, entities};
+use crate::{
+    config::{Config, Finding, about, position},
+    platform::{
+        digest::{hex, sha256},
+        files::read_text,
+    },
+};
+use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// The base schema, version 1.
+pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
+
+const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
+const POLICY_FILES_MAX: usize = 10_000;
+/// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
+const LEVEL_MAX: u32 = 1;
+
+/// One generation of policy: immutable, swapped whole.
+pub struct Snapshot {
+    /// Counts the sets loaded by this process, from 1.
+    pub generation: u64,
+    /// SHA-256 of the policy files, in hex.
+    pub policy_digest: String,
+    /// SHA-256 of the schema, in hex.
+    pub schema_digest: String,
+    pub(super) schema: Schema,
+    pub(super) policies: PolicySet,
+    pub(super) entities: Entities,
+    pub(super) notes: HashMap<String, Note>,
+    pub(super) authorizer: Authorizer,
+}
+
+impl Snapshot {
+    /// How many policies there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Never: an empty set does not load.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+}
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+/// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities.
+///
+/// # Errors
+/// Every mistake, with file, line and hint.
+pub fn load(config: &Config, generation: u64) -> Result<Snapshot, Vec<Finding>> {
+    let folder = &config.policies;
+    let sources = sources(folder)?;
+    let schema = match Schema::from_cedarschema_str(BASE_SCHEMA) {
+        Ok((schema, _)) => schema,
+        Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
+    };
+    let mut draft = Draft::default();
+    for source in &sources {
+        draft.read(source);
+    }
+    if draft.findings.is_empty() && draft.notes.is_empty() {
+        draft.findings.push(about(folder, "holds no policy, and nothing is allowed without one"));
+    }
+    if draft.findings.is_empty() {
+        draft.validate(&schema, &sources);
+    }
+    if !draft.findings.is_empty() {
+        return Err(draft.findings);
+    }
+    let entities = entities::build(config, &schema)
+        .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
+    Ok(Snapshot {
+        generation,
+        policy_digest: digest(folder, &sources),
+        schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
+        schema,
+        policies: draft.policies,
+        entities,
+        notes: draft.notes,
+        authorizer: Authorizer::new(),
+    })
+}
+
+#[derive(Default)]
+struct Draft {
+    policies: PolicySet,
+    notes: HashMap<String, Note>,
+    /// Where each policy stands: source, and byte offset.
+    places: BTreeMap<String, (PathBuf, usize)>,
+    findings: Vec<Finding>,
+}
+
+impl Draft {
+    fn read(&mut self, source: &Source) {
+        let set = match PolicySet::from_str(&source.text) {
+            Ok(set) => set,
+            Err(errors) => {
+                self.findings.extend(errors.iter().map(|e| finding(source, &e.to_string(), e)));
+                return;
+            }
+        };
+        if let Some(template) = set.templates().next() {
+            let at = source.text.find(template.to_cedar().as_str()).unwrap_or(0);
+            self.report(source, at, "is a template; write plain policies".to_owned());
+        }
+        for policy in set.policies() {
+            let at = policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0);
+            self.add(source, policy, at);
+        }
+    }
+
+    fn add(&mut self, source: &Source, policy: &Policy, at: usize) {
+        let Some(id) = policy.annotation("id").filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned) else {
+            self.report(
+                source,
+                at,
+                "a policy needs @id(\"...\"), 1 to 128 bytes and unique: decisions are explained by it".to_owned(),
+            );
+            return;
+        };
+        match Note::read(policy) {
+            Ok(note) => {
+                if self.notes.insert(id.clone(), note).is_some() {
+                    self.report(source, at, format!("@id(\"{id}\") is used twice"));
+                    return;
+                }
+            }
+            Err(wrong) => {
+                for message in wrong {
+                    self.report(source, at, format!("policy `{id}`: {message}"));
+                }
+                return;
+            }
+        }
+        self.places.insert(id.clone(), (source.path.clone(), at));
+        if let Err(e) = self.policies.add(policy.new_id(PolicyId::new(&id))) {
+            self.report(source, at, format!("policy `{id}`: {e}"));
+        }
+    }
+
+    /// Strict validation; a warning is a mistake too, since a policy that can never match protects nobody.
+    fn validate(&mut self, schema: &Schema, sources: &[Source]) {
+        let result =
+            Validator::new(schema.clone()).validate_with_level(&self.policies, ValidationMode::Strict, LEVEL_MAX);
+        let errors = result.validation_errors().map(|e| (e.policy_id().to_string(), e.to_string(), span(e)));
+        let warnings = result.validation_warnings().map(|w| (w.policy_id().to_string(), w.to_string(), span(w)));
+        for (id, message, span) in errors.chain(warnings).collect::<Vec<_>>() {
+            let Some((path, at)) = self.places.get(&id).cloned() else { continue };
+            let Some(source) = sources.iter().find(|s| s.path == path) else { continue };
+            self.report(source, span.unwrap_or(at), message);
+        }
+    }
+
+    fn report(&mut self, source: &Source, at: usize, message: String) {
+        let position = Some(position(&source.text, at));
+        self.findings.push(Finding { file: source.path.clone(), position, message, hint: None });
+    }
+}
+
+fn span(diagnostic: &dyn Diagnostic) -> Option<usize> {
+    diagnostic.labels().and_then(|mut labels| labels.next()).map(|label| label.offset())
+}
+
+fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnostic) -> Finding {
+    let position = span(diagnostic).map(|at| position(&source.text, at));
+    let hint = diagnostic.help().map(|help| help.to_string());
+    Finding { file: source.path.clone(), position, message: message.to_owned(), hint }
+}
+
+/// Every `*.cedar` file below the folder, in order of path.
+fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
+    let mut paths = Vec::new();
+    collect(folder, "cedar", &mut paths).map_err(|e| vec![about(folder, format!("cannot be read: {e}"))])?;
+    if paths.len() > POLICY_FILES_MAX {
+        return Err(vec![about(folder, format!("holds more than {POLICY_FILES_MAX} policy files"))]);
+    }
+    let mut findings = Vec::new();
+    let mut sources = Vec::new();
+    for path in paths {
+        match read_text(&path, POLICY_FILE_BYTES_MAX) {
+            Ok(text) => sources.push(Source { path, text }),
+            Err(e) => findings.push(about(&path, format!("cannot be read: {e}"))),
+        }
+    }
+    if findings.is_empty() { Ok(sources) } else { Err(findings) }
+}
+
+/// Every file below a folder whose name ends in `.extension`, in order of path; hidden ones are skipped.
+pub(super) fn collect(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, extension, into)?;
+        } else if name.strip_suffix(extension).is_some_and(|stem| stem.ends_with('.')) {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn digest(folder: &Path, sources: &[Source]) -> String {
+    let mut all = Vec::new();
+    for source in sources {
+        let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
+        for part in [name.as_bytes(), source.text.as_bytes()] {
+            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            all.extend_from_slice(part);
+        }
+    }
+    hex(&sha256(&all))
+}

@@ -1,0 +1,129 @@
+//! Where a [`Released`] is minted: Cedar allowed handing out exactly this token, as it was really issued, now.
+
+use super::{
+    Facts, Policies, Refused, Verdict,
+    context::{Base, audiences, duration, proof, record, scopes, text},
+    permit::Panel,
+};
+use crate::{
+    caller::Caller,
+    config::{Api, Client},
+    model::{Claimed, DecisionId, Reason, ScopeSet, Terms},
+};
+use cedar_policy::RestrictedExpression as Expr;
+use std::time::Duration;
+
+/// What is known of a token that may be handed out.
+pub struct IssuedFacts<'a> {
+    /// Its client.
+    pub client: &'a Client,
+    /// Its API, where it has one.
+    pub api: Option<&'a Api>,
+    /// The scopes that were allowed.
+    pub allowed: &'a ScopeSet,
+    /// The scopes it carries.
+    pub scopes: &'a ScopeSet,
+    /// How long it still lives, by the server's word.
+    pub lifetime: Duration,
+    /// Whether it is certificate-bound.
+    pub bound: bool,
+    /// Whether a refresh token came with it.
+    pub refreshable: bool,
+    /// Whether it was handed out before.
+    pub again: bool,
+}
+
+/// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
+pub trait Releasable {
+    /// Who would get it.
+    fn caller(&self) -> &Caller;
+    /// What is known of it.
+    fn facts(&self) -> IssuedFacts<'_>;
+}
+
+/// Cedar allowed handing out exactly this.
+pub struct Released<T> {
+    subject: T,
+    verdict: Verdict,
+    terms: Terms,
+}
+
+impl<T> Released<T> {
+    /// The decision.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Takes it apart to keep it. For `grant/` alone.
+    pub(crate) fn into_parts(self) -> (T, Verdict, Terms) {
+        (self.subject, self.verdict, self.terms)
+    }
+}
+
+impl Policies {
+    /// Asks whether this token may be handed out: `grant_scope` for each scope in it, and `release_token`.
+    ///
+    /// # Errors
+    /// The subject, to be revoked or kept, and the decision.
+    pub fn release<T: Releasable>(
+        &self,
+        subject: T,
+        claimed: &Claimed,
+        id: DecisionId,
+    ) -> Result<Released<T>, Box<(T, Refused)>> {
+        let Some(snapshot) = self.current() else { return Err(Box::new((subject, Refused::not_loaded()))) };
+        let closed = {
+            let token = subject.facts();
+            let facts = Facts::from(subject.caller());
+            let mut panel = Panel::new(&snapshot, subject.caller(), token.client, id);
+            let base = Base {
+                now: self.clock.wall(),
+                caller: &facts,
+                scopes: token.allowed.iter().collect(),
+                api: token.api,
+                bound: token.bound,
+                lifetime: token.lifetime,
+                claimed,
+                approval: None,
+            };
+            let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
+            let hand_out = if token.again { "again" } else { "first" };
+            panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
+            let carried = Base { scopes: token.scopes.iter().collect(), ..base };
+            panel.scopes(&carried, if token.again { "hold" } else { "code" });
+            panel.keep_terms(token.client, token.api.is_some());
+            panel.close(Reason::PolicyDenied)
+        };
+        match closed {
+            Ok((verdict, terms)) => Ok(Released { subject, verdict, terms }),
+            Err(refused) => Err(Box::new((subject, refused))),
+        }
+    }
+}
+
+impl Policies {
+    /// Asks whether this caller may end a grant of this client. Revocation makes things safer, so guards on obtaining
+    /// tokens do not touch it.
+    ///
+    /// # Errors
+    /// The decision and what to tell the caller.
+    pub fn revoke(&self, caller: &Caller, client: &Client, id: DecisionId) -> Result<Verdict, Refused> {
+        let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
+        let mut panel = Panel::new(&snapshot, caller, client, id);
+        panel.bare_gate("revoke_token", self.clock.wall(), &Facts::from(caller));
+        panel.close_gate()
+    }
+}
+
+fn issued(token: &IssuedFacts<'_>) -> Result<Expr, String> {
+    record([
+        ("scopes", scopes(token.scopes.iter())?),
+        ("lifetime", duration(token.lifetime)),
+        ("audiences", audiences(token.api)?),
+        ("proof", proof(token.bound)?),
+        ("refreshable", Expr::new_bool(token.refreshable)),
+        // Scopes beyond the catalogue never come this far: the answer's judge refuses them.
+        ("unknownScopes", Expr::new_bool(false)),
+    ])
+}

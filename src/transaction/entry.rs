@@ -1,0 +1,76 @@
+//! One transaction.
+
+use crate::{
+    config::{Api, Client, Endpoints, Issuer},
+    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, RedirectUri, ScopeSet, StateValue, Wall},
+};
+use std::sync::{Arc, Mutex, atomic::AtomicU32};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// What a transaction is begun with: facts decided before it is minted.
+pub struct Opening {
+    /// The agent it belongs to.
+    pub agent: Arc<Agent>,
+    /// The client registration.
+    pub client: Arc<Client>,
+    /// The issuer, recorded before the redirect (RFC 9207 §2.4).
+    pub issuer: Arc<Issuer>,
+    /// Its endpoints as they were at Begin: a later change does not move the code (RFC 9700 §4.4).
+    pub endpoints: Arc<Endpoints>,
+    /// The redirect URI.
+    pub redirect: RedirectUri,
+    /// The scopes policy allowed.
+    pub scopes: ScopeSet,
+    /// The API that the scopes belong to, where they belong to one.
+    pub api: Option<Arc<Api>>,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+}
+
+/// A transaction's facts.
+pub struct Begun {
+    /// What it was begun with.
+    pub opening: Opening,
+    /// Its handle.
+    pub handle: Handle,
+    /// When it was begun.
+    pub at: Boot,
+    /// When it ends.
+    pub ends: Boot,
+    /// When it ends, for people.
+    pub ends_wall: Wall,
+}
+
+impl Opening {
+    /// The resource indicator (RFC 8707), where there is one.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.api.as_ref().map(|api| api.identifier.as_str())
+    }
+}
+
+/// A transaction in the store.
+pub(super) struct Entry {
+    pub(super) begun: Arc<Begun>,
+    pub(super) state: StateValue,
+    pub(super) status: Mutex<Status>,
+    /// Attempts so far.
+    pub(super) attempts: AtomicU32,
+}
+
+/// What marks one attempt, so that the same attempt is recognised when it comes again.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) code_hash: [u8; 32],
+    pub(super) request_id: Option<Uuid>,
+}
+
+pub(super) enum Status {
+    /// Waiting for its code. The verifier is here until an attempt takes it.
+    Open { verifier: CodeVerifier, wrong_tries: u8 },
+    /// An attempt is under way.
+    Locked { attempt: Attempt, done: watch::Receiver<bool> },
+    /// Over. The grant is there if the attempt succeeded.
+    Terminal { attempt: Option<Attempt>, grant: Option<Handle>, at: Boot },
+}
