@@ -69,7 +69,7 @@ impl Doors {
             let (gate, stopped) = (Arc::clone(&gate), stop.clone());
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = told(&mut stop) => break,
                 accepted = accept(&door, gate, stopped) => match accepted {
                     Ok(connection) => {
                         connections.spawn(async move {
@@ -137,11 +137,16 @@ where
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let stopped = tokio::select! {
         _ = serving.as_mut() => false,
-        _ = stop.wait_for(|stop| *stop) => true,
+        () = told(&mut stop) => true,
     };
     if stopped {
         serving.as_mut().graceful_shutdown();
         // How it ends matters to the peer alone.
         let _ = serving.await;
     }
+}
+
+/// Waits until told to stop, or until nobody is left who could tell.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

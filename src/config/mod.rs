@@ -15,6 +15,7 @@ pub use findings::{Finding, about, nearest, position};
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
 pub use main_file::load;
+pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;

@@ -55,7 +55,7 @@ pub fn thumbprint(certificate: &[u8]) -> String {
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read_text(path, PEM_BYTES_MAX).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {

@@ -1,1 +1,366 @@
-//! Test cases beside the policies.
+//! Test cases beside the policies: `*.cases.toml`, run by `narrowgate check` through the same question as real calls.
+
+use super::{
+    Facts, Snapshot,
+    context::{Base, audiences, context, datetime, duration, proof, record, scopes, text},
+    entities::{self, uid},
+    load::collect,
+};
+use crate::{
+    caller::Transport,
+    config::{Config, Document, Finding, Table, about},
+    model::{Agent, AgentId, ApiAlias, Claimed, ClientAlias, Environment, Scope, Terms, Wall, time::parse_span},
+};
+use cedar_policy::{Context, Entities, Entity, RestrictedExpression as Expr};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
+
+/// What became of the cases.
+#[derive(Default)]
+pub struct Tally {
+    /// Cases whose answer was as expected.
+    pub passed: usize,
+    /// Cases that failed, and mistakes in the files.
+    pub findings: Vec<Finding>,
+}
+
+/// Runs every case beside the policies of the configuration.
+#[must_use]
+pub fn run(config: &Config, snapshot: &Snapshot) -> Tally {
+    let mut tally = Tally::default();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    if let Err(e) = collect(&config.policies, "cases.toml", &mut paths) {
+        tally.findings.push(about(&config.policies, format!("cannot be read: {e}")));
+    }
+    for path in paths {
+        let document = match Document::open(&path) {
+            Ok(document) => document,
+            Err(finding) => {
+                tally.findings.push(finding);
+                continue;
+            }
+        };
+        let mut names = HashSet::new();
+        let (passed, findings) = document.read(|root| {
+            let results = root.tables("case", |table| {
+                let case = Case::read(table, config)?;
+                if !names.insert(case.name.clone()) {
+                    table.wrong(format!("case \"{}\" is there twice", case.name), None);
+                }
+                match case.run(snapshot) {
+                    Ok(()) => Some(()),
+                    Err(wrong) => {
+                        table.wrong(format!("case \"{}\": {wrong}", case.name), None);
+                        None
+                    }
+                }
+            });
+            Some(results.len())
+        });
+        tally.passed += passed.unwrap_or(0);
+        tally.findings.extend(findings);
+    }
+    tally
+}
+
+struct Case<'c> {
+    config: &'c Config,
+    name: String,
+    action: String,
+    agent: Agent,
+    client: ClientAlias,
+    scope: Option<Scope>,
+    scopes: Vec<Scope>,
+    facts: Facts,
+    now: Wall,
+    bound: bool,
+    claimed: Claimed,
+    approval: Option<Approval>,
+    lifetime: Duration,
+    flow: String,
+    gate: Gate,
+    token: Token,
+    expect_allow: bool,
+    reasons: Option<Vec<String>>,
+    code: Option<String>,
+    terms: Option<Terms>,
+}
+
+struct Gate {
+    redirect_uri: String,
+    pkce_method: String,
+    code_age: Duration,
+    transaction_age: Duration,
+    iss_verified: bool,
+    state_verified: bool,
+    same_caller: bool,
+}
+
+struct Token {
+    hand_out: String,
+    scopes: Vec<Scope>,
+    lifetime: Duration,
+    refreshable: bool,
+    unknown_scopes: bool,
+}
+
+struct Approval {
+    approver: String,
+    team: String,
+    at: Wall,
+    scopes: Vec<Scope>,
+}
+
+const NOW: &str = "2026-11-22T10:00:00Z";
+const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
+
+impl<'c> Case<'c> {
+    fn read(table: &Table<'_>, config: &'c Config) -> Option<Self> {
+        let name = table.required("name", owned)?;
+        let action = table.required("action", owned);
+        let agent = table.required("agent", |t| {
+            let agent = AgentId::parse(t).and_then(|id| config.registry.agent(&id));
+            agent.map(|a| Agent::clone(a)).ok_or_else(|| format!("names no registered agent: {t:?}"))
+        });
+        let client = table.required("client", |t| ClientAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
+        let scope = table.optional("scope", scope);
+        let mut scopes = table.list("scopes", self::scope);
+        if scopes.is_empty() {
+            scopes.extend(scope.clone());
+        }
+        let expect_allow = table.required("expect", |t| match t {
+            "allow" => Ok(true),
+            "deny" => Ok(false),
+            _ => Err("must be \"allow\" or \"deny\"".to_owned()),
+        });
+        let now = table.optional("now", instant).or_else(|| instant(NOW).ok());
+        let facts = facts(table, agent.as_ref());
+        let lifetime = table.span("lifetime", Duration::from_secs(3600), ANY_SPAN);
+        let gate = gate(table);
+        let token = token(table, &scopes, lifetime);
+        let claimed = Claimed {
+            purpose: word(table, "purpose"),
+            task: word(table, "task"),
+            session: None,
+            tags: table.list("tags", owned),
+        };
+        let mut agent = agent?;
+        agent.quarantined = table.boolean("quarantined", agent.quarantined);
+        agent.trust = table.integer("trust", 0..=4).and_then(|t| u8::try_from(t).ok()).unwrap_or(agent.trust);
+        let environment =
+            table.optional("environment", |t| Environment::parse(t).ok_or_else(|| "is no environment".to_owned()));
+        agent.environment = environment.unwrap_or(agent.environment);
+        Some(Self {
+            config,
+            name,
+            action: action?,
+            agent,
+            client: client?,
+            scope,
+            scopes,
+            facts,
+            now: now?,
+            bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
+            claimed,
+            approval: table.table("approval", approval).flatten(),
+            lifetime,
+            flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
+            gate,
+            token,
+            expect_allow: expect_allow?,
+            reasons: Some(table.list("reasons", owned)),
+            code: table.optional("code", owned),
+            terms: table.table("terms", terms),
+        })
+    }
+
+    fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let entities = self.entities(snapshot)?;
+        let resource = match (&self.scope, self.action.as_str()) {
+            (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            _ => uid("Client", self.client.as_str())?,
+        };
+        let principal = uid("Agent", self.agent.id.as_str())?;
+        let answer = snapshot.ask_about(&entities, principal, uid("Action", &self.action)?, resource, self.context()?);
+        if answer.errors > 0 {
+            return Err(
+                "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()
+            );
+        }
+        let word = |allow: bool| if allow { "allow" } else { "deny" };
+        let ids: Vec<&str> = answer.determining.iter().map(|d| d.policy.as_str()).collect();
+        if answer.allowed != self.expect_allow {
+            return Err(format!("expected {}, got {} by {ids:?}", word(self.expect_allow), word(answer.allowed)));
+        }
+        let mut expected: Vec<&str> = self.reasons.iter().flatten().map(String::as_str).collect();
+        expected.sort_unstable();
+        if expected != ids {
+            return Err(format!("expected the reasons {expected:?}, got {ids:?}"));
+        }
+        let first = answer.determining.iter().find(|d| d.forbids).and_then(|d| snapshot.note(&d.policy));
+        let code = first.and_then(|n| n.code.as_deref()).unwrap_or("no_permit");
+        if let Some(expected) = self.code.as_deref().filter(|c| *c != code) {
+            return Err(format!("expected the code {expected:?}, got {code:?}"));
+        }
+        match &self.terms {
+            Some(expected) if *expected != answer.terms => {
+                Err(format!("expected the terms {expected:?}, got {:?}", answer.terms))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The generation's entities with this case's agent and approver.
+    fn entities(&self, snapshot: &Snapshot) -> Result<Entities, String> {
+        let mut own = vec![entities::agent(&self.agent)?];
+        if let Some(approval) = &self.approval {
+            let parents = HashSet::from([uid("Team", &approval.team)?]);
+            own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));
+        }
+        snapshot.entities.clone().upsert_entities(own, Some(&snapshot.schema)).map_err(|e| e.to_string())
+    }
+
+    fn context(&self) -> Result<Context, String> {
+        if self.action == "revoke_token" || self.action == "introspect_token" {
+            return context([("now", datetime(self.now)), ("caller", super::context::caller(&self.facts)?)]);
+        }
+        let base = Base {
+            now: self.now,
+            caller: &self.facts,
+            scopes: self.scopes.iter().collect(),
+            api: self.api(&self.scopes),
+            bound: self.bound,
+            lifetime: self.lifetime,
+            claimed: &self.claimed,
+            approval: self.approval.as_ref().map(Approval::expression).transpose()?,
+        };
+        let mut fields = vec![("base", base.expression()?)];
+        let gate = &self.gate;
+        match self.action.as_str() {
+            "begin_authorization" => fields.extend([
+                ("redirectUri", text(&gate.redirect_uri)),
+                ("pkceMethod", text(&gate.pkce_method)),
+                ("par", Expr::new_bool(false)),
+            ]),
+            "redeem_code" => fields.extend([
+                ("redirectUri", text(&gate.redirect_uri)),
+                ("pkceMethod", text(&gate.pkce_method)),
+                ("codeAge", duration(gate.code_age)),
+                ("transactionAge", duration(gate.transaction_age)),
+                ("issVerified", Expr::new_bool(gate.iss_verified)),
+                ("stateVerified", Expr::new_bool(gate.state_verified)),
+                ("sameCaller", Expr::new_bool(gate.same_caller)),
+            ]),
+            "grant_scope" => {
+                fields.extend([
+                    ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
+                    ("flow", text(&self.flow)),
+                ]);
+            }
+            "release_token" => {
+                let token = record([
+                    ("scopes", scopes(&self.token.scopes)?),
+                    ("lifetime", duration(self.token.lifetime)),
+                    ("audiences", audiences(self.api(&self.token.scopes))?),
+                    ("proof", proof(self.bound)?),
+                    ("refreshable", Expr::new_bool(self.token.refreshable)),
+                    ("unknownScopes", Expr::new_bool(self.token.unknown_scopes)),
+                ])?;
+                fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
+            }
+            other => return Err(format!("`action` {other:?} is not one that is asked")),
+        }
+        context(fields)
+    }
+
+    fn api(&self, scopes: &[Scope]) -> Option<&crate::config::Api> {
+        let alias: &ApiAlias = &self.config.catalog.scopes.get(scopes.first()?)?.api;
+        self.config.catalog.apis.get(alias).map(|api| &**api)
+    }
+}
+
+impl Approval {
+    fn expression(&self) -> Result<Expr, String> {
+        record([
+            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
+            ("at", datetime(self.at)),
+            ("scopes", scopes(&self.scopes)?),
+        ])
+    }
+}
+
+fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
+    let transport = if word(table, "transport").as_deref() == Some("mtls") { Transport::Mtls } else { Transport::Uds };
+    let own_uid = match agent.map(|a| &a.identity) {
+        Some(crate::model::agent::Identity::UnixPeer { uid, .. }) => *uid,
+        _ => 1000,
+    };
+    let by_socket = transport == Transport::Uds;
+    Facts {
+        transport,
+        uid: by_socket.then_some(own_uid),
+        ip: (!by_socket).then_some(std::net::Ipv4Addr::LOCALHOST.into()),
+        verified: table.boolean("attested", true),
+        trust_domain: (!by_socket).then(|| "acme.test".to_owned()),
+        expires_at: None,
+    }
+}
+
+fn gate(table: &Table<'_>) -> Gate {
+    Gate {
+        redirect_uri: word(table, "redirect_uri").unwrap_or_else(|| "http://127.0.0.1/callback".to_owned()),
+        pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
+        code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),
+        transaction_age: table.span("transaction_age", Duration::from_secs(30), ANY_SPAN),
+        iss_verified: table.boolean("iss_verified", true),
+        state_verified: table.boolean("state_verified", true),
+        same_caller: table.boolean("same_caller", true),
+    }
+}
+
+fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
+    let issued = table.list("issued_scopes", scope);
+    Token {
+        hand_out: word(table, "hand_out").unwrap_or_else(|| "first".to_owned()),
+        scopes: if issued.is_empty() { asked.to_vec() } else { issued },
+        lifetime: table.span("issued_lifetime", lifetime, ANY_SPAN),
+        refreshable: table.boolean("refreshable", false),
+        unknown_scopes: table.boolean("unknown_scopes", false),
+    }
+}
+
+fn approval(table: &Table<'_>) -> Option<Approval> {
+    let approver = table.required("approver", owned);
+    let team = table.required("approver_team", owned);
+    let at = table.required("at", instant);
+    let scopes = table.list("scopes", scope);
+    Some(Approval { approver: approver?, team: team?, at: at?, scopes })
+}
+
+fn terms(table: &Table<'_>) -> Terms {
+    Terms {
+        max_lifetime: table.optional("max_lifetime", |t| parse_span(t).ok_or_else(|| "is no span of time".to_owned())),
+        proof: None,
+        no_refresh: table.boolean("no_refresh", false),
+        single_audience: table.boolean("single_audience", false),
+        audit_high: table.optional("audit", owned).is_some_and(|a| a == "high"),
+        notify: table.boolean("notify", false),
+        max_uses: table.integer("max_uses", 1..=u64::MAX),
+    }
+}
+
+fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
+    table.optional(key, owned).filter(|t| !t.is_empty())
+}
+
+fn owned(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
+}
+
+fn instant(text: &str) -> Result<Wall, String> {
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    parsed.map(|t| Wall(t.as_millisecond())).map_err(|_| "is no RFC 3339 instant".to_owned())
+}

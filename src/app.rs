@@ -1,0 +1,251 @@
+//! Wiring: a checked configuration becomes parts, parts become a daemon that serves and drains. The only file that
+//! knows every room.
+
+use crate::{
+    api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor},
+    audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
+    config::{Config, Finding},
+    exchange::{Corridor, Work},
+    grant::Grants,
+    oauth::AuthorizationServers,
+    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, digest::hex, files},
+    policy::{self, Policies},
+    transaction::{Bounds, Transactions},
+};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet};
+
+/// The longest a stop waits for what is under way.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// How often ended grants are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Config(Vec<Finding>),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] StartError),
+    /// The installation's key cannot be used.
+    #[error("the installation's key {0}: {1}")]
+    Key(PathBuf, String),
+    /// A door cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// A daemon that serves.
+pub struct Daemon {
+    corridor: Arc<Corridor>,
+    serving: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    /// Why calls are not served, or `None`.
+    pub readiness: watch::Receiver<Option<&'static str>>,
+    /// Where mutual TLS is served, if it is.
+    pub address: Option<SocketAddr>,
+    /// What was wrong with the policies, if they did not load.
+    pub policy_findings: Vec<Finding>,
+    audit_thread: thread::JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Starts a daemon. A policy set that does not load leaves it running and refusing, so that its health can be asked.
+    ///
+    /// # Errors
+    /// See [`Failure`]; nothing is bound then.
+    pub async fn start(config: Config, file: &Path) -> Result<Self, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        let config = Arc::new(config);
+        let keyed = Arc::new(installation_key(&config.audit.directory, &*entropy)?);
+        let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
+        let disk = Arc::new(files::Disk);
+        let (sink, open, audit_thread) =
+            audit::open(&config.audit.directory, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold);
+        let servers =
+            AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone()).map_err(Failure::Config)?;
+        let (unix, mtls) = bind(&config).await?;
+        let address = mtls.as_ref().and_then(|door| door.address().ok());
+        close_open_exchanges(&recorder, open);
+        let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
+        let limits = &config.limits;
+        let transactions = Transactions::new(Bounds::from(limits), Arc::clone(&clock), Arc::clone(&entropy), keyed);
+        let grants =
+            Grants::new(limits.grants_per_agent, limits.replay_window, Arc::clone(&clock), Arc::clone(&entropy));
+        let corridor = Arc::new(Corridor {
+            policies,
+            transactions,
+            servers,
+            grants,
+            recorder,
+            clock,
+            entropy,
+            work: Arc::new(Work::default()),
+            config,
+        });
+        let (stop, stopping) = watch::channel(false);
+        let readiness = follow_readiness(&corridor, stopping.clone());
+        let mut serving = JoinSet::new();
+        serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
+        let doors = Arc::new(Doors::new(Arc::clone(&corridor), Readiness::new(readiness.clone())));
+        let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
+        for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
+            let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
+            serving.spawn(async move { doors.serve(door, stopping).await });
+        }
+        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+        Ok(Self { corridor, serving, stop, readiness, address, policy_findings, audit_thread })
+    }
+
+    /// Stops: no new calls, those under way finish, the last record is written.
+    pub async fn stop(mut self) {
+        self.corridor.work.stop();
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(DRAIN_MAX, self.corridor.work.idle()).await.is_err() {
+            tracing::warn!("gave up waiting for calls under way");
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            // All but the tidying end by themselves.
+            while self.serving.len() > 1 && self.serving.join_next().await.is_some() {}
+        })
+        .await;
+        self.serving.shutdown().await;
+        // It may fail, and the log says at the next start that this stop is not in it.
+        let _ = self.corridor.recorder.durable(Event::new(Code::DaemonStopped, "lifecycle")).await;
+        let Self { corridor, audit_thread, .. } = self;
+        drop(corridor);
+        // The thread ends with the last sender, which a retry of a revocation may still hold.
+        let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+    }
+
+    /// The corridor, for the demo and tests that look inside.
+    #[must_use]
+    pub fn corridor(&self) -> &Arc<Corridor> {
+        &self.corridor
+    }
+}
+
+async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), BindError> {
+    let unix = config.unix.as_ref().map(UnixDoor::bind).transpose()?;
+    let mtls = match &config.tcp {
+        Some(settings) => Some(MtlsDoor::bind(settings).await?),
+        None => None,
+    };
+    Ok((unix, mtls))
+}
+
+/// Closes what the run before left open: its code may have been sent, so nobody may think it was not.
+fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
+    for exchange in open {
+        let Ok(id) = uuid::Uuid::try_parse(&exchange.id) else { continue };
+        let mut event = Event::new(Code::ExchangeUnknown, "RedeemCode")
+            .of(crate::model::DecisionId(id))
+            .with("agent", exchange.agent);
+        event.severity = Severity::High;
+        recorder.report(match exchange.code_ref {
+            Some(reference) => event.with("code_ref", reference),
+            None => event,
+        });
+    }
+}
+
+fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) -> (Arc<Policies>, Vec<Finding>) {
+    match policy::load(config, 1) {
+        Ok(snapshot) => {
+            let event = Event::new(Code::PolicyActivated, "policy")
+                .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
+            let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
+            recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
+            (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
+        }
+        Err(findings) => {
+            for finding in &findings {
+                tracing::error!("{finding}");
+            }
+            tracing::error!("no valid policy set: every call is refused");
+            let mut event = Event::new(Code::PolicyRejected, "policy").with("mistakes", findings.len());
+            event.severity = Severity::Critical;
+            event.reason = Some(crate::model::Reason::PolicyNotLoaded);
+            recorder.report(event);
+            (Arc::new(Policies::new(None, clock)), findings)
+        }
+    }
+}
+
+/// Follows whether calls are served, for health.
+fn follow_readiness(
+    corridor: &Arc<Corridor>,
+    mut stopping: watch::Receiver<bool>,
+) -> watch::Receiver<Option<&'static str>> {
+    let corridor = Arc::clone(corridor);
+    let mut writable = corridor.recorder.writable();
+    let why_not = move |corridor: &Corridor, stopping: bool, writable: bool| match () {
+        () if stopping => Some("stopping"),
+        () if corridor.policies.current().is_none() => Some("no valid policy set"),
+        () if !writable => Some("the audit log cannot be written"),
+        () if !corridor.clock_is_plausible() => Some("the clock is before this program was built"),
+        () => None,
+    };
+    let (sender, receiver) = watch::channel(why_not(&corridor, false, true));
+    tokio::spawn(async move {
+        loop {
+            let now = why_not(&corridor, *stopping.borrow(), *writable.borrow());
+            sender.send_if_modified(|before| std::mem::replace(before, now) != now);
+            tokio::select! {
+                changed = stopping.changed() => if changed.is_err() { return },
+                changed = writable.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    });
+    receiver
+}
+
+/// The key of the keyed references: made at the first start, kept beside the log, private.
+fn installation_key(directory: &Path, entropy: &dyn Entropy) -> Result<KeyedHash, Failure> {
+    let path = directory.join("correlation.key");
+    let fail = |wrong: String| Failure::Key(path.clone(), wrong);
+    fs::create_dir_all(directory).map_err(|e| fail(format!("its folder cannot be made: {e}")))?;
+    let mut key = zeroize::Zeroizing::new([0u8; 32]);
+    if !path.exists() {
+        entropy.fill(key.as_mut_slice()).map_err(|_| fail("no entropy".to_owned()))?;
+        // Written whole under another name first: a crash leaves no half key.
+        let draft = directory.join("correlation.key.new");
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(hex(key.as_slice()).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().map_err(|e| fail(format!("cannot be written: {e}")))?;
+    }
+    files::require_private(&path).map_err(&fail)?;
+    let text = zeroize::Zeroizing::new(files::read_text(&path, 1024).map_err(|e| fail(e.to_string()))?);
+    let digits = text.trim();
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err(fail("is not 64 hex digits".to_owned()));
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| fail("is not 64 hex digits".to_owned()))?;
+    }
+    Ok(KeyedHash::new(&key))
+}
+
+fn hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

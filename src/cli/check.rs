@@ -1,0 +1,63 @@
+//! `narrowgate check`: every mistake at once.
+
+use super::{Exit, output::Output};
+use crate::{
+    config::{self, Finding},
+    policy,
+};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(super) fn run(file: &Path, output: &Output) -> Exit {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(findings) => return report(&findings, Exit::Usage, output),
+    };
+    let snapshot = match policy::load(&config, 1) {
+        Ok(snapshot) => snapshot,
+        Err(findings) => return report(&findings, Exit::Policy, output),
+    };
+    let tally = policy::cases::run(&config, &snapshot);
+    if !tally.findings.is_empty() {
+        return report(&tally.findings, Exit::Policy, output);
+    }
+    let text = format!(
+        "{}: valid\n{} agents, {} clients at {} issuers, {} APIs, {} scopes\n{} policies, {} cases passed, digest sha256:{}",
+        file.display(),
+        config.registry.agents().count(),
+        config.clients.len(),
+        config.issuers.len(),
+        config.catalog.apis.len(),
+        config.catalog.scopes.len(),
+        snapshot.len(),
+        tally.passed,
+        snapshot.policy_digest,
+    );
+    let value = json!({
+        "valid": true, "policies": snapshot.len(), "cases_passed": tally.passed,
+        "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],
+    });
+    output.result(&text, &value);
+    Exit::Ok
+}
+
+/// Prints mistakes.
+pub(super) fn report(findings: &[Finding], exit: Exit, output: &Output) -> Exit {
+    if output.is_json() {
+        let list: Vec<Value> = findings
+            .iter()
+            .map(|f| {
+                let (line, column) = f.position.unzip();
+                json!({ "file": f.file, "line": line, "column": column, "message": f.message, "hint": f.hint })
+            })
+            .collect();
+        output.result("", &json!({ "valid": false, "findings": list }));
+        return exit;
+    }
+    for finding in findings {
+        output.say(&finding.to_string());
+    }
+    let count = findings.len();
+    output.say(&format!("{count} mistake{}", if count == 1 { "" } else { "s" }));
+    exit
+}

@@ -1,0 +1,179 @@
+//! The command line.
+
+mod check;
+mod client;
+#[cfg(feature = "dev")]
+mod demo;
+mod health;
+mod listen;
+mod output;
+mod serve;
+mod token;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use output::Output;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// How a command ended. The numbers are those of sysexits(3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The daemon refused, or answered that it does not serve.
+    Refused = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 64,
+    /// The policies are wrong.
+    Policy = 65,
+    /// The daemon, the audit log or a listener is not available.
+    Unavailable = 69,
+    /// A fault in narrowgate.
+    Internal = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done · 1 refused, or not serving · 64 wrong usage or configuration · 65 wrong policies
+            69 daemon, audit log or listener not available · 70 a fault in narrowgate
+
+First steps: narrowgate demo            see the whole job done, on this machine, in seconds
+             narrowgate check --config narrowgate.toml";
+
+#[derive(Parser)]
+#[command(name = "narrowgate", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = output::Format::Text)]
+    output: output::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM or SIGINT.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// What to log: a level, or a filter such as narrowgate=debug.
+        #[arg(long, env = "NARROWGATE_LOG", default_value = "info")]
+        log: String,
+        /// Log JSON lines.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Check configuration, registry, catalogue, policies and their cases; report every mistake at once.
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Show the main job on this machine: a code goes in, a narrow token comes out.
+    #[cfg(feature = "dev")]
+    Demo {
+        /// Leave configuration, policies and audit log behind in this new folder.
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
+    /// Ask a daemon whether it serves.
+    Health {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+        /// Wait until it does.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, for instance 30s.
+        #[arg(long, default_value = "30s", value_parser = span)]
+        timeout: Duration,
+        /// The service to ask about; empty is the whole daemon.
+        #[arg(long, default_value = "")]
+        service: String,
+    },
+    /// Get, use and give back tokens, as an agent would.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Work with policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Print the schema that policies are validated against.
+    Schema,
+}
+
+#[derive(Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(long, env = "NARROWGATE_CONFIG", default_value = "/etc/narrowgate/narrowgate.toml")]
+    config: PathBuf,
+}
+
+/// Which daemon, and as whom.
+#[derive(Args, Clone)]
+pub(super) struct DaemonArgs {
+    /// unix:/path/to/agent.sock, or https://host:port with --ca, --cert and --key.
+    #[arg(long, env = "NARROWGATE_ENDPOINT", default_value = "unix:/run/narrowgate/agent.sock")]
+    endpoint: String,
+    /// Trust roots of the daemon's certificate (https only).
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// Our certificate, an X.509-SVID (https only).
+    #[arg(long)]
+    cert: Option<PathBuf>,
+    /// Its private key (https only).
+    #[arg(long)]
+    key: Option<PathBuf>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    crate::model::time::parse_span(text).ok_or_else(|| "must be a span of time such as 500ms, 30s or 5m".to_owned())
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own text; help and version are no mistakes.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let output = Output::new(cli.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.fail(Exit::Internal, &format!("cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve { config, log, log_json } => {
+                crate::telemetry::start(&log, log_json);
+                serve::run(&config.config, &output).await
+            }
+            Command::Check { config } => check::run(&config.config, &output),
+            #[cfg(feature = "dev")]
+            Command::Demo { keep } => demo::run(keep, &output).await,
+            Command::Health { daemon, wait, timeout, service } => {
+                health::run(&daemon, &service, wait.then_some(timeout), &output).await
+            }
+            Command::Token(command) => token::run(command, &output).await,
+            Command::Policy(PolicyCommand::Schema) => output.text(crate::policy::BASE_SCHEMA),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "narrowgate", &mut std::io::stdout());
+                Exit::Ok
+            }
+        }
+    })
+}

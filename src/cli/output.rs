@@ -1,0 +1,67 @@
+//! Printing: text for people, JSON for programs.
+
+use super::Exit;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal, Write};
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// One JSON value on standard output.
+    Json,
+}
+
+/// The way to standard output and error.
+pub(super) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub(super) const fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether what is printed goes to a person's eyes.
+    pub(super) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Prints text as it is.
+    pub(super) fn text(&self, text: &str) -> Exit {
+        let mut out = io::stdout().lock();
+        // A closed pipe is the reader's choice.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        Exit::Ok
+    }
+
+    /// Prints a result in the format asked for.
+    pub(super) fn result(&self, text: &str, value: &Value) {
+        match self.format {
+            Format::Text => self.text(&format!("{text}\n")),
+            Format::Json => self.text(&format!("{value:#}\n")),
+        };
+    }
+
+    /// Says something that is no result.
+    pub(super) fn say(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Prints why the command failed.
+    pub(super) fn fail(&self, exit: Exit, text: &str) -> Exit {
+        match self.format {
+            Format::Text => self.say(&format!("narrowgate: {text}")),
+            Format::Json => {
+                self.text(&format!("{:#}\n", json!({ "error": { "message": text, "exit_code": exit as u8 } })));
+            }
+        }
+        exit
+    }
+}

@@ -1,0 +1,51 @@
+//! `narrowgate serve`.
+
+use super::{Exit, output::Output};
+use crate::{
+    app::{Daemon, Failure},
+    config,
+};
+use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) async fn run(file: &Path, output: &Output) -> Exit {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(findings) => return super::check::report(&findings, Exit::Usage, output),
+    };
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return output.fail(Exit::Internal, "cannot listen for signals");
+    };
+    let place = config.unix.as_ref().map(|unix| unix.path.display().to_string());
+    let daemon = match Daemon::start(config, file).await {
+        Ok(daemon) => daemon,
+        Err(failure) => return refuse(failure, output),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        unix = place,
+        tcp = daemon.address.map(|a| a.to_string()),
+        "narrowgate is up"
+    );
+    if let Some(why) = *daemon.readiness.borrow() {
+        tracing::error!(why, "not serving");
+    }
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+    }
+    tokio::select! {
+        () = daemon.stop() => Exit::Ok,
+        _ = terminate.recv() => output.fail(Exit::Internal, "stopped at once by a second signal"),
+        _ = interrupt.recv() => output.fail(Exit::Internal, "stopped at once by a second signal"),
+    }
+}
+
+fn refuse(failure: Failure, output: &Output) -> Exit {
+    match failure {
+        Failure::Config(findings) => super::check::report(&findings, Exit::Usage, output),
+        Failure::Key(..) => output.fail(Exit::Usage, &failure.to_string()),
+        Failure::Audit(_) | Failure::Bind(_) => output.fail(Exit::Unavailable, &failure.to_string()),
+    }
+}

@@ -1,0 +1,267 @@
+//! `narrowgate token`: what an agent does, by hand.
+
+use super::{DaemonArgs, Exit, client, listen::CallbackListener, output::Output, span};
+use crate::api::proto::{
+    BeginAuthorizationRequest, BeginAuthorizationResponse, Claimed, GetTokenRequest, RedeemCodeRequest,
+    RevocationOutcome, RevokeGrantRequest, Token, redeem_code_request::Callback,
+    token_service_client::TokenServiceClient,
+};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::{io::Read, time::Duration};
+use tonic::{Status, transport::Channel};
+use zeroize::Zeroizing;
+
+#[derive(Subcommand)]
+pub(super) enum TokenCommand {
+    /// Begin an authorization and print the URL to open; with --listen, wait for the person and print the token.
+    Begin(Begin),
+    /// Redeem a callback URL, read from standard input so that it is in no process list.
+    Redeem(Redeem),
+    /// Get the token of a grant again.
+    Get(Get),
+    /// End a grant.
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+pub(super) struct Begin {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Alias of the client registration.
+    #[arg(long)]
+    client: String,
+    /// A scope to ask for; repeat it for more.
+    #[arg(long = "scope", required = true)]
+    scopes: Vec<String>,
+    /// The resource, where the scopes alone do not say.
+    #[arg(long, default_value = "")]
+    resource: String,
+    /// The redirect URI, where the client has several.
+    #[arg(long, default_value = "")]
+    redirect_uri: String,
+    /// Go on with fewer scopes if policy refuses some.
+    #[arg(long)]
+    allow_partial: bool,
+    /// What the token is for.
+    #[arg(long, default_value = "")]
+    purpose: String,
+    /// Wait for the callback on the redirect URI, a pinned loopback literal, and redeem it.
+    #[arg(long, requires = "redirect_uri")]
+    listen: bool,
+    /// How long to wait for the person.
+    #[arg(long, default_value = "10m", value_parser = span)]
+    timeout: Duration,
+    /// Print the token even to a terminal.
+    #[arg(long)]
+    show_token: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Redeem {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Handle from begin.
+    #[arg(long)]
+    transaction: String,
+    /// A UUID; the same one asks for a lost reply again.
+    #[arg(long)]
+    request_id: Option<uuid::Uuid>,
+    /// Print the token even to a terminal.
+    #[arg(long)]
+    show_token: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Get {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Handle from redeem.
+    #[arg(long)]
+    grant: String,
+    /// How long the token must still live.
+    #[arg(long, value_parser = span)]
+    min_ttl: Option<Duration>,
+    /// Print the token even to a terminal.
+    #[arg(long)]
+    show_token: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Handle from redeem.
+    #[arg(long)]
+    grant: String,
+}
+
+/// What went wrong: no daemon, or its answer.
+enum Wrong {
+    Here(Exit, String),
+    There(Box<Status>),
+}
+
+impl From<(Exit, String)> for Wrong {
+    fn from((exit, text): (Exit, String)) -> Self {
+        Self::Here(exit, text)
+    }
+}
+
+impl From<Status> for Wrong {
+    fn from(status: Status) -> Self {
+        Self::There(Box::new(status))
+    }
+}
+
+pub(super) async fn run(command: TokenCommand, output: &Output) -> Exit {
+    let done = match command {
+        TokenCommand::Begin(args) => begin(args, output).await,
+        TokenCommand::Redeem(args) => redeem_stdin(args, output).await,
+        TokenCommand::Get(args) => get(args, output).await,
+        TokenCommand::Revoke(args) => revoke(args, output).await,
+    };
+    match done {
+        Ok(()) => Exit::Ok,
+        Err(Wrong::Here(exit, text)) => output.fail(exit, &text),
+        Err(Wrong::There(status)) => {
+            let (text, value) = client::explain(&status);
+            if output.is_json() {
+                output.result("", &value)
+            } else {
+                output.say(&text)
+            }
+            Exit::Refused
+        }
+    }
+}
+
+async fn service(daemon: &DaemonArgs) -> Result<TokenServiceClient<Channel>, Wrong> {
+    Ok(TokenServiceClient::new(client::connect(daemon).await?))
+}
+
+async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
+    let listener = match args.listen {
+        true => Some(CallbackListener::bind(&args.redirect_uri).await.map_err(|wrong| (Exit::Usage, wrong))?),
+        false => None,
+    };
+    let redirect_uri = listener.as_ref().map_or(args.redirect_uri, |l| l.redirect_uri.clone());
+    let mut service = service(&args.daemon).await?;
+    let request = BeginAuthorizationRequest {
+        client: args.client,
+        scopes: args.scopes,
+        resource: args.resource,
+        redirect_uri,
+        allow_partial: args.allow_partial,
+        claimed: (!args.purpose.is_empty()).then(|| Claimed { purpose: args.purpose, ..Claimed::default() }),
+        ..BeginAuthorizationRequest::default()
+    };
+    let begun = service.begin_authorization(request).await?.into_inner();
+    let Some(listener) = listener else {
+        print_begun(&begun, output);
+        return Ok(());
+    };
+    output.say(&format!("Open this in your browser; waiting for {:?}:\n\n{}\n", args.timeout, begun.authorization_url));
+    let arrived = tokio::time::timeout(args.timeout, listener.callback()).await;
+    let callback = match arrived {
+        Ok(Ok(callback)) => callback,
+        Ok(Err(error)) => return Err((Exit::Unavailable, format!("the callback listener failed: {error}")).into()),
+        Err(_) => return Err((Exit::Refused, "nobody came back in time; begin again".to_owned()).into()),
+    };
+    redeem(&mut service, &begun.transaction, &callback, None, args.show_token, output).await
+}
+
+fn print_begun(begun: &BeginAuthorizationResponse, output: &Output) {
+    let refused: Vec<Value> =
+        begun.refused_scopes.iter().map(|r| json!({ "scope": r.scope, "policy_code": r.policy_code })).collect();
+    let value = json!({
+        "transaction": begun.transaction, "authorization_url": begun.authorization_url, "scopes": begun.scopes,
+        "refused_scopes": refused, "resource": begun.resource, "expire_time": time(begun.expire_time), "decision_id": begun.decision_id,
+    });
+    let mut text = format!("transaction: {}\nscopes: {}\n", begun.transaction, begun.scopes.join(" "));
+    for scope in &begun.refused_scopes {
+        text = format!("{text}refused: {} ({})\n", scope.scope, scope.policy_code);
+    }
+    text = format!("{text}expires: {}\n\nOpen in a browser:\n{}\n", time(begun.expire_time), begun.authorization_url);
+    let next = format!("{text}\nThen: narrowgate token redeem --transaction {} < callback-url.txt", begun.transaction);
+    output.result(&next, &value);
+}
+
+async fn redeem_stdin(args: Redeem, output: &Output) -> Result<(), Wrong> {
+    output.say("Paste the callback URL, then Enter and Ctrl-D:");
+    let mut text = Zeroizing::new(String::new());
+    let read = std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text);
+    read.map_err(|e| (Exit::Usage, format!("cannot read the callback URL from standard input: {e}")))?;
+    let mut service = service(&args.daemon).await?;
+    let callback = Zeroizing::new(text.trim().to_owned());
+    redeem(&mut service, &args.transaction, &callback, args.request_id, args.show_token, output).await
+}
+
+async fn redeem(
+    service: &mut TokenServiceClient<Channel>,
+    transaction: &str,
+    callback: &Zeroizing<String>,
+    request_id: Option<uuid::Uuid>,
+    show: bool,
+    output: &Output,
+) -> Result<(), Wrong> {
+    let request = RedeemCodeRequest {
+        transaction: transaction.to_owned(),
+        callback: Some(Callback::CallbackUrl(callback.to_string())),
+        request_id: request_id.unwrap_or_else(uuid::Uuid::new_v4).to_string(),
+        ..RedeemCodeRequest::default()
+    };
+    let redeemed = service.redeem_code(request).await?.into_inner();
+    print_token(redeemed.token, Some(&redeemed.grant), &redeemed.decision_id, show, output);
+    Ok(())
+}
+
+async fn get(args: Get, output: &Output) -> Result<(), Wrong> {
+    let mut service = service(&args.daemon).await?;
+    let min_ttl = args.min_ttl.and_then(|ttl| prost_types::Duration::try_from(ttl).ok());
+    let request = GetTokenRequest { grant: args.grant, min_ttl, ..GetTokenRequest::default() };
+    let got = service.get_token(request).await?.into_inner();
+    print_token(got.token, None, &got.decision_id, args.show_token, output);
+    Ok(())
+}
+
+async fn revoke(args: Revoke, output: &Output) -> Result<(), Wrong> {
+    let mut service = service(&args.daemon).await?;
+    let revoked = service
+        .revoke_grant(RevokeGrantRequest { grant: args.grant, ..RevokeGrantRequest::default() })
+        .await?
+        .into_inner();
+    let word = |outcome: i32| match RevocationOutcome::try_from(outcome) {
+        Ok(RevocationOutcome::Revoked) => "revoked",
+        Ok(RevocationOutcome::Queued) => "queued",
+        Ok(RevocationOutcome::Unsupported) => "unsupported",
+        _ => "absent",
+    };
+    let (access, refresh) = (word(revoked.access_token), word(revoked.refresh_token));
+    let value = json!({ "access_token": access, "refresh_token": refresh, "decision_id": revoked.decision_id });
+    output.result(
+        &format!("access token: {access}\nrefresh token: {refresh}\ndecision: {}", revoked.decision_id),
+        &value,
+    );
+    Ok(())
+}
+
+/// Prints a token; to a terminal its value only on demand.
+fn print_token(token: Option<Token>, grant: Option<&str>, decision: &str, show: bool, output: &Output) {
+    let Some(token) = token else { return };
+    let shown = if show || !output.is_terminal() { token.access_token.as_str() } else { "(hidden; add --show-token)" };
+    let value = json!({
+        "access_token": shown, "token_type": token.token_type, "scopes": token.scopes, "resource": token.resource,
+        "expire_time": time(token.expire_time), "lease_time": time(token.lease_time), "grant": grant, "decision_id": decision,
+    });
+    let mut text = format!("scopes: {}\nresource: {}\n", token.scopes.join(" "), token.resource);
+    text = format!("{text}expires: {}\nlease ends: {}\n", time(token.expire_time), time(token.lease_time));
+    if let Some(grant) = grant {
+        text = format!("{text}grant: {grant}\n");
+    }
+    output.result(&format!("{text}decision: {decision}\naccess token: {shown}"), &value);
+}
+
+fn time(at: Option<prost_types::Timestamp>) -> String {
+    at.map(|at| crate::model::Wall(at.seconds.saturating_mul(1000)).rfc3339()).unwrap_or_default()
+}
