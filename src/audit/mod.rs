@@ -3,6 +3,7 @@
 //! Invariant: a [`Recorded`] exists only if the event that describes exactly what it owns has survived fdatasync.
 //! One thread owns the file; the queue before it is bounded; what cannot be written is not done.
 
+mod check;
 mod describe;
 mod event;
 mod ocsf;
@@ -11,6 +12,7 @@ mod recover;
 mod segment;
 mod writer;
 
+pub use check::{Checked, self_check};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Recorded, Recorder};
 pub use recover::OpenExchange;

@@ -1,0 +1,192 @@
+//! What the demo plays on: a folder, certificates, an authorization server, the daemon.
+
+use super::Trouble;
+use crate::{
+    app::{Daemon, Failure},
+    config,
+    dev::{
+        authorization_server::{AuthorizationServer, DevClient, DevResource, ServerSetup},
+        ca::{Ca, Identity, San},
+    },
+};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The SPIFFE ID of the sample agent that comes by mutual TLS.
+pub(super) const COURIER: &str = "spiffe://acme.test/agent/courier";
+/// The identity of narrowgate at the authorization server.
+const NARROWGATE: &str = "spiffe://acme.test/narrowgate";
+const REDIRECT: &str = "http://127.0.0.1/callback";
+
+const POLICIES: [(&str, &str); 6] = [
+    ("guardrails.cedar", include_str!("../../../policies/guardrails.cedar")),
+    ("guardrails.cases.toml", include_str!("../../../policies/guardrails.cases.toml")),
+    ("flows.cedar", include_str!("../../../policies/flows.cedar")),
+    ("flows.cases.toml", include_str!("../../../policies/flows.cases.toml")),
+    ("grants.cedar", include_str!("../../../policies/grants.cedar")),
+    ("grants.cases.toml", include_str!("../../../policies/grants.cases.toml")),
+];
+const AGENTS: &str = include_str!("../../../policies/agents.toml");
+const APIS: &str = include_str!("../../../policies/apis.toml");
+
+/// The set-up of the demo.
+pub(super) struct Stage {
+    folder: PathBuf,
+    keep: bool,
+    /// The embedded authorization server.
+    pub(super) server: AuthorizationServer,
+    /// The daemon.
+    pub(super) daemon: Daemon,
+}
+
+impl Stage {
+    /// Builds everything.
+    pub(super) async fn set(keep: Option<PathBuf>) -> Result<Self, Trouble> {
+        let (folder, kept) = match keep {
+            Some(folder) => (folder, true),
+            None => (std::env::temp_dir().join(format!("narrowgate-demo-{}", uuid::Uuid::new_v4())), false),
+        };
+        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+        let folder = folder.canonicalize().map_err(|e| e.to_string())?;
+        let built = Self::build(&folder, kept).await;
+        if built.is_err() && !kept {
+            // What cannot be removed is in the system's folder for temporary files.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        built
+    }
+
+    async fn build(folder: &Path, keep: bool) -> Result<Self, Trouble> {
+        let ca = Ca::new("narrowgate demo servers and clients").map_err(|e| e.to_string())?;
+        let agents_ca = Ca::new("narrowgate demo agents").map_err(|e| e.to_string())?;
+        let loopback = [San::Ip(Ipv4Addr::LOCALHOST.into()), San::Dns("localhost")];
+        let server = AuthorizationServer::start(ServerSetup {
+            server: ca.server(&loopback).map_err(|e| e.to_string())?,
+            client_ca_pem: ca.certificate_pem().to_owned(),
+            clients: vec![DevClient {
+                client_id: "narrowgate-sales".to_owned(),
+                san_uri: NARROWGATE.to_owned(),
+                redirect_uris: vec![REDIRECT.to_owned()],
+            }],
+            resources: vec![
+                resource("https://crm.example.test/api", &["customers.read", "customers.write", "customers.delete"]),
+                resource("https://mail.example.test/api", &["mail.read", "mail.send"]),
+            ],
+            token_lifetime_secs: 3600,
+        });
+        let server = server.await.map_err(|e| e.to_string())?;
+        write(folder, "server-ca.pem", ca.certificate_pem())?;
+        write(folder, "agents-ca.pem", agents_ca.certificate_pem())?;
+        let client = ca.client("narrowgate", &[San::Uri(NARROWGATE)]).map_err(|e| e.to_string())?;
+        pair(folder, "client", &client)?;
+        pair(folder, "daemon", &ca.server(&loopback).map_err(|e| e.to_string())?)?;
+        pair(folder, "courier", &agents_ca.client("courier", &[San::Uri(COURIER)]).map_err(|e| e.to_string())?)?;
+        let uid = rustix::process::geteuid().as_raw();
+        write(folder, "agents.toml", &AGENTS.replace("uid = 1001", &format!("uid = {uid}")))?;
+        write(folder, "apis.toml", APIS)?;
+        fs::create_dir(folder.join("policies")).map_err(|e| e.to_string())?;
+        for (name, text) in POLICIES {
+            write(&folder.join("policies"), name, text)?;
+        }
+        let file = folder.join("narrowgate.toml");
+        write(folder, "narrowgate.toml", &configuration(folder, server.issuer()))?;
+        let config = config::load(&file).map_err(|findings| listed(&findings))?;
+        let daemon = Daemon::start(config, &file).await.map_err(|failure| match failure {
+            Failure::Config(findings) => listed(&findings),
+            other => other.to_string(),
+        })?;
+        if !daemon.policy_findings.is_empty() {
+            return Err(listed(&daemon.policy_findings));
+        }
+        Ok(Self { folder: folder.to_owned(), keep, server, daemon })
+    }
+
+    /// The folder, if it stays.
+    pub(super) fn kept(&self) -> Option<PathBuf> {
+        self.keep.then(|| self.folder.clone())
+    }
+
+    /// A path in the folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Stops everything and cleans up.
+    pub(super) async fn strike(self) -> Result<(), Trouble> {
+        self.daemon.stop().await;
+        self.server.shutdown().await;
+        if self.keep { Ok(()) } else { fs::remove_dir_all(&self.folder).map_err(|e| e.to_string()) }
+    }
+}
+
+fn listed(findings: &[config::Finding]) -> Trouble {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn resource(identifier: &str, scopes: &[&str]) -> DevResource {
+    DevResource { identifier: identifier.to_owned(), scopes: scopes.iter().map(ToString::to_string).collect() }
+}
+
+fn pair(folder: &Path, name: &str, identity: &Identity) -> Result<(), Trouble> {
+    write(folder, &format!("{name}.pem"), &identity.certificate_pem)?;
+    write(folder, &format!("{name}.key"), &identity.key_pem)
+}
+
+/// Writes a new file that only its owner may read.
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Trouble> {
+    use std::io::Write;
+    let path = folder.join(name);
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn configuration(folder: &Path, issuer: &str) -> String {
+    format!(
+        r#"# Written by `narrowgate demo`. deploy/narrowgate.toml explains every key.
+environment = "prod"
+
+[listen.unix]
+path = "{folder}/run/agent.sock"
+
+[listen.tcp]
+address = "127.0.0.1:0"
+certificate = "daemon.pem"
+key = "daemon.key"
+trust_bundle = "agents-ca.pem"
+trust_domain = "acme.test"
+
+[audit]
+directory = "audit"
+commit_timeout = "10s"
+
+[policy]
+directory = "policies"
+
+[registry]
+agents = "agents.toml"
+apis = "apis.toml"
+
+[[issuer]]
+alias = "corp"
+issuer = "{issuer}"
+ca = "server-ca.pem"
+
+[[client]]
+alias = "sales-crm"
+issuer = "corp"
+client_id = "narrowgate-sales"
+auth = "tls_client_auth"
+subject = {{ san_uri = "{NARROWGATE}" }}
+certificate = "client.pem"
+key = "client.key"
+redirect_uris = ["{REDIRECT}"]
+owner = "sales"
+"#,
+        folder = folder.display()
+    )
+}
