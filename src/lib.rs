@@ -1,4 +1,53 @@
-//! narrowgate (map to come)
+//! narrowgate redeems OAuth authorization codes for AI agents: policy first, mutual TLS, narrow tokens, everything
+//! recorded. This page is the map of the house.
+//!
+//! # One exchange
+//! ```text
+//!   agent ──▶ api ──▶ caller ──▶ transaction ──▶ policy ──▶ audit ──▶ oauth ──▶ policy ──▶ grant ──▶ audit ──▶ api
+//!             door    Caller     Claim           Permitted  Recorded  Issued    Released   Reply     Recorded  reply
+//! ```
+//! Only [`exchange`] walks this corridor; only [`app`] builds it. Rooms never call each other: each takes the ticket
+//! of the room before it. A ticket is minted in one leaf file, is not `Clone`, owns its subject and is consumed. So
+//! "every exchange is policy checked, recorded, then redeemed" is a compile error to violate; `tests/tickets` shows
+//! the errors.
+//!
+//! # Rooms, in the order they may import each other
+//! | room | what it is for | what never happens there |
+//! |---|---|---|
+//! | [`model`] | the words of the trade as types | no tokio, tonic, Cedar, hyper, serde |
+//! | [`platform`] | clock, entropy, files: the only ports | no policy, no protocol |
+//! | [`config`] | files to a checked [`config::Config`], all mistakes at once | nothing is half loaded |
+//! | [`caller`] | who is calling; mints [`caller::Caller`] | nothing a request says is looked at |
+//! | [`transaction`] | begun and not yet finished; mints [`transaction::Claim`] | no network |
+//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`] | no pluggable policy port |
+//! | [`audit`] | nothing happens unrecorded; mints [`audit::Recorded`] | no secret, no text from outside |
+//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code, no redirect, no proxy |
+//! | [`grant`] | the tokens held for agents | a handle of another agent finds nothing |
+//! | [`exchange`] | the corridor | no cleverness: each walk reads top to bottom |
+//! | [`api`] | doors, services, the one table of statuses | prost types go no further |
+//! | [`app`] | wiring | |
+//!
+//! To the side: [`telemetry`] (operators' logs), `dev` (the embedded server of the demo), [`cli`].
+//! `tests/rooms.rs` holds the import table.
+//!
+//! # Invariants
+//! * A caller is who the kernel or a verified certificate says, asked anew for every call.
+//! * Any Cedar evaluation error, missing entity or unknown annotation is a no.
+//! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be
+//!   recorded is not done, and a token that cannot be recorded is revoked.
+//! * A code is sent at most once, to the endpoint captured when its transaction began.
+//! * A token broader than allowed is revoked, never handed out.
+//! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
+//!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
+//! * Everything is bounded, and each bound is a named constant or a configured limit.
+//!
+//! # Where this departs from the drawing board
+//! * One [`model::Fault`] instead of three error enums: its reason already says who is at fault.
+//! * The servers' connection loop is ours on hyper, not tonic's: it gives deadlines their right status
+//!   (DEADLINE_EXCEEDED), refuses browsers before any handler, and turns a panic into INTERNAL.
+//! * The lock on a transaction lives in the claim: dropped, it puts the transaction back; so no failure before the
+//!   POST can lose a login.
+
 pub mod api;
 pub mod app;
 pub mod audit;

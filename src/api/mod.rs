@@ -12,7 +12,13 @@ mod unix;
 mod wire;
 
 /// The generated protocol.
-#[expect(unused_qualifications, reason = "generated")]
+#[expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
 pub mod proto {
     tonic::include_proto!("narrowgate.v1");
 

@@ -36,10 +36,9 @@ impl Svid {
         if usage.value.key_cert_sign() || usage.value.crl_sign() {
             return Err("may sign certificates");
         }
-        if let Some(extended) = certificate.extended_key_usage().map_err(|_| "has two extended key usages")? {
-            if !extended.value.client_auth {
-                return Err("is not for clients");
-            }
+        let extended = certificate.extended_key_usage().map_err(|_| "has two extended key usages")?;
+        if extended.is_some_and(|extended| !extended.value.client_auth) {
+            return Err("is not for clients");
         }
         let names = certificate.subject_alternative_name().map_err(|_| "has two SAN extensions")?;
         let names = names.ok_or("has no SAN")?.value.general_names.as_slice();

@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Every mistake in any of them.
 pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let document = Document::open(path).map_err(|finding| vec![finding])?;
-    let (draft, mut findings) = document.read(|root| draft(root));
+    let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
     let (registry, more) = Registry::load(&draft.agents);
     findings.extend(more);

@@ -35,7 +35,7 @@ impl Corridor {
         let event = event.with("grant_ref", self.recorder.keyed().reference("grant", handle.bits()));
         let verdict = match self.policies.revoke(&caller, &grant.kept.begun.opening.client, self.decision()?) {
             Ok(verdict) => verdict,
-            Err(refused) => return Err(self.deny(event, refused).await),
+            Err(refused) => return Err(self.deny(event, *refused).await),
         };
         // Dropping it makes things safer, so it does not wait for the log.
         self.grants.end(&grant);

@@ -64,7 +64,7 @@ pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success,
     }
     let members = if answer.is_json() { serde_json::from_slice::<Members>(&answer.body).ok() } else { None };
     match (status, members) {
-        (200, Some(members)) => success(members, expected).map_err(Box::new),
+        (200, Some(members)) => success(members, expected),
         (429 | 503, _) => Err(Box::new(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into())),
         (400..=499, Some(members)) => Err(Box::new(refusal(members))),
         (400..=499, None) => Err(Box::new(Reason::AsRejected.into())),
@@ -74,20 +74,20 @@ pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success,
     }
 }
 
-fn success(mut members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
+fn success(mut members: Members, expected: &Expected<'_>) -> Result<Success, Box<Bad>> {
     if members.error.is_some() {
-        return Err(malformed(members));
+        return Err(Box::new(malformed(members)));
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(_)) | None => return Err(bad(Reason::TokenTypeUnsupported, members)),
-        Some(_) => return Err(malformed(members)),
+        Some(Value::String(_)) | None => return Err(Box::new(bad(Reason::TokenTypeUnsupported, members))),
+        Some(_) => return Err(Box::new(malformed(members))),
     }
     let lifetime = match &members.expires_in {
         None => expected.assumed_lifetime,
         Some(value) => match value.as_u64().filter(|s| (1..=EXPIRES_IN_MAX).contains(s)) {
             Some(seconds) => Duration::from_secs(seconds),
-            None => return Err(malformed(members)),
+            None => return Err(Box::new(malformed(members))),
         },
     };
     let scopes = match &members.scope {
@@ -95,17 +95,17 @@ fn success(mut members: Members, expected: &Expected<'_>) -> Result<Success, Bad
         None => expected.allowed.clone(),
         Some(value) => match value.as_str().and_then(ScopeSet::parse) {
             Some(scopes) => scopes,
-            None => return Err(malformed(members)),
+            None => return Err(Box::new(malformed(members))),
         },
     };
     if !scopes.is_within(expected.allowed) {
         let beyond: Vec<String> = scopes.beyond(expected.allowed).iter().map(ToString::to_string).collect();
         let mut refused = bad(Reason::ScopeUpgraded, members);
         refused.fault = refused.fault.with("scopes", beyond.join(" ")).detected(Detection::ScopeEscalation);
-        return Err(refused);
+        return Err(Box::new(refused));
     }
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
-        return Err(malformed(members));
+        return Err(Box::new(malformed(members)));
     };
     Ok(Success { access, refresh, lifetime, scopes })
 }

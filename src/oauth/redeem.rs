@@ -44,7 +44,8 @@ impl AuthorizationServers {
         // From here on the transaction is over whatever happens.
         let spent = match claim.spend() {
             Ok(spent) => spent,
-            Err((caller, fault)) => {
+            Err(refused) => {
+                let (caller, fault) = *refused;
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
             }
         };

@@ -84,10 +84,8 @@ impl AuthorizationServers {
         }
         let mut found = server.found.lock().await;
         let now = self.clock.boot();
-        if let Some((endpoints, at)) = &*found {
-            if now < at.plus(server.issuer.metadata_ttl) {
-                return Ok(Arc::clone(endpoints));
-            }
+        if let Some((endpoints, _)) = found.as_ref().filter(|(_, at)| now < at.plus(server.issuer.metadata_ttl)) {
+            return Ok(Arc::clone(endpoints));
         }
         let fetch = discovery::discover(&server.issuer, &server.plain);
         let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;

@@ -130,6 +130,10 @@ pub(super) fn text(value: &str) -> Expr {
     Expr::new_string(value.to_owned())
 }
 
+pub(super) fn boolean(value: bool) -> Expr {
+    Expr::new_bool(value)
+}
+
 pub(super) fn duration(span: Duration) -> Expr {
     // A day count beyond i64 milliseconds would be an evaluation error, which is a deny.
     Expr::new_duration(format!("{}ms", span.as_millis()))

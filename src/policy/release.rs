@@ -3,7 +3,7 @@
 use super::{
     Facts, Policies, Refused, Verdict,
     context::{Base, audiences, duration, proof, record, scopes, text},
-    permit::Panel,
+    panel::Panel,
 };
 use crate::{
     caller::Caller,
@@ -97,7 +97,7 @@ impl Policies {
         };
         match closed {
             Ok((verdict, terms)) => Ok(Released { subject, verdict, terms }),
-            Err(refused) => Err(Box::new((subject, refused))),
+            Err(refused) => Err(Box::new((subject, *refused))),
         }
     }
 }
@@ -108,7 +108,7 @@ impl Policies {
     ///
     /// # Errors
     /// The decision and what to tell the caller.
-    pub fn revoke(&self, caller: &Caller, client: &Client, id: DecisionId) -> Result<Verdict, Refused> {
+    pub fn revoke(&self, caller: &Caller, client: &Client, id: DecisionId) -> Result<Verdict, Box<Refused>> {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
         let mut panel = Panel::new(&snapshot, caller, client, id);
         panel.bare_gate("revoke_token", self.clock.wall(), &Facts::from(caller));

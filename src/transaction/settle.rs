@@ -313,8 +313,10 @@ impl Claim {
     ///
     /// # Errors
     /// [`Reason::Internal`] if the lock holds no verifier, which cannot be.
-    pub fn spend(mut self) -> Result<Spent, (Caller, Fault)> {
-        let Some(verifier) = self.lock.restore.take() else { return Err((self.caller, Reason::Internal.into())) };
+    pub fn spend(mut self) -> Result<Spent, Box<(Caller, Fault)>> {
+        let Some(verifier) = self.lock.restore.take() else {
+            return Err(Box::new((self.caller, Reason::Internal.into())));
+        };
         self.lock.close(None);
         let closing = Closing { entry: Arc::clone(&self.lock.entry), done: self.lock.done.clone() };
         Ok(Spent {

@@ -169,12 +169,12 @@ impl<'s> Scenes<'s> {
 
     /// The forbid that determined the last denied exchange, from the audit log.
     async fn denying_policy(&self) -> String {
-        let denied = self
+        let mut denied = self
             .events_with("exchange.decided")
             .await
             .into_iter()
             .filter(|e| e.get("action_id") == Some(&Value::from(2)));
-        let event = denied.last().unwrap_or_default();
+        let event = denied.next_back().unwrap_or_default();
         let policies = event.get("authorizations").and_then(Value::as_array).cloned().unwrap_or_default();
         let forbid = policies.iter().find(|a| a.get("decision").and_then(Value::as_str) == Some("Deny"));
         forbid.and_then(|a| a.pointer("/policy/uid")).and_then(Value::as_str).unwrap_or("none").to_owned()
