@@ -5,6 +5,7 @@
 mod calls;
 mod health;
 mod mtls;
+mod quota;
 mod serve;
 mod service;
 mod status;

@@ -1,7 +1,8 @@
 //! Accepting connections and serving them until told to stop. HTTP/2 alone; everything bounded.
 
 use super::{
-    MtlsDoor, Readiness, UnixDoor, calls::Gate, proto::token_service_server::TokenServiceServer, service::Tokens,
+    MtlsDoor, Readiness, UnixDoor, calls::Gate, proto::token_service_server::TokenServiceServer, quota::Quotas,
+    service::Tokens,
 };
 use crate::{caller::Peer, exchange::Corridor};
 use hyper::{server::conn::http2, service::service_fn};
@@ -42,13 +43,16 @@ pub enum Door {
 pub struct Doors {
     corridor: Arc<Corridor>,
     readiness: Readiness,
+    quotas: Arc<Quotas>,
 }
 
 impl Doors {
     /// Leads to this corridor.
     #[must_use]
-    pub const fn new(corridor: Arc<Corridor>, readiness: Readiness) -> Self {
-        Self { corridor, readiness }
+    pub fn new(corridor: Arc<Corridor>, readiness: Readiness) -> Self {
+        // One set of meters for all doors: an agent is one agent.
+        let quotas = Arc::new(Quotas::new(&corridor.config.limits));
+        Self { corridor, readiness, quotas }
     }
 
     /// Serves a door until `stop` says so, then sends GOAWAY and waits for the calls under way.
@@ -89,9 +93,10 @@ impl Doors {
     }
 
     fn routes(&self) -> Routes {
-        let tokens = TokenServiceServer::new(Tokens(Arc::clone(&self.corridor)))
-            .max_decoding_message_size(REQUEST_BYTES_MAX)
-            .max_encoding_message_size(REPLY_BYTES_MAX);
+        let tokens =
+            TokenServiceServer::new(Tokens { corridor: Arc::clone(&self.corridor), quotas: Arc::clone(&self.quotas) })
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(REPLY_BYTES_MAX);
         let health = HealthServer::new(self.readiness.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
         Routes::new(tokens).add_service(health).prepare()
     }

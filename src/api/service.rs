@@ -6,6 +6,7 @@ use super::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
     },
+    quota::{InFlight, Quotas},
     wire,
 };
 use crate::{
@@ -17,27 +18,36 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 /// The service that agents call.
-pub(super) struct Tokens(pub(super) Arc<Corridor>);
+pub(super) struct Tokens {
+    pub(super) corridor: Arc<Corridor>,
+    pub(super) quotas: Arc<Quotas>,
+}
 
 impl Tokens {
-    /// Attests the caller before anything of the message is looked at.
+    /// Attests and meters the caller before anything of the message is looked at.
     async fn caller<T>(
         &self,
         request: &Request<T>,
         operation: &'static str,
         named: impl Fn(&T) -> &str,
-    ) -> Result<Caller, Status> {
+    ) -> Result<(Caller, InFlight), Status> {
         let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
-        let now = self.0.clock.wall();
-        let caller = match Caller::attest(peer, &self.0.config.registry, now) {
+        let now = self.corridor.clock.wall();
+        let caller = match Caller::attest(peer, &self.corridor.config.registry, now) {
             Ok(caller) => caller,
-            Err(fault) => return Err(refused(&self.0.reject(operation, evidence(peer), fault).await)),
+            Err(fault) => {
+                let evidence = evidence(peer);
+                // Metered too: strangers must not fill the log.
+                let _in_flight = self.quotas.admit(&evidence).map_err(|f| refused(&f))?;
+                return Err(refused(&self.corridor.reject(operation, evidence, fault).await));
+            }
         };
+        let in_flight = self.quotas.admit(caller.agent().id.as_str()).map_err(|f| refused(&f))?;
         caller.refuse_other_name(named(request.get_ref())).map_err(|fault| refused(&fault))?;
-        if self.0.policies.current().is_none() {
+        if self.corridor.policies.current().is_none() {
             return Err(refused(&Fault::new(Reason::PolicyNotLoaded)));
         }
-        Ok(caller)
+        Ok((caller, in_flight))
     }
 }
 
@@ -55,24 +65,24 @@ impl TokenService for Tokens {
         &self,
         request: Request<BeginAuthorizationRequest>,
     ) -> Result<Response<BeginAuthorizationResponse>, Status> {
-        let caller = self.caller(&request, "BeginAuthorization", |r| &r.agent).await?;
+        let (caller, _in_flight) = self.caller(&request, "BeginAuthorization", |r| &r.agent).await?;
         let input = wire::begin(request.into_inner()).map_err(|f| refused(&f))?;
-        let reply = self.0.begin(caller, input).await.map_err(|f| refused(&f))?;
+        let reply = self.corridor.begin(caller, input).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::begun(reply)))
     }
 
     async fn redeem_code(&self, request: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {
-        let received = self.0.clock.boot();
-        let caller = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
+        let received = self.corridor.clock.boot();
+        let (caller, _in_flight) = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
         let input = wire::redeem(request.into_inner(), received).map_err(|f| refused(&f))?;
-        let reply = self.0.redeem(caller, input).await.map_err(|f| refused(&f))?;
+        let reply = self.corridor.redeem(caller, input).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::redeemed(reply)))
     }
 
     async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
-        let caller = self.caller(&request, "GetToken", |r| &r.agent).await?;
+        let (caller, _in_flight) = self.caller(&request, "GetToken", |r| &r.agent).await?;
         let input = wire::get(request.into_inner()).map_err(|f| refused(&f))?;
-        let reply = self.0.token(caller, input).await.map_err(|f| refused(&f))?;
+        let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::got(reply)))
     }
 
@@ -80,9 +90,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<RevokeGrantRequest>,
     ) -> Result<Response<RevokeGrantResponse>, Status> {
-        let caller = self.caller(&request, "RevokeGrant", |r| &r.agent).await?;
+        let (caller, _in_flight) = self.caller(&request, "RevokeGrant", |r| &r.agent).await?;
         let handle = wire::revoke(request.get_ref()).map_err(|f| refused(&f))?;
-        let reply = self.0.revoke(caller, handle).await.map_err(|f| refused(&f))?;
+        let reply = self.corridor.revoke(caller, handle).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::revoked(&reply)))
     }
 }

@@ -13,6 +13,7 @@ pub(super) async fn run(file: &Path, output: &Output) -> Exit {
         Ok(config) => config,
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
     };
+    crate::platform::process::harden();
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");

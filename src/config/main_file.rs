@@ -159,6 +159,8 @@ fn limits(table: &Table<'_>) -> Limits {
     let count = |key, fallback: usize| {
         table.integer(key, 1..=1_000_000).and_then(|n| usize::try_from(n).ok()).unwrap_or(fallback)
     };
+    let calls =
+        |key, fallback: u32| table.integer(key, 1..=1_000_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(fallback);
     Limits {
         transactions_per_agent: count("transactions_per_agent", default.transactions_per_agent),
         grants_per_agent: count("grants_per_agent", default.grants_per_agent),
@@ -166,6 +168,9 @@ fn limits(table: &Table<'_>) -> Limits {
         code_hold: table.span("code_hold", default.code_hold, SECOND / 10..=60 * SECOND),
         replay_window: table.span("replay_window", default.replay_window, SECOND..=3600 * SECOND),
         call_deadline: table.span("call_deadline", default.call_deadline, SECOND / 10..=300 * SECOND),
+        calls_per_second: calls("calls_per_second", default.calls_per_second),
+        calls_burst: calls("calls_burst", default.calls_burst),
+        calls_in_flight: calls("calls_in_flight", default.calls_in_flight),
     }
 }
 

@@ -100,6 +100,12 @@ pub struct Limits {
     pub replay_window: Duration,
     /// The longest a call may take.
     pub call_deadline: Duration,
+    /// Calls a second of one agent.
+    pub calls_per_second: u32,
+    /// Calls of one agent that may come at once after a pause.
+    pub calls_burst: u32,
+    /// Calls of one agent under way.
+    pub calls_in_flight: u32,
 }
 
 impl Default for Limits {
@@ -111,6 +117,9 @@ impl Default for Limits {
             code_hold: Duration::from_secs(60),
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
+            calls_per_second: 1000,
+            calls_burst: 2000,
+            calls_in_flight: 128,
         }
     }
 }

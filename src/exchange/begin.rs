@@ -75,8 +75,11 @@ impl Corridor {
                 return Err(self.deny(event, refused).await);
             }
         };
-        let endpoints = self.servers.endpoints(&client.issuer).await?;
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
+        let endpoints = match self.servers.endpoints(&client.issuer).await {
+            Ok(endpoints) => endpoints,
+            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
+        };
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let minted = self.transactions.open(Opening {
             agent: Arc::clone(permitted.caller().agent()),

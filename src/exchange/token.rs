@@ -52,7 +52,13 @@ impl Corridor {
                 return Err(self.deny(event, refused).await);
             }
         };
-        let reply = self.grants.reply(released, input.wanted.min_ttl, input.recovered)?;
+        let withheld = Event::new(Code::TokenWithheld, operation)
+            .on(&grant.kept.begun, self.recorder.keyed())
+            .decided(released.verdict());
+        let reply = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
+            Ok(reply) => reply,
+            Err(fault) => return Err(self.refuse(withheld, fault).await),
+        };
         self.recorder.record_queued(reply).map_err(|unrecorded| unrecorded.1)
     }
 }

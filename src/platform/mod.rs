@@ -4,6 +4,7 @@ pub mod clock;
 pub mod digest;
 pub mod entropy;
 pub mod files;
+pub mod process;
 
 pub use clock::{Clock, SystemClock};
 pub use digest::KeyedHash;

@@ -1,0 +1,104 @@
+//! What one caller may take: calls a second, and calls at once. One caller's flood is that caller's refusal.
+
+use crate::{
+    config::Limits,
+    model::{Fault, Reason},
+};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    state::keyed::HashMapStateStore,
+};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Callers remembered before those that have been quiet are forgotten.
+const CALLERS_MAX: usize = 10_000;
+
+/// The meters of every caller.
+pub(super) struct Quotas {
+    rate: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
+    clock: DefaultClock,
+    in_flight: Arc<Mutex<HashMap<String, u32>>>,
+    in_flight_max: u32,
+}
+
+/// One call under way; counts down when dropped.
+pub(super) struct InFlight {
+    table: Arc<Mutex<HashMap<String, u32>>>,
+    caller: String,
+}
+
+impl Quotas {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let number = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(number(limits.calls_per_second)).allow_burst(number(limits.calls_burst));
+        Self {
+            rate: RateLimiter::hashmap(quota),
+            clock: DefaultClock::default(),
+            in_flight: Arc::default(),
+            in_flight_max: limits.calls_in_flight,
+        }
+    }
+
+    /// Counts a call of this caller in.
+    ///
+    /// # Errors
+    /// [`Reason::QuotaExceeded`], with the time after which to try again.
+    pub(super) fn admit(&self, caller: &str) -> Result<InFlight, Fault> {
+        if self.rate.len() > CALLERS_MAX {
+            self.rate.retain_recent();
+        }
+        let caller = caller.to_owned();
+        if let Err(early) = self.rate.check_key(&caller) {
+            let wait = early.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
+            return Err(Fault::new(Reason::QuotaExceeded).with("quota", "calls_per_second").retry_after(wait));
+        }
+        let mut table = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = table.entry(caller.clone()).or_default();
+        if *count >= self.in_flight_max {
+            let fault = Fault::new(Reason::QuotaExceeded).with("quota", "calls_in_flight");
+            return Err(fault.retry_after(Duration::from_millis(100)));
+        }
+        *count += 1;
+        drop(table);
+        Ok(InFlight { table: Arc::clone(&self.in_flight), caller })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = table.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                table.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rows: GRPC-09
+    #[test]
+    fn one_callers_flood_does_not_touch_another() {
+        let limits = Limits { calls_per_second: 1, calls_burst: 3, calls_in_flight: 2, ..Limits::default() };
+        let quotas = Quotas::new(&limits);
+        let first = quotas.admit("a").ok().unwrap();
+        let _second = quotas.admit("a").ok().unwrap();
+        let third = quotas.admit("a").err().unwrap();
+        assert_eq!(third.metadata.get("quota").map(String::as_str), Some("calls_in_flight"));
+        drop(first);
+        let fourth = quotas.admit("a").err().unwrap();
+        assert_eq!(fourth.metadata.get("quota").map(String::as_str), Some("calls_per_second"));
+        assert!(fourth.retry_after.unwrap() <= Duration::from_secs(1));
+        assert!(quotas.admit("b").is_ok());
+    }
+}

@@ -1,0 +1,19 @@
+//! What the process gives up at start: being read by others of the same user, dumping core, gaining privileges.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+
+/// Gives it up. What the system refuses is logged, not fatal: an older kernel is no reason to leave agents without
+/// narrowgate, and a unit file can do the same from outside.
+pub fn harden() {
+    umask(rustix::fs::Mode::from_raw_mode(0o027));
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    for (what, done) in [
+        ("core dumps off", setrlimit(Resource::Core, none)),
+        ("memory closed to others of this user", set_dumpable_behavior(DumpableBehavior::NotDumpable)),
+        ("no new privileges", rustix::thread::set_no_new_privs(true)),
+    ] {
+        if let Err(error) = done {
+            tracing::warn!(what, %error, "the system refused to harden this process");
+        }
+    }
+}
