@@ -13,7 +13,7 @@ const DOMAIN: &str = "narrowgate";
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {
-        R::PeerCredMissing | R::PeerCredentialExpired => Code::Unauthenticated,
+        R::PeerCredMissing | R::PeerCredentialExpired | R::PeerChanged => Code::Unauthenticated,
         R::AgentUnknown
         | R::RequestRefused
         | R::ScopeNotInTransaction

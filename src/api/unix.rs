@@ -1,7 +1,7 @@
 //! The Unix socket: in a folder of ours, never through a symbolic link, never abstract, stale ones taken over.
 
 use crate::{
-    caller::{Peer, UnixCredentials},
+    caller::{Peer, Pin, UnixPeer},
     config::UnixListener as Settings,
 };
 use rustix::process::{geteuid, umask};
@@ -9,6 +9,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::net::{UnixListener, UnixStream};
 
@@ -63,8 +64,11 @@ impl UnixDoor {
     /// Waits for a connection, and takes the kernel's word for who it is.
     pub(super) async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = self.listener.accept().await?;
-        let credentials = stream.peer_cred().ok().map(|c| UnixCredentials { uid: c.uid(), gid: c.gid(), pid: c.pid() });
-        Ok((stream, Peer::Unix(credentials)))
+        let peer = stream.peer_cred().ok().map(|c| {
+            let pin = Arc::new(Pin::of(&stream, c.pid()));
+            UnixPeer { uid: c.uid(), gid: c.gid(), pid: c.pid(), pin }
+        });
+        Ok((stream, Peer::Unix(peer)))
     }
 
     /// The path it listens on.

@@ -73,6 +73,7 @@ impl Code {
             Self::AuditResumed => "audit.resumed",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
+                Detection::PeerChanged => "detect.peer_changed",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
                 Detection::StateMismatch => "detect.state_mismatch",

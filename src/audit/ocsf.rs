@@ -301,6 +301,7 @@ fn message(event: &Event) -> String {
         Code::AuditResumed => "The audit log can be written again".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
+            Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
             Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
             Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
             Detection::StateMismatch => format!("{agent} presented a wrong state"),

@@ -1,6 +1,6 @@
 //! Where a [`Caller`] is minted.
 
-use super::Svid;
+use super::{Pin, Svid};
 use crate::{
     config::Registry,
     model::{Agent, Fault, Reason, Wall, fault::Detection},
@@ -8,21 +8,23 @@ use crate::{
 use std::{net::IpAddr, sync::Arc};
 
 /// What the kernel says of the peer of a Unix socket (SO_PEERCRED).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnixCredentials {
+#[derive(Clone, Debug)]
+pub struct UnixPeer {
     /// Its user.
     pub uid: u32,
     /// Its group.
     pub gid: u32,
     /// Its process at connect time: evidence for the audit log, never identity.
     pub pid: Option<i32>,
+    /// The process itself.
+    pub pin: Arc<Pin>,
 }
 
 /// What the transport says of a connection.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Peer {
     /// A Unix socket. `None`: the kernel gave no credentials.
-    Unix(Option<UnixCredentials>),
+    Unix(Option<UnixPeer>),
     /// Mutual TLS, chain verified.
     Mtls {
         /// What the certificate says.
@@ -53,10 +55,10 @@ impl Transport {
 }
 
 /// The evidence that the caller is who it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Attestation {
     /// The kernel's peer credentials matched a registered uid.
-    UnixPeer(UnixCredentials),
+    UnixPeer(UnixPeer),
     /// A verified X.509-SVID matched a registered SPIFFE ID.
     SpiffeX509 {
         /// The certificate.
@@ -76,13 +78,18 @@ impl Caller {
     /// Attests a peer. Asked anew for every call, so that what has ended since the connection was made counts.
     ///
     /// # Errors
-    /// [`Reason::PeerCredMissing`], [`Reason::PeerCredentialExpired`], [`Reason::AgentUnknown`].
+    /// [`Reason::PeerCredMissing`], [`Reason::PeerCredentialExpired`], [`Reason::PeerChanged`], [`Reason::AgentUnknown`].
     pub fn attest(peer: &Peer, registry: &Registry, now: Wall) -> Result<Self, Fault> {
         let (agent, attestation) = match peer {
             Peer::Unix(None) => return Err(Fault::new(Reason::PeerCredMissing)),
-            Peer::Unix(Some(credentials)) => {
-                let agent = registry.by_unix_peer(credentials.uid, credentials.gid);
-                (agent, Attestation::UnixPeer(*credentials))
+            Peer::Unix(Some(peer)) => {
+                let agent = registry.by_unix_peer(peer.uid, peer.gid);
+                let program = agent.and_then(|a| a.executable.as_ref());
+                let runs_it = || program.is_none_or(|path| peer.pin.executable().as_ref() == Some(path));
+                if !peer.pin.is_alive() || !runs_it() {
+                    return Err(Fault::new(Reason::PeerChanged).detected(Detection::PeerChanged));
+                }
+                (agent, Attestation::UnixPeer(peer.clone()))
             }
             Peer::Mtls { svid, .. } if svid.not_after <= now => return Err(Fault::new(Reason::PeerCredentialExpired)),
             Peer::Mtls { svid, ip } => {

@@ -4,7 +4,9 @@
 //! registry knows it. No request field and no metadata reaches this room.
 
 mod mint;
+mod pin;
 mod svid;
 
-pub use mint::{Attestation, Caller, Peer, Transport, UnixCredentials};
+pub use mint::{Attestation, Caller, Peer, Transport, UnixPeer};
+pub use pin::Pin;
 pub use svid::Svid;

@@ -7,7 +7,7 @@ use super::{
 use crate::model::{Agent, AgentId, Environment, TeamId, agent::Identity};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -94,6 +94,12 @@ impl Registry {
 fn agent(table: &Table<'_>) -> Option<Agent> {
     let id = table.required("id", |t| AgentId::parse(t).ok_or_else(|| "is not an id".to_owned()));
     let identity = identity(table);
+    let executable = table.optional("executable", |t| {
+        if t.starts_with('/') { Ok(PathBuf::from(t)) } else { Err("must be an absolute path".to_owned()) }
+    });
+    if executable.is_some() && matches!(identity, Some(Identity::Spiffe(_))) {
+        table.wrong_at("executable", "is known of Unix peers alone", None);
+    }
     let owner = table.required("owner", team);
     let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
     let environment = table.required("environment", environment);
@@ -102,6 +108,7 @@ fn agent(table: &Table<'_>) -> Option<Agent> {
     Some(Agent {
         id: id?,
         identity: identity?,
+        executable,
         owner: owner?,
         groups,
         environment: environment?,

@@ -1,6 +1,7 @@
 //! Agents, and what they claim.
 
 use super::{AgentId, TeamId};
+use std::path::PathBuf;
 
 /// Where an agent, client or issuer belongs. One environment's things never serve another's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -52,6 +53,8 @@ pub struct Agent {
     pub id: AgentId,
     /// How it proves itself.
     pub identity: Identity,
+    /// The program it must run, by Unix socket. Only a pinned process can prove it.
+    pub executable: Option<PathBuf>,
     /// The team that answers for it.
     pub owner: TeamId,
     /// The groups it belongs to.

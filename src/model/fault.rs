@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub enum Detection {
     /// The peer is not in the registry.
     UnknownAgent,
+    /// A connection outlived the process that made it, or came from another program.
+    PeerChanged,
     /// A handle of another agent was presented.
     CrossAgentHandle,
     /// A code seen before was presented again, here or under another transaction.

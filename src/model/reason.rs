@@ -36,6 +36,7 @@ macro_rules! reasons {
 reasons! {
     PeerCredMissing "PEER_CRED_MISSING" "The kernel or the TLS layer named no peer." "Connect over the Unix socket or with a client certificate.",
     PeerCredentialExpired "PEER_CREDENTIAL_EXPIRED" "The caller's certificate has ended since the connection was made." "Reconnect with a current certificate.",
+    PeerChanged "PEER_CHANGED" "The process that made this connection is gone, or is not the registered program." "Connect anew from the agent's own process.",
     AgentUnknown "AGENT_UNKNOWN" "The attested caller is not in the registry." "Register its uid or SPIFFE ID in the agents file.",
     CallerIdentityAsserted "CALLER_IDENTITY_ASSERTED" "The request names an agent that is not the attested caller." "Leave `agent` empty: the transport alone names the caller.",
     RequestRefused "REQUEST_REFUSED" "The connection looks like a browser's, or names another host." "Use a gRPC client, without an Origin header, on the configured address.",
