@@ -33,7 +33,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     if !findings.is_empty() {
         return Err(findings);
     }
-    Ok(Config {
+    let config = Config {
         environment: draft.environment,
         unix: draft.unix,
         tcp: draft.tcp,
@@ -44,7 +44,31 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
-    })
+    };
+    let mixed_up = undefended(path, &config);
+    if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
+}
+
+/// Clients whose answers could be taken for another issuer's: no `iss` by configuration, and a shared redirect URI.
+fn undefended(path: &Path, config: &Config) -> Vec<Finding> {
+    let silent = |client: &Client| {
+        let endpoints = config.issuers.get(&client.issuer).and_then(|issuer| issuer.endpoints.as_ref());
+        endpoints.is_some_and(|endpoints| !endpoints.iss_parameter)
+    };
+    let clients = config.clients.values().filter(|client| silent(client));
+    clients
+        .filter_map(|client| config.shares_redirect(client).map(|other| (client, other)))
+        .map(|(client, other)| Finding {
+            hint: Some("give each its own redirect URI (RFC 9700 \u{a7}4.4.2.2)".to_owned()),
+            ..super::about(
+                path,
+                format!(
+                    "clients `{}` and `{}` share a redirect URI, and issuer `{}` sends no iss",
+                    client.alias, other.alias, client.issuer
+                ),
+            )
+        })
+        .collect()
 }
 
 /// The main file before the files it names are read.

@@ -48,6 +48,16 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// A client of another issuer that shares a redirect URI with this one. Without `iss` in the answer nothing would
+    /// tell apart whose code came back (RFC 9700 §4.4.2.2).
+    #[must_use]
+    pub fn shares_redirect(&self, client: &Client) -> Option<&Arc<Client>> {
+        let others = self.clients.values().filter(|other| other.issuer != client.issuer);
+        others.into_iter().find(|other| other.redirects.iter().any(|uri| client.redirects.contains(uri)))
+    }
+}
+
 /// The agents' Unix socket.
 #[derive(Debug, Clone)]
 pub struct UnixListener {

@@ -80,6 +80,12 @@ impl Corridor {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
+        if !endpoints.iss_parameter && self.config.shares_redirect(&client).is_some() {
+            tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
+            let fault =
+                Fault::new(Reason::MetadataRejected).with("field", "authorization_response_iss_parameter_supported");
+            return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
+        }
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let minted = self.transactions.open(Opening {
             agent: Arc::clone(permitted.caller().agent()),
