@@ -16,6 +16,8 @@ use tower::ServiceExt;
 const MARGIN: Duration = Duration::from_millis(5);
 /// tonic's status for a message over its limit, which gRPC calls RESOURCE_EXHAUSTED.
 const OUT_OF_RANGE: &str = "11";
+/// tonic's status for a message that it cannot read, which here would speak of a fault of ours.
+const INTERNAL: &str = "13";
 
 /// What a door lets through.
 pub(super) struct Gate {
@@ -58,7 +60,7 @@ impl Gate {
             }
         }));
         match tokio::time::timeout(limit, &mut work.0).await {
-            Ok(Ok(response)) => sized(response),
+            Ok(Ok(response)) => readable(response),
             // A panic: the process lives, and what it said stays here.
             Ok(Err(_)) => answer(Fault::new(Reason::Internal)),
             Err(_) => answer(Fault::new(Reason::DeadlineExceeded)),
@@ -79,9 +81,16 @@ fn answer(fault: Fault) -> Response<Body> {
     status_of(&fault).into_http()
 }
 
-fn sized(response: Response<Body>) -> Response<Body> {
-    let too_large = response.headers().get("grpc-status").is_some_and(|s| s.as_bytes() == OUT_OF_RANGE.as_bytes());
-    if too_large { answer(Fault::new(Reason::RequestTooLarge)) } else { response }
+/// Puts our own words in place of tonic's about the message; its statuses carry no details, ours always do.
+fn readable(response: Response<Body>) -> Response<Body> {
+    let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+    match (header("grpc-status"), header("grpc-status-details-bin")) {
+        (Some(OUT_OF_RANGE), None) => answer(Fault::new(Reason::RequestTooLarge)),
+        (Some(INTERNAL), None) => {
+            answer(Fault::field(Reason::FieldInvalid, "request", "is not one message of the method's type"))
+        }
+        _ => response,
+    }
 }
 
 /// Takes `grpc-timeout` out of the headers, so that nobody else answers for it with another status.

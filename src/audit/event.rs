@@ -86,7 +86,7 @@ impl Code {
 }
 
 /// How loud an event is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Severity {
     /// Normal operation.
     Informational,
@@ -249,11 +249,11 @@ impl Event {
         self
     }
 
-    /// Carries why it failed.
+    /// Carries why it failed; what was louder already stays so.
     #[must_use]
     pub fn failed(mut self, fault: &Fault, severity: Severity) -> Self {
         self.reason = Some(fault.reason);
-        self.severity = severity;
+        self.severity = self.severity.max(severity);
         self
     }
 

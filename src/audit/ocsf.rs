@@ -2,7 +2,7 @@
 
 use super::{Code, Event, Installation, Severity};
 use crate::{
-    model::fault::Detection,
+    model::fault::{Detection, cut},
     platform::{Clock, Entropy},
     policy::Verdict,
 };
@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+/// The longest text in an event, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
 const VERSION: &str = "1.8.0";
 const SERVICE: &str = "narrowgate.v1.TokenService";
 
@@ -405,11 +407,14 @@ fn put(record: &mut Map<String, Value>, key: &str, value: Value) {
     record.insert(key.to_owned(), value);
 }
 
-/// Drops what is null or empty; OCSF has no use for either.
+/// Drops what is null or empty; OCSF has no use for either. Cuts what is long: a line must stay readable for shippers.
 fn prune(value: &mut Value) -> bool {
     match value {
         Value::Null => false,
-        Value::String(text) => !text.is_empty(),
+        Value::String(text) => {
+            *text = cut(std::mem::take(text), TEXT_BYTES_MAX);
+            !text.is_empty()
+        }
         Value::Array(items) => {
             items.retain_mut(prune);
             !items.is_empty()
@@ -437,5 +442,51 @@ impl serde_json::ser::Formatter for Ascii {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::{SystemClock, SystemEntropy};
+
+    fn line(event: &Event) -> (String, Value) {
+        let installation = Installation { uid: "test".to_owned(), hostname: "host".to_owned() };
+        let renderer = Renderer::new(installation, Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+        let mut bytes = Vec::new();
+        renderer.line(event, 7, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let value = serde_json::from_str(&text).unwrap();
+        (text, value)
+    }
+
+    // rows: AUD-05
+    #[test]
+    fn no_text_breaks_or_forges_a_line() {
+        let hostile = [
+            "\n{\"metadata\":{\"event_code\":\"token.issued\"}}\n",
+            "\u{202e}txt.exe\u{2066}",
+            "\u{1b}[2J\u{7f}\u{85}\u{9b}31m\0\r",
+            "\u{2028}\u{2029}\u{feff}\u{fffe}",
+            "\"}],\"decision\":\"allow\",[{\"\\",
+            "\u{1f4a3}",
+        ];
+        for text in hostile {
+            let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", text);
+            let (line, value) = self::line(&event);
+            assert!(line.is_ascii() && line.ends_with('\n'));
+            assert!(line.trim_end_matches('\n').bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
+            assert_eq!(value["unmapped"]["narrowgate"]["peer"], text);
+            assert_eq!(value["metadata"]["event_code"], "exchange.refused");
+        }
+    }
+
+    // rows: AUD-05
+    #[test]
+    fn a_long_text_is_cut_and_marked() {
+        let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", "\u{202e}".repeat(350_000));
+        let (line, value) = self::line(&event);
+        assert!(line.len() < 64 * 1024);
+        assert!(value["unmapped"]["narrowgate"]["peer"].as_str().unwrap().ends_with(" [cut, 1050000 bytes]"));
     }
 }

@@ -27,6 +27,21 @@ pub enum Detection {
     ScopeEscalation,
 }
 
+/// The longest fact, in bytes.
+const FACT_BYTES_MAX: usize = 1024;
+
+/// A text of at most `bytes_max`; of a longer one its beginning and a marker with the whole length.
+#[must_use]
+pub fn cut(mut text: String, bytes_max: usize) -> String {
+    let length = text.len();
+    if length > bytes_max {
+        let marker = format!(" [cut, {length} bytes]");
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub(marker.len())));
+        text.push_str(&marker);
+    }
+    text
+}
+
 /// Why a call failed, and what the caller may know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -55,10 +70,10 @@ impl Fault {
         Self { field: Some((field, wrong.into())), ..Self::new(reason) }
     }
 
-    /// Adds a fact.
+    /// Adds a fact, cut to what fits into a header: all of them travel in the trailers, which clients bound.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.metadata.insert(key, value.into());
+        self.metadata.insert(key, cut(value.into(), FACT_BYTES_MAX));
         self
     }
 
@@ -80,5 +95,21 @@ impl Fault {
 impl From<Reason> for Fault {
     fn from(reason: Reason) -> Self {
         Self::new(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rows: AUD-05
+    #[test]
+    fn long_texts_are_cut_at_a_character_and_say_so() {
+        assert_eq!(cut("short".to_owned(), 5), "short");
+        let long = cut("\u{20ac}".repeat(1000), 100);
+        assert!(long.len() <= 100 && long.starts_with("\u{20ac}"));
+        assert!(long.ends_with("\u{20ac} [cut, 3000 bytes]"), "{long}");
+        let fact = Fault::new(Reason::ScopeUpgraded).with("scopes", "s".repeat(20_000));
+        assert!(fact.metadata["scopes"].len() <= FACT_BYTES_MAX);
     }
 }

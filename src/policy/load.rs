@@ -114,6 +114,10 @@ impl Draft {
                 return;
             }
         };
+        if set.policies().next().is_none() && set.templates().next().is_none() {
+            let empty = "holds no policy: a file cut short would silently drop its rules; fill it or remove it";
+            self.report(source, 0, empty.to_owned());
+        }
         if let Some(template) = set.templates().next() {
             let at = source.text.find(template.to_cedar().as_str()).unwrap_or(0);
             self.report(source, at, "is a template; write plain policies".to_owned());

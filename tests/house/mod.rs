@@ -231,9 +231,14 @@ impl House {
     pub(crate) fn start(&mut self) {
         let mut command = self.command("serve");
         command.args(["--log-json", "--log", &self.log_filter]).envs(self.environment.clone());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap());
-        let log = Arc::clone(&self.log);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.follow(child.stderr.take().unwrap());
+        self.follow(child.stdout.take().unwrap());
+        self.daemon = Some(child);
+    }
+
+    fn follow(&self, output: impl std::io::Read + Send + 'static) {
+        let (lines, log) = (BufReader::new(output), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let mut log = log.lock().unwrap();
@@ -241,10 +246,9 @@ impl House {
                 log.push('\n');
             }
         });
-        self.daemon = Some(child);
     }
 
-    /// The daemon's log so far.
+    /// The daemon's log so far, standard output included.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -432,13 +436,16 @@ pub(crate) async fn wait(mut child: Child) -> Option<i32> {
 }
 
 pub(crate) async fn unix_agent(socket: &Path) -> Agent {
+    TokenServiceClient::new(unix_channel(socket).await)
+}
+
+pub(crate) async fn unix_channel(socket: &Path) -> Channel {
     let socket = socket.to_owned();
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
     });
-    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap();
-    TokenServiceClient::new(channel)
+    Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
 }
 
 pub(crate) async fn tls_agent(port: u16, server_ca: &Ca, identity: Identity) -> Result<Agent, String> {
