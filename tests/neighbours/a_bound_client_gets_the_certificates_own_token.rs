@@ -17,7 +17,6 @@ fn thumbprint(house: &House) -> String {
     URL_SAFE_NO_PAD.encode(digest)
 }
 
-// rows: MTLS-08
 #[tokio::test]
 async fn the_token_of_a_bound_client_names_the_certificate() {
     let oidc = OidcHouse::open(bound_plan(), Provider { bound: true, ..Provider::default() }).await;

@@ -41,7 +41,6 @@ async fn refusals_decode(agent: &StockAgent, scope: &str, policy_code: &str) {
     assert_eq!(empty["field_violations"][0]["field"], "scopes", "{agent}");
 }
 
-// rows: GRPC-02
 #[tokio::test]
 async fn at_the_unix_socket() {
     let house = Plan::new().open().await;
@@ -54,7 +53,6 @@ async fn at_the_unix_socket() {
     house.assert_no_secret_leaked();
 }
 
-// rows: GRPC-02
 #[tokio::test]
 async fn at_the_mutual_tls_door() {
     let house = Plan::new().open().await;

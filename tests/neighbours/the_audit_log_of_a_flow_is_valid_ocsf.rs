@@ -5,7 +5,6 @@ use crate::{
 use narrowgate::api::proto::RevokeGrantRequest;
 use std::process::Command;
 
-// rows: AUD-08 LEAK-01
 #[tokio::test]
 async fn the_validator_finds_events_it_knows_and_no_secret() {
     let mut house = Plan::new().open().await;

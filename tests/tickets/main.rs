@@ -111,7 +111,6 @@ fn the_honest_way_compiles() {
     assert!(compiled, "{said}");
 }
 
-// rows: POL-01
 #[test]
 fn no_ticket_can_be_forged() {
     refused(&[
@@ -124,7 +123,6 @@ fn no_ticket_can_be_forged() {
     ]);
 }
 
-// rows: CODE-07 AUD-02
 #[test]
 fn no_step_of_the_corridor_can_be_left_out() {
     refused(&[
@@ -134,7 +132,6 @@ fn no_step_of_the_corridor_can_be_left_out() {
     ]);
 }
 
-// rows: CODE-03 CODE-11
 #[test]
 fn nothing_is_spent_twice() {
     refused(&[
@@ -146,7 +143,6 @@ fn nothing_is_spent_twice() {
     ]);
 }
 
-// rows: LEAK-01
 #[test]
 fn secrets_do_not_print_compare_or_multiply() {
     refused(&[
