@@ -1,0 +1,27 @@
+//! The exchange among neighbours it was not made with: a certified OpenID provider (oidc-provider on Node) behind
+//! mutual TLS, and the gRPC clients that agents have in stock (grpcio, grpc-js). `tests/run` brings all of them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
+
+#[path = "../house/mod.rs"]
+mod house;
+
+mod oidc_house;
+mod stock_agent;
+mod tools;
+
+mod a_bearer_client_runs_the_whole_flow;
+mod a_bound_client_gets_the_certificates_own_token;
+mod a_wrong_certificate_is_told_as_such;
+mod agents_come_by_mutual_tls;
+mod stock_clients_need_nothing_made_for_narrowgate;
+mod the_audit_log_of_a_flow_is_valid_ocsf;
+mod the_person_has_the_last_word;

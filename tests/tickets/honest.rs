@@ -1,0 +1,38 @@
+//! The corridor as it is meant to be walked, as far as it can be seen from outside.
+use narrowgate::{
+    audit::{Recorded, Recorder},
+    caller::Caller,
+    grant::{Grants, Reply},
+    model::{AccessToken, AuthorizationCode, Claimed, DecisionId},
+    oauth::{AuthorizationServers, Issued},
+    policy::{Permitted, Policies, Released},
+    transaction::{Presented, Settled, Transactions},
+};
+use std::sync::Arc;
+
+pub async fn walk(
+    transactions: Arc<Transactions>,
+    policies: &Policies,
+    recorder: &Recorder,
+    servers: &AuthorizationServers,
+    caller: Caller,
+    presented: Presented<'_>,
+    claimed: &Claimed,
+    ids: [DecisionId; 2],
+) -> Option<Released<Issued>> {
+    let Ok(Settled::Claimed(claim)) = transactions.settle(caller, presented) else { return None };
+    let line = servers.connect(claim.begun()).await.ok()?;
+    let permitted: Permitted = policies.permit(*claim, claimed, ids[0]).ok()?;
+    let recorded: Recorded<Permitted> = recorder.record(permitted).await.ok()?;
+    let issued: Issued = servers.redeem(recorded, line).await.ok()?;
+    policies.release(issued, claimed, ids[1]).ok()
+}
+
+pub async fn outcome(grants: &Grants, recorder: &Recorder, released: Released<Issued>) -> Option<Recorded<Reply>> {
+    let (reply, _closing) = grants.keep(released).ok()?;
+    recorder.record_outcome(reply).await.ok()
+}
+
+pub fn secrets(code: &AuthorizationCode, other: &AuthorizationCode) -> bool {
+    AccessToken::parse("canary".to_owned()).is_some() && code.matches(other)
+}

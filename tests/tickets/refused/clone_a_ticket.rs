@@ -1,0 +1,17 @@
+use narrowgate::{
+    audit::Recorded, caller::Caller, oauth::Issued, policy::{BeginPermitted, Permitted, Released}, transaction::{Claim, Spent},
+};
+
+pub fn multiply(caller: Caller, claim: Claim, spent: Spent, begin: BeginPermitted, permitted: Permitted) {
+    let _ = caller.clone();
+    let _ = claim.clone();
+    let _ = spent.clone();
+    let _ = begin.clone();
+    let _ = permitted.clone();
+}
+
+pub fn multiply_further(recorded: Recorded<Permitted>, issued: Issued, released: Released<Issued>) {
+    let _ = recorded.clone();
+    let _ = issued.clone();
+    let _ = released.clone();
+}
