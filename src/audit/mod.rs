@@ -6,10 +6,12 @@
 mod check;
 mod describe;
 mod event;
+mod line;
 mod ocsf;
 mod record;
 mod recover;
 mod segment;
+mod words;
 mod writer;
 
 pub use check::{Checked, self_check};

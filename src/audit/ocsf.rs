@@ -1,19 +1,17 @@
 //! Events as OCSF 1.8.0 JSON lines. Everything is escaped to ASCII; nothing is null or empty.
 
-use super::{Code, Event, Installation, Severity};
+use super::{
+    Code, Event, Installation,
+    line::write_line,
+    words::{Class, class, message, severity},
+};
 use crate::{
-    model::fault::{Detection, cut},
     platform::{Clock, Entropy},
     policy::Verdict,
 };
 use serde_json::{Map, Value, json};
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
-/// The longest text in an event, in bytes.
-const TEXT_BYTES_MAX: usize = 4096;
 const VERSION: &str = "1.8.0";
 const SERVICE: &str = "narrowgate.v1.TokenService";
 
@@ -22,17 +20,6 @@ pub(super) struct Renderer {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
-
-/// A class of events: uid, name, category uid and name.
-struct Class(u32, &'static str, u8, &'static str);
-
-const AUTHENTICATION: Class = Class(3002, "Authentication", 3, "Identity & Access Management");
-const AUTHORIZE_SESSION: Class = Class(3003, "Authorize Session", 3, "Identity & Access Management");
-const ENTITY_MANAGEMENT: Class = Class(3004, "Entity Management", 3, "Identity & Access Management");
-const API_ACTIVITY: Class = Class(6003, "API Activity", 6, "Application Activity");
-const LIFECYCLE: Class = Class(6002, "Application Lifecycle", 6, "Application Activity");
-const EVENT_LOG: Class = Class(1008, "Event Log Activity", 1, "System Activity");
-const FINDING: Class = Class(2004, "Detection Finding", 2, "Findings");
 
 impl Renderer {
     pub(super) const fn new(installation: Installation, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
@@ -52,12 +39,7 @@ impl Renderer {
             _ => self.finding(event, &mut record),
         }
         record.insert("unmapped".to_owned(), json!({ "narrowgate": unmapped(event) }));
-        let mut value = Value::Object(record);
-        prune(&mut value);
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *into, Ascii);
-        serde::Serialize::serialize(&value, &mut serializer).map_err(io::Error::other)?;
-        into.push(b'\n');
-        Ok(())
+        write_line(Value::Object(record), into)
     }
 
     /// What every event has.
@@ -245,75 +227,6 @@ fn event_log(record: &mut Map<String, Value>) {
     put(record, "log_type", json!("Application"));
 }
 
-fn class(code: Code) -> (Class, u8, &'static str) {
-    match code {
-        Code::AgentRejected => (AUTHENTICATION, 1, "Logon"),
-        Code::TokenRevoked | Code::TokenRevokeFailed => (AUTHENTICATION, 2, "Logoff"),
-        Code::AuthorizationDecided
-        | Code::ExchangeDecided
-        | Code::RevocationDecided
-        | Code::ExchangeRefused
-        | Code::ExchangeFailed
-        | Code::ExchangeUnknown => (API_ACTIVITY, 1, "Create"),
-        Code::TokenIssued | Code::TokenServed | Code::TokenWithheld => (AUTHORIZE_SESSION, 1, "Assign Privileges"),
-        Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
-        Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
-        Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
-        Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
-        Code::Detected(_) => (FINDING, 1, "Create"),
-    }
-}
-
-const fn severity(severity: Severity) -> (u8, &'static str) {
-    match severity {
-        Severity::Informational => (1, "Informational"),
-        Severity::Low => (2, "Low"),
-        Severity::Medium => (3, "Medium"),
-        Severity::High => (4, "High"),
-        Severity::Critical => (5, "Critical"),
-    }
-}
-
-/// A fixed sentence for each event, with nothing in it but names from the configuration.
-fn message(event: &Event) -> String {
-    let agent = event.actor.as_ref().map_or("an unknown peer", |a| a.agent.as_str());
-    let denied = event.verdict.as_ref().is_some_and(|v| v.denied.is_some());
-    match event.code {
-        Code::AgentRejected => "A peer was rejected".to_owned(),
-        Code::AuthorizationDecided if denied => format!("Policy denied {agent} to begin an authorization"),
-        Code::AuthorizationDecided => format!("Policy allowed {agent} to begin an authorization"),
-        Code::ExchangeDecided if denied => format!("Policy denied code redemption for {agent}"),
-        Code::ExchangeDecided => format!("Policy allowed code redemption for {agent}"),
-        Code::RevocationDecided if denied => format!("Policy denied {agent} to end a grant"),
-        Code::RevocationDecided => format!("{agent} ended a grant"),
-        Code::ExchangeRefused => format!("A request of {agent} was refused before policy"),
-        Code::ExchangeFailed => format!("An exchange of {agent} failed"),
-        Code::ExchangeUnknown => {
-            "The outcome of an exchange is unknown: the daemon stopped before it was recorded".to_owned()
-        }
-        Code::TokenIssued => format!("A token was issued to {agent}"),
-        Code::TokenServed => format!("A held token was handed out to {agent} again"),
-        Code::TokenWithheld => format!("A held token was withheld from {agent}"),
-        Code::TokenRevoked => format!("A token of {agent} was revoked"),
-        Code::TokenRevokeFailed => format!("A token of {agent} could not be revoked"),
-        Code::PolicyActivated => "A policy set is active".to_owned(),
-        Code::PolicyRejected => "A policy set was rejected".to_owned(),
-        Code::DaemonStarted => "narrowgate started".to_owned(),
-        Code::DaemonStopped => "narrowgate stopped".to_owned(),
-        Code::AuditResumed => "The audit log can be written again".to_owned(),
-        Code::Detected(detection) => match detection {
-            Detection::UnknownAgent => "An unregistered peer called".to_owned(),
-            Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
-            Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
-            Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
-            Detection::StateMismatch => format!("{agent} presented a wrong state"),
-            Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
-            Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
-            Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
-        },
-    }
-}
-
 enum Control {
     Allowed,
     Blocked,
@@ -407,50 +320,12 @@ fn put(record: &mut Map<String, Value>, key: &str, value: Value) {
     record.insert(key.to_owned(), value);
 }
 
-/// Drops what is null or empty; OCSF has no use for either. Cuts what is long: a line must stay readable for shippers.
-fn prune(value: &mut Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::String(text) => {
-            *text = cut(std::mem::take(text), TEXT_BYTES_MAX);
-            !text.is_empty()
-        }
-        Value::Array(items) => {
-            items.retain_mut(prune);
-            !items.is_empty()
-        }
-        Value::Object(map) => {
-            map.retain(|_, v| prune(v));
-            !map.is_empty()
-        }
-        Value::Bool(_) | Value::Number(_) => true,
-    }
-}
-
-/// Escapes everything beyond ASCII, so that no character can pass for another or turn a line around.
-struct Ascii;
-
-impl serde_json::ser::Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        for character in fragment.chars() {
-            if character.is_ascii() && character != '\u{7f}' {
-                writer.write_all(&[u8::try_from(character).unwrap_or(b'?')])?;
-            } else {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::platform::{SystemClock, SystemEntropy};
 
-    fn line(event: &Event) -> (String, Value) {
+    fn rendered(event: &Event) -> (String, Value) {
         let installation = Installation { uid: "test".to_owned(), hostname: "host".to_owned() };
         let renderer = Renderer::new(installation, Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
         let mut bytes = Vec::new();
@@ -473,7 +348,7 @@ mod tests {
         ];
         for text in hostile {
             let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", text);
-            let (line, value) = self::line(&event);
+            let (line, value) = rendered(&event);
             assert!(line.is_ascii() && line.ends_with('\n'));
             assert!(line.trim_end_matches('\n').bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
             assert_eq!(value["unmapped"]["narrowgate"]["peer"], text);
@@ -485,7 +360,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_and_marked() {
         let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", "\u{202e}".repeat(350_000));
-        let (line, value) = self::line(&event);
+        let (line, value) = rendered(&event);
         assert!(line.len() < 64 * 1024);
         assert!(value["unmapped"]["narrowgate"]["peer"].as_str().unwrap().ends_with(" [cut, 1050000 bytes]"));
     }

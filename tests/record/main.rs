@@ -12,4 +12,3 @@
 
 #[path = "../house/mod.rs"]
 mod house;
-

@@ -1,0 +1,55 @@
+//! One JSON value as one line that nothing in it can break.
+
+use crate::model::fault::cut;
+use serde::Serialize;
+use serde_json::{Serializer, Value, ser::Formatter};
+use std::io::{self, Write};
+
+/// The longest text in an event, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// Appends the value as one line of ASCII.
+pub(super) fn write_line(mut value: Value, into: &mut Vec<u8>) -> io::Result<()> {
+    prune(&mut value);
+    value.serialize(&mut Serializer::with_formatter(&mut *into, Ascii)).map_err(io::Error::other)?;
+    into.push(b'\n');
+    Ok(())
+}
+
+/// Drops what is null or empty; OCSF has no use for either. Cuts what is long: a line must stay readable for shippers.
+fn prune(value: &mut Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => {
+            *text = cut(std::mem::take(text), TEXT_BYTES_MAX);
+            !text.is_empty()
+        }
+        Value::Array(items) => {
+            items.retain_mut(prune);
+            !items.is_empty()
+        }
+        Value::Object(map) => {
+            map.retain(|_, v| prune(v));
+            !map.is_empty()
+        }
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// Escapes everything beyond ASCII, so that no character can pass for another or turn a line around.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        for character in fragment.chars() {
+            if character.is_ascii() && character != '\u{7f}' {
+                writer.write_all(&[u8::try_from(character).unwrap_or(b'?')])?;
+            } else {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
