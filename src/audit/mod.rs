@@ -6,6 +6,7 @@
 mod describe;
 mod event;
 mod ocsf;
+mod ocsf_words;
 mod record;
 mod recover;
 mod segment;

@@ -10,6 +10,7 @@ pub mod cases;
 mod context;
 mod entities;
 mod load;
+mod panel;
 mod permit;
 mod release;
 mod verdict;

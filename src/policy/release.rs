@@ -3,7 +3,7 @@
 use super::{
     Facts, Policies, Refused, Verdict,
     context::{Base, audiences, duration, proof, record, scopes, text},
-    permit::Panel,
+    panel::Panel,
 };
 use crate::{
     caller::Caller,

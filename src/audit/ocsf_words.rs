@@ -1,0 +1,85 @@
+//! What OCSF 1.8.0 calls our events: class, activity, severity; and a sentence for each.
+
+use super::{Code, Event, Severity};
+use crate::model::fault::Detection;
+
+/// A class of events: uid, name, category uid and name.
+pub(super) struct Class(pub(super) u32, pub(super) &'static str, pub(super) u8, pub(super) &'static str);
+
+const AUTHENTICATION: Class = Class(3002, "Authentication", 3, "Identity & Access Management");
+const AUTHORIZE_SESSION: Class = Class(3003, "Authorize Session", 3, "Identity & Access Management");
+const ENTITY_MANAGEMENT: Class = Class(3004, "Entity Management", 3, "Identity & Access Management");
+const API_ACTIVITY: Class = Class(6003, "API Activity", 6, "Application Activity");
+const LIFECYCLE: Class = Class(6002, "Application Lifecycle", 6, "Application Activity");
+const EVENT_LOG: Class = Class(1008, "Event Log Activity", 1, "System Activity");
+const FINDING: Class = Class(2004, "Detection Finding", 2, "Findings");
+
+/// The class of an event, and its activity there.
+pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
+    match code {
+        Code::AgentRejected => (AUTHENTICATION, 1, "Logon"),
+        Code::TokenRevoked | Code::TokenRevokeFailed => (AUTHENTICATION, 2, "Logoff"),
+        Code::AuthorizationDecided
+        | Code::ExchangeDecided
+        | Code::RevocationDecided
+        | Code::ExchangeRefused
+        | Code::ExchangeFailed
+        | Code::ExchangeUnknown => (API_ACTIVITY, 1, "Create"),
+        Code::TokenIssued | Code::TokenServed | Code::TokenWithheld => (AUTHORIZE_SESSION, 1, "Assign Privileges"),
+        Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
+        Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
+        Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
+        Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
+        Code::Detected(_) => (FINDING, 1, "Create"),
+    }
+}
+
+/// The id and the word of a severity.
+pub(super) const fn severity(severity: Severity) -> (u8, &'static str) {
+    match severity {
+        Severity::Informational => (1, "Informational"),
+        Severity::Low => (2, "Low"),
+        Severity::Medium => (3, "Medium"),
+        Severity::High => (4, "High"),
+        Severity::Critical => (5, "Critical"),
+    }
+}
+
+/// A fixed sentence for each event, with nothing in it but names from the configuration.
+pub(super) fn message(event: &Event) -> String {
+    let agent = event.actor.as_ref().map_or("an unknown peer", |a| a.agent.as_str());
+    let denied = event.verdict.as_ref().is_some_and(|v| v.denied.is_some());
+    match event.code {
+        Code::AgentRejected => "A peer was rejected".to_owned(),
+        Code::AuthorizationDecided if denied => format!("Policy denied {agent} to begin an authorization"),
+        Code::AuthorizationDecided => format!("Policy allowed {agent} to begin an authorization"),
+        Code::ExchangeDecided if denied => format!("Policy denied code redemption for {agent}"),
+        Code::ExchangeDecided => format!("Policy allowed code redemption for {agent}"),
+        Code::RevocationDecided if denied => format!("Policy denied {agent} to end a grant"),
+        Code::RevocationDecided => format!("{agent} ended a grant"),
+        Code::ExchangeRefused => format!("A request of {agent} was refused before policy"),
+        Code::ExchangeFailed => format!("An exchange of {agent} failed"),
+        Code::ExchangeUnknown => {
+            "The outcome of an exchange is unknown: the daemon stopped before it was recorded".to_owned()
+        }
+        Code::TokenIssued => format!("A token was issued to {agent}"),
+        Code::TokenServed => format!("A held token was handed out to {agent} again"),
+        Code::TokenWithheld => format!("A held token was withheld from {agent}"),
+        Code::TokenRevoked => format!("A token of {agent} was revoked"),
+        Code::TokenRevokeFailed => format!("A token of {agent} could not be revoked"),
+        Code::PolicyActivated => "A policy set is active".to_owned(),
+        Code::PolicyRejected => "A policy set was rejected".to_owned(),
+        Code::DaemonStarted => "narrowgate started".to_owned(),
+        Code::DaemonStopped => "narrowgate stopped".to_owned(),
+        Code::AuditResumed => "The audit log can be written again".to_owned(),
+        Code::Detected(detection) => match detection {
+            Detection::UnknownAgent => "An unregistered peer called".to_owned(),
+            Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
+            Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
+            Detection::StateMismatch => format!("{agent} presented a wrong state"),
+            Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
+            Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
+            Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+        },
+    }
+}
