@@ -1,6 +1,6 @@
 //! The house keeps its shape: who may import whom, who may open what, how long a file may be. What the compiler holds
 //! (tickets, privacy) is in `tests/tickets`; this holds what it cannot.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::string_slice, clippy::panic, reason = "tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

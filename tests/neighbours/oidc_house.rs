@@ -23,17 +23,12 @@ pub(crate) const CLIENT_NAME: &str = "spiffe://acme.test/narrowgate";
 const PROVIDER_LOG: &str = "oidc-provider.log";
 
 /// What the provider is set up with.
+#[derive(Default)]
 pub(crate) struct Provider {
     /// The tokens of the client are certificate-bound.
     pub(crate) bound: bool,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
-}
-
-impl Default for Provider {
-    fn default() -> Self {
-        Self { bound: false, refuse_scopes: &[] }
-    }
 }
 
 /// A running house with its provider.

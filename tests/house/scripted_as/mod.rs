@@ -3,6 +3,7 @@
 //! It runs in the test's process, on its own thread, behind two TLS listeners on 127.0.0.1: the
 //! front (authorization endpoint, metadata, keys; no client certificate asked for) and the token
 //! listener (token and revocation endpoints behind mutual TLS). Left alone it is honest and strict.
+#![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
 pub(crate) mod behaviour;
 mod gzip;
