@@ -4,7 +4,7 @@
 mod scenes;
 mod stage;
 
-use super::{Exit, output::Output};
+use crate::cli::{Exit, output::Output};
 use scenes::Scenes;
 use serde_json::json;
 use stage::Stage;
