@@ -5,6 +5,7 @@ use super::{
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound,
     http::{self, Broken, Line},
+    revoke::open,
 };
 use crate::{
     audit::Recorded,
@@ -103,7 +104,7 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Fault::new(Reason::ScopeNarrowed).with("scopes", names.join(" "))
     };
-    let leftover = Leftover { access: Some(success.access), refresh: success.refresh };
+    let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
     Err(Box::new(Failed { fault, status: Some(200), leftover }))
 }
 
