@@ -74,12 +74,13 @@ struct Failed {
     leftover: Leftover,
 }
 
-/// One POST with an absolute deadline, and its answer judged.
+/// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
 async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     let silent =
         |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
-    let answer = match tokio::time::timeout(issuer.deadline, http::post(line, form, ANSWER_BYTES_MAX)).await {
+    let left = issuer.deadline.saturating_sub(line.spent);
+    let answer = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await {
         Err(_) => return Err(silent(Reason::AsTimeout)),
         Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
         Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),

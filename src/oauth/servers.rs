@@ -107,7 +107,10 @@ impl AuthorizationServers {
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
+        let begun = self.clock.boot();
         let connected = tokio::time::timeout(deadline, http::connect(&url, tls)).await;
-        connected.map_err(|_| Fault::new(Reason::AsUnreachable))?
+        let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
+        line.spent = self.clock.boot().since(begun);
+        Ok(line)
     }
 }
