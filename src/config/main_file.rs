@@ -166,6 +166,7 @@ fn limits(table: &Table<'_>) -> Limits {
         code_hold: table.span("code_hold", default.code_hold, SECOND / 10..=60 * SECOND),
         replay_window: table.span("replay_window", default.replay_window, SECOND..=3600 * SECOND),
         call_deadline: table.span("call_deadline", default.call_deadline, SECOND / 10..=300 * SECOND),
+        revocation_retry: table.span("revocation_retry", default.revocation_retry, SECOND / 100..=60 * SECOND),
     }
 }
 

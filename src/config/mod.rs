@@ -100,6 +100,8 @@ pub struct Limits {
     pub replay_window: Duration,
     /// The longest a call may take.
     pub call_deadline: Duration,
+    /// How long until a failed revocation is tried again; it doubles each time.
+    pub revocation_retry: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +113,7 @@ impl Default for Limits {
             code_hold: Duration::from_secs(60),
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
+            revocation_retry: Duration::from_secs(1),
         }
     }
 }

@@ -69,7 +69,7 @@ impl AuthorizationServers {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), Duration::from_secs(1));
+        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), config.limits.revocation_retry);
         Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, retry_base }))
     }
 
