@@ -173,7 +173,9 @@ impl Corridor {
 
     /// Records a failure and tells it. The exchange is over either way, so the record is kept until it can be written.
     async fn fail(&self, event: Event, fault: Fault, decision: DecisionId) -> Fault {
-        let event = event.failed(&fault, Severity::Medium);
+        // Our own certificate refused: every exchange of this client fails until someone looks.
+        let alarming = fault.reason == Reason::AsClientAuthFailed;
+        let event = event.failed(&fault, if alarming { Severity::High } else { Severity::Medium });
         if let Some(detection) = event.detection(&fault) {
             self.recorder.report(detection);
         }
