@@ -116,6 +116,8 @@ pub struct Limits {
     pub calls_burst: u32,
     /// Calls of one agent under way.
     pub calls_in_flight: u32,
+    /// How long until a failed revocation is tried again; it doubles each time.
+    pub revocation_retry: Duration,
 }
 
 impl Default for Limits {
@@ -130,6 +132,7 @@ impl Default for Limits {
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,
+            revocation_retry: Duration::from_secs(1),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Corridor {
         if let Some(status) = status {
             event = event.with("http_status", status);
         }
-        for key in ["oauth_error", "scopes"] {
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
             if let Some(value) = fault.metadata.get(key) {
                 event = event.with(key, value.as_str());
             }
@@ -173,7 +173,9 @@ impl Corridor {
 
     /// Records a failure and tells it. The exchange is over either way, so the record is kept until it can be written.
     async fn fail(&self, event: Event, fault: Fault, decision: DecisionId) -> Fault {
-        let event = event.failed(&fault, Severity::Medium);
+        // Our own certificate refused: every exchange of this client fails until someone looks.
+        let alarming = fault.reason == Reason::AsClientAuthFailed;
+        let event = event.failed(&fault, if alarming { Severity::High } else { Severity::Medium });
         if let Some(detection) = event.detection(&fault) {
             self.recorder.report(detection);
         }

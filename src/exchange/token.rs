@@ -1,11 +1,12 @@
 //! Token: find the grant, ask policy again, queue the record, reply.
 
-use super::{Corridor, refusal};
+use super::{Corridor, begin::usable_binding, refusal};
 use crate::{
     audit::{Code, Event, Recorded},
     caller::Caller,
     grant::{Reply, Wanted},
     model::{Claimed, Fault, Handle},
+    policy::Releasable,
 };
 
 /// A request for the token of a grant.
@@ -43,12 +44,17 @@ impl Corridor {
             }
         };
         let grant = std::sync::Arc::clone(hand_out.grant());
+        // The same agent may come back with another certificate than the token is bound to.
+        if let Err(fault) = usable_binding(hand_out.caller(), &grant.kept.begun.opening.client) {
+            let event = refusal(operation, hand_out.caller()).on(&grant.kept.begun, self.recorder.keyed());
+            return Err(self.refuse(event, fault).await);
+        }
         let released = match self.policies.release(hand_out, &input.claimed, self.decision()?) {
             Ok(released) => released,
             Err(no) => {
                 let (hand_out, refused) = *no;
                 let event = Event::new(Code::TokenWithheld, operation).on(&grant.kept.begun, self.recorder.keyed());
-                let event = event.by(crate::policy::Releasable::caller(&hand_out));
+                let event = event.by(hand_out.caller());
                 return Err(self.deny(event, refused).await);
             }
         };

@@ -15,11 +15,12 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The longest `expires_in` that is believed to be meant, in seconds: about 31 years.
 const EXPIRES_IN_MAX: u64 = 1_000_000_000;
 
-/// Tokens that came with an answer that is refused: to be revoked, and nothing else.
+/// Tokens that came with an answer that is refused: to be revoked, and nothing else. As they came, because one that
+/// no `Authorization` header could carry lives at the server all the same.
 #[derive(Default)]
 pub(super) struct Leftover {
-    pub(super) access: Option<AccessToken>,
-    pub(super) refresh: Option<RefreshToken>,
+    pub(super) access: Option<Zeroizing<String>>,
+    pub(super) refresh: Option<Zeroizing<String>>,
 }
 
 /// A well-formed success.
@@ -33,12 +34,12 @@ pub(super) struct Success {
 /// A refused answer.
 pub(super) struct Bad {
     pub(super) fault: Fault,
-    pub(super) leftover: Leftover,
+    pub(super) leftover: Box<Leftover>,
 }
 
 impl From<Fault> for Bad {
     fn from(fault: Fault) -> Self {
-        Self { fault, leftover: Leftover::default() }
+        Self { fault, leftover: Box::default() }
     }
 }
 
@@ -58,36 +59,34 @@ pub(super) struct Expected<'a> {
 
 /// Judges an answer.
 pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success, Box<Bad>> {
-    let status = answer.status.as_u16();
-    if (300..400).contains(&status) {
-        return Err(Box::new(Reason::AsRedirectRefused.into()));
+    let members = serde_json::from_slice::<Members>(&answer.body).ok();
+    match (answer.status.as_u16(), members) {
+        (300..=399, members) => Err(bad(Reason::AsRedirectRefused, members.unwrap_or_default())),
+        (200, Some(members)) if answer.is_json() => success(members, expected),
+        // A token under any other answer is not taken, but it lives at the server.
+        (_, Some(members)) if members.holds_token() => Err(malformed(members)),
+        (429 | 503, _) => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
+        (400..=499, Some(members)) if answer.is_json() => Err(refusal(&members)),
+        (400..=599, _) => Err(Reason::AsRejected.into()),
+        _ => Err(Reason::AsResponseMalformed.into()),
     }
-    let members = if answer.is_json() { serde_json::from_slice::<Members>(&answer.body).ok() } else { None };
-    match (status, members) {
-        (200, Some(members)) => success(members, expected),
-        (429 | 503, _) => Err(Box::new(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into())),
-        (400..=499, Some(members)) => Err(Box::new(refusal(members))),
-        (400..=499, None) => Err(Box::new(Reason::AsRejected.into())),
-        (500..=599, _) => Err(Box::new(Reason::AsRejected.into())),
-        (_, Some(members)) => Err(Box::new(malformed(members))),
-        (_, None) => Err(Box::new(Reason::AsResponseMalformed.into())),
-    }
+    .map_err(Box::new)
 }
 
-fn success(mut members: Members, expected: &Expected<'_>) -> Result<Success, Box<Bad>> {
+fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     if members.error.is_some() {
-        return Err(Box::new(malformed(members)));
+        return Err(malformed(members));
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(_)) | None => return Err(Box::new(bad(Reason::TokenTypeUnsupported, members))),
-        Some(_) => return Err(Box::new(malformed(members))),
+        Some(Value::String(_)) | None => return Err(bad(Reason::TokenTypeUnsupported, members)),
+        Some(_) => return Err(malformed(members)),
     }
     let lifetime = match &members.expires_in {
         None => expected.assumed_lifetime,
         Some(value) => match value.as_u64().filter(|s| (1..=EXPIRES_IN_MAX).contains(s)) {
             Some(seconds) => Duration::from_secs(seconds),
-            None => return Err(Box::new(malformed(members))),
+            None => return Err(malformed(members)),
         },
     };
     let scopes = match &members.scope {
@@ -95,26 +94,23 @@ fn success(mut members: Members, expected: &Expected<'_>) -> Result<Success, Box
         None => expected.allowed.clone(),
         Some(value) => match value.as_str().and_then(ScopeSet::parse) {
             Some(scopes) => scopes,
-            None => return Err(Box::new(malformed(members))),
+            None => return Err(malformed(members)),
         },
     };
     if !scopes.is_within(expected.allowed) {
         let beyond: Vec<String> = scopes.beyond(expected.allowed).iter().map(ToString::to_string).collect();
         let mut refused = bad(Reason::ScopeUpgraded, members);
         refused.fault = refused.fault.with("scopes", beyond.join(" ")).detected(Detection::ScopeEscalation);
-        return Err(Box::new(refused));
+        return Err(refused);
     }
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
-        return Err(Box::new(malformed(members)));
+        return Err(malformed(members));
     };
     Ok(Success { access, refresh, lifetime, scopes })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
-fn refusal(members: Members) -> Bad {
-    if members.access_token.is_some() {
-        return malformed(members);
-    }
+fn refusal(members: &Members) -> Bad {
     let Some(Value::String(code)) = &members.error else { return Reason::AsRejected.into() };
     let (reason, name) = match code.as_str() {
         "invalid_grant" => (Reason::GrantRejected, "invalid_grant"),
@@ -129,16 +125,20 @@ fn refusal(members: Members) -> Bad {
         "temporarily_unavailable" => (Reason::AsUnavailable, "temporarily_unavailable"),
         _ => (Reason::AsRejected, "unregistered"),
     };
-    Fault::new(reason).with("oauth_error", name).into()
+    let fault = Fault::new(reason).with("oauth_error", name);
+    match members.description_bytes {
+        Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
+        None => fault.into(),
+    }
 }
 
 fn malformed(members: Members) -> Bad {
     bad(Reason::AsResponseMalformed, members)
 }
 
-fn bad(reason: Reason, mut members: Members) -> Bad {
-    let leftover = Leftover { access: members.access(), refresh: members.refresh().flatten() };
-    Bad { fault: reason.into(), leftover }
+fn bad(reason: Reason, members: Members) -> Bad {
+    let leftover = Leftover { access: members.access_token, refresh: members.refresh_token };
+    Bad { fault: reason.into(), leftover: Box::new(leftover) }
 }
 
 /// The members of an answer; secrets go straight into memory that is wiped.
@@ -150,16 +150,22 @@ struct Members {
     expires_in: Option<Value>,
     scope: Option<Value>,
     error: Option<Value>,
+    /// The length of `error_description`; its text is never kept.
+    description_bytes: Option<usize>,
 }
 
 impl Members {
-    fn access(&mut self) -> Option<AccessToken> {
-        self.access_token.take().and_then(|text| AccessToken::parse(text.to_string()))
+    fn holds_token(&self) -> bool {
+        self.access_token.is_some() || self.refresh_token.is_some()
+    }
+
+    fn access(&self) -> Option<AccessToken> {
+        self.access_token.as_ref().and_then(|text| AccessToken::parse(text.to_string()))
     }
 
     /// `Some(None)`: there was none. `None`: there was one, and it cannot be a refresh token.
-    fn refresh(&mut self) -> Option<Option<RefreshToken>> {
-        match self.refresh_token.take() {
+    fn refresh(&self) -> Option<Option<RefreshToken>> {
+        match &self.refresh_token {
             None => Some(None),
             Some(text) => RefreshToken::parse(text.to_string()).map(Some),
         }
@@ -192,6 +198,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
                 "error" => members.error = Some(map.next_value::<Strict>()?.0),
+                "error_description" => {
+                    members.description_bytes = map.next_value::<Strict>()?.0.as_str().map(str::len);
+                }
                 // Unknown members are ignored (RFC 6749 §5.1), but repeats in them are not.
                 _ => drop(map.next_value::<Strict>()?),
             }
@@ -274,6 +283,34 @@ mod tests {
             assert_eq!(reason(&body), Some(Reason::ScopeUpgraded), "{scope}");
         }
         assert_eq!(reason(r#"{"access_token":"at","token_type":"Bearer","scope":"b"}"#), None);
+    }
+
+    // rows: INTR-01 TOK-11
+    #[test]
+    fn a_token_in_a_refused_answer_is_left_over_to_be_revoked() {
+        let leftover = |status, kind: &str, body: &str| {
+            let answer = Answer {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                headers: [(http::header::CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect(),
+                body: Zeroizing::new(body.as_bytes().to_vec()),
+            };
+            let allowed = ScopeSet::parse("a").unwrap();
+            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60) };
+            let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
+            (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
+        };
+        let (at, rt) = (Some("at".to_owned()), Some("rt".to_owned()));
+        let both = r#"{"access_token":"at","refresh_token":"rt","token_type":"Bearer"}"#;
+        for status in [201, 400, 429, 500, 503] {
+            let expected = (Reason::AsResponseMalformed, at.clone(), rt.clone());
+            assert_eq!(leftover(status, "application/json", both), expected, "{status}");
+        }
+        assert_eq!(leftover(200, "text/html", both), (Reason::AsResponseMalformed, at.clone(), rt.clone()));
+        assert_eq!(leftover(307, "application/json", both), (Reason::AsRedirectRefused, at, rt));
+        let odd = r#"{"access_token":"1|a b","token_type":"Bearer"}"#;
+        let expected = (Reason::AsResponseMalformed, Some("1|a b".to_owned()), None);
+        assert_eq!(leftover(200, "application/json", odd), expected);
+        assert_eq!(leftover(503, "application/json", "{}"), (Reason::AsUnavailable, None, None));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use url::Url;
 
 /// Bytes of a metadata document.
 const METADATA_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of a metadata document.
+const METADATA_DEPTH_MAX: usize = 32;
 
 /// The well-known URLs of an issuer, in the order they are tried: RFC 8414 §3.1 path insertion, OIDC insertion,
 /// OIDC appending.
@@ -44,7 +46,8 @@ pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>) -> Result
         if answer.status != 200 || !answer.is_json() {
             continue;
         }
-        if let Some(document) = strict_json::parse(&answer.body) {
+        let document = strict_json::parse(&answer.body);
+        if let Some(document) = document.filter(|d| strict_json::depth(d) <= METADATA_DEPTH_MAX) {
             return read(issuer, &document);
         }
     }

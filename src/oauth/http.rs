@@ -7,14 +7,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Bytes of an answer's head.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer's head that are waited for. The last read may bring as much again, so 64 KiB in all.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// An open connection that has carried nothing yet.
 pub struct Line {
@@ -22,6 +22,8 @@ pub struct Line {
     driver: JoinHandle<()>,
     host: String,
     target: String,
+    /// What connecting took of the deadline.
+    pub(super) spent: Duration,
 }
 
 impl Drop for Line {
@@ -76,7 +78,7 @@ pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>) -> Result<Line, 
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO })
 }
 
 /// Sends a form and reads the answer. From the call on, bytes may have left.
@@ -139,8 +141,8 @@ impl Answer {
     }
 
     /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped.
-    pub(super) fn retry_after(&self) -> std::time::Duration {
+    pub(super) fn retry_after(&self) -> Duration {
         let seconds = self.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        std::time::Duration::from_secs(seconds.unwrap_or(5u64).clamp(1, 300))
+        Duration::from_secs(seconds.unwrap_or(5u64).clamp(1, 300))
     }
 }

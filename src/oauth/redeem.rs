@@ -5,6 +5,7 @@ use super::{
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound,
     http::{self, Broken, Line},
+    revoke::open,
 };
 use crate::{
     audit::Recorded,
@@ -74,12 +75,13 @@ struct Failed {
     leftover: Leftover,
 }
 
-/// One POST with an absolute deadline, and its answer judged.
+/// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
 async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     let silent =
         |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
-    let answer = match tokio::time::timeout(issuer.deadline, http::post(line, form, ANSWER_BYTES_MAX)).await {
+    let left = issuer.deadline.saturating_sub(line.spent);
+    let answer = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await {
         Err(_) => return Err(silent(Reason::AsTimeout)),
         Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
         Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
@@ -88,7 +90,7 @@ async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<S
     let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
     answer::judge(&answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
-        Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover })
+        Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
     })
 }
 
@@ -104,7 +106,7 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Fault::new(Reason::ScopeNarrowed).with("scopes", names.join(" "))
     };
-    let leftover = Leftover { access: Some(success.access), refresh: success.refresh };
+    let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
     Err(Box::new(Failed { fault, status: Some(200), leftover }))
 }
 

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// Tries before a revocation is given up.
+/// Tries before a revocation is given up, each after twice the wait of the one before.
 const TRIES_MAX: u32 = 6;
 /// Bytes of a revocation answer that are read.
 const REVOCATION_BYTES_MAX: usize = 16 * 1024;
@@ -55,8 +55,8 @@ impl Disposal {
     pub(super) fn of_leftover(begun: &Arc<Begun>, leftover: Leftover) -> Option<Self> {
         let disposal = Self {
             begun: Arc::clone(begun),
-            access: leftover.access.as_ref().map(open),
-            refresh: leftover.refresh.as_ref().map(open),
+            access: leftover.access.filter(|token| !token.is_empty()),
+            refresh: leftover.refresh.filter(|token| !token.is_empty()),
             created: None,
         };
         (disposal.access.is_some() || disposal.refresh.is_some()).then_some(disposal)
@@ -81,7 +81,7 @@ impl Disposal {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a token to be revoked goes to the wire")]
-fn open<Kind>(secret: &Secret<Kind>) -> Zeroizing<String> {
+pub(super) fn open<Kind>(secret: &Secret<Kind>) -> Zeroizing<String> {
     Zeroizing::new(secret.reveal().to_owned())
 }
 

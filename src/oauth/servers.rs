@@ -69,7 +69,7 @@ impl AuthorizationServers {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), Duration::from_secs(1));
+        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), config.limits.revocation_retry);
         Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, retry_base }))
     }
 
@@ -105,7 +105,10 @@ impl AuthorizationServers {
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
+        let begun = self.clock.boot();
         let connected = tokio::time::timeout(deadline, http::connect(&url, tls)).await;
-        connected.map_err(|_| Fault::new(Reason::AsUnreachable))?
+        let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
+        line.spent = self.clock.boot().since(begun);
+        Ok(line)
     }
 }

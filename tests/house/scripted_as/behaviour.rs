@@ -148,6 +148,8 @@ pub(crate) enum RevocationBehaviour {
     Unsupported400,
     /// Read the whole request, then reset the connection.
     Reset,
+    /// A redirect with this status to this port of 127.0.0.1.
+    Redirect(u16, u16),
 }
 
 /// An HTTP answer to be.

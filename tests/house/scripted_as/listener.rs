@@ -244,6 +244,9 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
     let side = if door.side == Side::Front { "front" } else { "token" };
     let line = format!("{side} {method} {}", request.uri());
     world.record.logs().requests.push(line);
+    if door.side == Side::Front {
+        world.record.logs().front_headers.push(request.headers().iter().map(header).collect());
+    }
     let (delay, outcome) = match (door.side, method.as_str(), path.as_str()) {
         (Side::Front, "GET", "/authorize") => (Duration::ZERO, authorize(world, &request)),
         (Side::Front, "GET", "/jwks") => (Duration::ZERO, Outcome::Reply(Reply::json(200, &world.jwks()))),
@@ -311,12 +314,13 @@ fn post(world: &World, request: TokenRequest, side: Side, path: &str) -> (Durati
     }
 }
 
+fn header((name, value): (&http::HeaderName, &http::HeaderValue)) -> (String, String) {
+    (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
 async fn read(door: &Door, chain: &[CertificateDer<'static>], request: Request<Incoming>) -> Option<TokenRequest> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.ok()?.to_bytes().to_vec();
-    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    };
     Some(TokenRequest {
         method: head.method.to_string(),
         target: head.uri.to_string(),

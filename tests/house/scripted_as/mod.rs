@@ -321,6 +321,11 @@ impl ScriptedAs {
         self.world.record.logs().front_certificates.clone()
     }
 
+    /// The headers (names in lower case) of every request to the front.
+    pub(crate) fn front_headers(&self) -> Vec<Vec<(String, String)>> {
+        self.world.record.logs().front_headers.clone()
+    }
+
     /// The last complete token request.
     pub(crate) fn last_token_request(&self) -> Option<TokenRequest> {
         self.world.record.logs().token_requests.last().cloned()

@@ -78,6 +78,7 @@ pub(super) struct Logs {
     pub(super) requests: Vec<String>,
     pub(super) handshake_errors: Vec<String>,
     pub(super) front_certificates: Vec<Vec<u8>>,
+    pub(super) front_headers: Vec<Vec<(String, String)>>,
     pub(super) secrets: BTreeSet<String>,
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum ServerCertificate {
     WrongName,
     /// Signed by itself.
     SelfSigned,
+    /// From the given authority, with the host in the common name and no subject alternative name.
+    CommonNameOnly,
     /// Good, but from another authority of the same name.
     OtherAuthority,
 }
@@ -83,6 +85,7 @@ fn identity(authority: &Ca, kind: ServerCertificate) -> Identity {
         ServerCertificate::Expired => dated(946_684_800, 978_307_200),
         ServerCertificate::NotYetValid => dated(3_786_912_000, 4_102_444_800),
         ServerCertificate::WrongName => authority.server(&[San::Dns("elsewhere.example")]),
+        ServerCertificate::CommonNameOnly => authority.client("127.0.0.1", &[]),
         ServerCertificate::SelfSigned => ca::self_signed("127.0.0.1"),
         ServerCertificate::OtherAuthority => Ca::new("another authority").and_then(|other| other.server(&here)),
     }

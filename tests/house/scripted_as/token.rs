@@ -40,6 +40,9 @@ impl World {
             RevocationBehaviour::Status(status) => Outcome::Reply(Reply::empty(status)),
             RevocationBehaviour::Unsupported400 => Outcome::Reply(Reply::error(400, "unsupported_token_type", None)),
             RevocationBehaviour::Reset => Outcome::Wire(Wire::Reset),
+            RevocationBehaviour::Redirect(status, port) => {
+                Outcome::Reply(Reply::empty(status).with("Location", &format!("https://127.0.0.1:{port}/revoke")))
+            }
         }
     }
 

@@ -1,0 +1,35 @@
+//! The authorization server's answers: malformed, oversized, slow, broader, unbound, redirecting, resetting; and what
+//! becomes of the tokens in them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
+
+#[path = "../house/mod.rs"]
+mod house;
+
+mod kit;
+
+mod a_bound_token_fits_the_certificate;
+mod a_code_is_never_sent_again;
+mod a_no_opens_no_connection;
+mod answers_are_capped;
+mod client_files_are_checked;
+mod error_answers_become_closed_reasons;
+mod lifetimes_are_bounded;
+mod metadata_is_believed_strictly;
+mod nothing_but_the_certificate_authenticates;
+mod one_deadline_covers_the_exchange;
+mod only_a_trusted_server_gets_the_code;
+mod only_a_well_formed_answer_is_a_token;
+mod redirects_are_never_followed;
+mod refused_tokens_are_revoked;
+mod scopes_only_get_narrower;
+mod the_token_request_is_one_form;
+mod unknown_members_go_nowhere;
