@@ -113,7 +113,9 @@ async fn plaintext_is_not_spoken_on_the_tcp_port() {
         assert!(begin(&mut TokenServiceClient::new(channel), begin_request(&[READ])).await.is_err());
     }
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    tcp.write_all(b"POST /narrowgate.v1.TokenService/BeginAuthorization HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    tcp.write_all(b"POST /narrowgate.v1.TokenService/BeginAuthorization HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     // An alert or a reset; in no case HTTP.
     let _ = tcp.read_to_end(&mut answer).await;
