@@ -147,7 +147,10 @@ fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fau
         return Ok(None);
     }
     let bad = || Fault::field(Reason::ScopeSyntax, field, "each must be a scope-token (RFC 6749 §3.3), at most 64");
-    let parsed: Option<Vec<Scope>> = texts.iter().take(SCOPES_MAX + 1).map(|t| Scope::parse(t)).collect();
+    if texts.len() > SCOPES_MAX {
+        return Err(bad());
+    }
+    let parsed: Option<Vec<Scope>> = texts.iter().map(|t| Scope::parse(t)).collect();
     parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
 }
 

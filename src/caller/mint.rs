@@ -142,3 +142,15 @@ impl Caller {
         Err(Fault::field(Reason::CallerIdentityAsserted, "agent", "names another agent than the attested caller"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rows: CALL-02
+    #[test]
+    fn a_peer_without_credentials_is_nobody() {
+        let fault = Caller::attest(&Peer::Unix(None), &Registry::default(), Wall(0)).err().unwrap();
+        assert_eq!(fault.reason, Reason::PeerCredMissing);
+    }
+}

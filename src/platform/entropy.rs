@@ -56,3 +56,42 @@ pub fn uuid_v7(entropy: &dyn Entropy, wall_millis: i64) -> Result<uuid::Uuid, Fa
     let millis = u64::try_from(wall_millis).unwrap_or(0);
     Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    // rows: PKCE-02 CODE-02
+    #[test]
+    fn ten_thousand_verifiers_are_all_different_and_43_unreserved_characters() {
+        let entropy = SystemEntropy::new();
+        let mut seen = HashSet::new();
+        for _ in 0..10_000 {
+            let text = random_base64url::<32>(&entropy).unwrap();
+            assert_eq!(text.len(), 43);
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{text}");
+            assert!(seen.insert(text));
+        }
+        // Every position varies: no bits are fixed or left out. The last character holds four bits.
+        for position in 0..43 {
+            let there: HashSet<u8> = seen.iter().map(|text| text.as_bytes()[position]).collect();
+            assert_eq!(there.len(), if position == 42 { 16 } else { 64 }, "position {position}");
+        }
+    }
+
+    struct Dry;
+
+    impl Entropy for Dry {
+        fn fill(&self, _: &mut [u8]) -> Result<(), Fault> {
+            Err(Fault::new(Reason::Internal))
+        }
+    }
+
+    // rows: PKCE-02 CODE-02
+    #[test]
+    fn without_entropy_nothing_is_minted() {
+        assert!(random_base64url::<32>(&Dry).is_err());
+        assert!(uuid_v7(&Dry, 0).is_err());
+    }
+}

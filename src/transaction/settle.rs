@@ -109,9 +109,13 @@ pub struct Spent {
     pub closing: Closing,
 }
 
-/// Tells repeats of a spent attempt how it ended; dropped, it tells them that nothing came of it.
+/// Keeps a spent transaction locked until its attempt has ended, so that repeats wait for it. Dropped, it ends the
+/// transaction and tells them; without a grant, that nothing came of it.
 pub struct Closing {
+    store: Arc<Transactions>,
     entry: Arc<Entry>,
+    attempt: Attempt,
+    grant: Option<Handle>,
     done: watch::Sender<bool>,
 }
 
@@ -305,11 +309,12 @@ impl Claim {
     /// Ends the transaction without the code ever leaving: policy said no, or it was held too long.
     pub fn end(mut self) -> Caller {
         self.lock.restore = None;
-        self.lock.close(None);
+        close(&self.lock.store, &self.lock.entry, &self.lock.attempt, None);
         self.caller
     }
 
-    /// Spends the claim. From here on bytes may leave, so the transaction is over whatever happens.
+    /// Spends the claim. From here on bytes may leave, so the transaction is over whatever happens: the verifier is
+    /// taken out, and nothing puts it back.
     ///
     /// # Errors
     /// [`Reason::Internal`] if the lock holds no verifier, which cannot be.
@@ -317,8 +322,13 @@ impl Claim {
         let Some(verifier) = self.lock.restore.take() else {
             return Err(Box::new((self.caller, Reason::Internal.into())));
         };
-        self.lock.close(None);
-        let closing = Closing { entry: Arc::clone(&self.lock.entry), done: self.lock.done.clone() };
+        let closing = Closing {
+            store: Arc::clone(&self.lock.store),
+            entry: Arc::clone(&self.lock.entry),
+            attempt: self.lock.attempt.clone(),
+            grant: None,
+            done: self.lock.done.clone(),
+        };
         Ok(Spent {
             begun: self.begun,
             caller: self.caller,
@@ -330,11 +340,10 @@ impl Claim {
     }
 }
 
-impl Lock {
-    fn close(&self, grant: Option<Handle>) {
-        let at = self.store.clock.boot();
-        *self.entry.lock() = Status::Terminal { attempt: Some(self.attempt.clone()), grant, at };
-    }
+/// Ends a transaction by this attempt.
+fn close(store: &Transactions, entry: &Entry, attempt: &Attempt, grant: Option<Handle>) {
+    let at = store.clock.boot();
+    *entry.lock() = Status::Terminal { attempt: Some(attempt.clone()), grant, at };
 }
 
 impl Drop for Lock {
@@ -349,15 +358,14 @@ impl Drop for Lock {
 
 impl Closing {
     /// The attempt ended in this grant.
-    pub fn granted(self, grant: Handle) {
-        if let Status::Terminal { grant: slot, .. } = &mut *self.entry.lock() {
-            *slot = Some(grant);
-        }
+    pub fn granted(mut self, grant: Handle) {
+        self.grant = Some(grant);
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        close(&self.store, &self.entry, &self.attempt, self.grant);
         let _ = self.done.send(true);
     }
 }

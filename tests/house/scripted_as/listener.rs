@@ -45,6 +45,7 @@ pub(super) struct Door {
     pub(super) side: Side,
     pub(super) tls: Arc<ServerConfig>,
     pub(super) silent: bool,
+    pub(super) handshake_delay: Duration,
 }
 
 /// A listener that can be taken away and put back.
@@ -148,6 +149,7 @@ async fn connection(door: Arc<Door>, tcp: TcpStream, mut cut: watch::Receiver<()
         tcp.set_zero_linger().ok();
         return;
     }
+    tokio::time::sleep(door.handshake_delay).await;
     let handshake = TlsAcceptor::from(door.tls.clone()).accept(tcp);
     let tls = tokio::select! {
         done = handshake => done,

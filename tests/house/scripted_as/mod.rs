@@ -44,6 +44,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls12_only: bool,
     /// The token listener takes connections and never says a word.
     pub(crate) silent: bool,
+    /// How long the token listener waits before each TLS handshake.
+    pub(crate) handshake_delay: Duration,
     /// Where client certificates are judged on the token listener.
     pub(crate) client_auth: ClientAuth,
     /// The front asks for a client certificate it does not need, to see who sends one.
@@ -104,6 +106,7 @@ impl<'a> Setup<'a> {
             token_certificate: ServerCertificate::Good,
             tls12_only: false,
             silent: false,
+            handshake_delay: Duration::ZERO,
             client_auth: ClientAuth::PerRequest,
             front_asks_certificate: false,
             issuer_path: String::new(),
@@ -136,6 +139,7 @@ impl ScriptedAs {
             side: Side::Front,
             tls: config(setup.front_certificate, if setup.front_asks_certificate { Some(any.clone()) } else { None }),
             silent: false,
+            handshake_delay: Duration::ZERO,
         };
         let token = Door {
             world: world.clone(),
@@ -148,6 +152,7 @@ impl ScriptedAs {
                 }),
             ),
             silent: setup.silent,
+            handshake_delay: setup.handshake_delay,
         };
         ScriptedAs {
             world,

@@ -1,0 +1,23 @@
+//! Who is calling: the transport alone says so, and nobody else gets anything.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
+
+#[path = "../exchange/asking.rs"]
+mod asking;
+#[path = "../house/mod.rs"]
+mod house;
+
+mod a_handle_belongs_to_its_caller;
+mod a_peer_without_credentials_is_refused;
+mod an_unregistered_caller_is_denied_first;
+mod only_the_transport_names_the_caller;
+mod tcp_is_mutual_tls_or_nothing;
+mod the_socket_is_bound_only_in_a_safe_place;
