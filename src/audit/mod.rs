@@ -13,6 +13,6 @@ mod segment;
 mod writer;
 
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
-pub use record::{Auditable, Recorded, Recorder};
+pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
 pub use writer::{Installation, Sink, StartError, open};
