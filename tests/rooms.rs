@@ -67,8 +67,7 @@ const DOORS: [(&str, &[&str]); 9] = [
     ("prost", &["api/", "cli/", "dev/"]),
     ("tonic", &["api/", "cli/", "dev/"]),
     ("hyper", &["api/", "cli/", "dev/", "oauth/"]),
-    ("rustls", &["api/", "cli/", "config/", "dev/", "oauth/"]),
-    // In config certificates and keys are read, and no TLS is spoken.
+    ("rustls", &["api/", "cli/", "dev/", "oauth/"]),
     ("tokio_rustls", &["api/", "cli/", "dev/", "oauth/"]),
 ];
 /// `model` is pure.
@@ -101,7 +100,8 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let code = bare(text.split("#[cfg(test)]\nmod tests").next().unwrap());
+                // rustls's types of certificates and keys are anyone's: to read a file is not to speak TLS.
+                let code = bare(text.split("#[cfg(test)]\nmod tests").next().unwrap()).replace("rustls::pki_types", "");
                 let path = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
                 found.push(Source { path, text, code });
             }

@@ -16,6 +16,6 @@ mod writer;
 
 pub use check::{Checked, self_check};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
-pub use record::{Auditable, Recorded, Recorder};
+pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
 pub use writer::{Installation, Sink, StartError, open};

@@ -17,6 +17,10 @@ pub trait Auditable {
     fn event(&self, keyed: &KeyedHash) -> Event;
 }
 
+/// A value whose record may be queued instead of awaited: what it hands out is on record already (decisions 24). A
+/// permit is none, so no code leaves on a record that is not durable.
+pub trait Queueable: Auditable {}
+
 /// The proof that a value's own event is durable.
 pub struct Recorded<T>(T);
 
@@ -96,7 +100,7 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`Self::record`], if the log is known not to be writable or its queue is full.
-    pub fn record_queued<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
+    pub fn record_queued<T: Queueable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
         if *self.sink.writable().borrow() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
             return Ok(Recorded(value));
         }

@@ -2,7 +2,7 @@
 
 use super::Grant;
 use crate::{
-    audit::{Actor, Auditable, Code, Event, Session, Severity},
+    audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
     model::{AccessToken, ScopeSet, Terms, Wall},
     platform::KeyedHash,
@@ -159,3 +159,5 @@ impl Auditable for Reply {
             .with("recovered", self.is_recovered())
     }
 }
+
+impl Queueable for Reply {}

@@ -128,6 +128,7 @@ fn no_step_of_the_corridor_can_be_left_out() {
     refused(&[
         ("redeem_without_a_record", "E0308"),
         ("redeem_without_a_permit", "E0308"),
+        ("queue_a_permit", "E0277"),
         ("keep_unreleased", "E0308"),
     ]);
 }
