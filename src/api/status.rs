@@ -110,10 +110,15 @@ mod tests {
         let text = include_str!("../../proto/narrowgate/v1/errors.proto");
         for reason in Reason::ALL {
             let at = text.find(&format!("  ERROR_REASON_{} = ", reason.name())).unwrap();
-            let comment = text[..at].trim_end().rsplit('\n').next().unwrap().trim().trim_start_matches("// ");
+            let comment =
+                text.get(..at).unwrap().trim_end().rsplit('\n').next().unwrap().trim().trim_start_matches("// ");
             let named = comment.split('.').next().unwrap();
             let code = format!("{:?}", code_of(*reason));
-            let plain: String = named.split('_').map(|w| w[..1].to_owned() + &w[1..].to_lowercase()).collect();
+            let plain: String = named
+                .split('_')
+                .map(|word| word.split_at(1))
+                .map(|(first, rest)| first.to_owned() + &rest.to_lowercase())
+                .collect();
             assert_eq!(plain, code, "{}", reason.name());
             assert!(comment.contains(reason.meaning()) && comment.contains(reason.next_step()));
         }

@@ -97,6 +97,7 @@ impl Corridor {
             api: ask.api.clone(),
             decision: verdict.id,
         })?;
+        tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,
             url: authorization_url(&minted)?,

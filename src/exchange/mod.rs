@@ -125,6 +125,7 @@ impl Corridor {
 
     /// Records a refusal before it is told, and what the SOC should know of it.
     async fn refuse(&self, event: Event, fault: Fault) -> Fault {
+        tracing::debug!(operation = event.operation, reason = fault.reason.name(), "refused");
         let event = event.failed(&fault, Severity::Low);
         if let Some(detection) = event.detection(&fault) {
             self.recorder.report(detection);
@@ -137,6 +138,7 @@ impl Corridor {
 
     /// Records a no of policy before it is told.
     async fn deny(&self, event: Event, refused: Refused) -> Fault {
+        tracing::debug!(operation = event.operation, reason = refused.fault.reason.name(), "policy says no");
         match self.recorder.durable(event.refused(&refused)).await {
             Ok(()) => refused.fault,
             Err(unavailable) => unavailable,

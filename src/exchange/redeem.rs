@@ -69,6 +69,7 @@ impl Corridor {
             Ok(permitted) => permitted,
             Err(no) => return Err(self.deny(event, no.1).await),
         };
+        tracing::debug!(agent = %permitted.claim().caller().agent().id, decision = %permitted.verdict().id, "policy lets a code go");
         // A spent code always gets its closing line, whoever hangs up: the rest does not belong to the call any more.
         let this = Arc::clone(self);
         let rest = tokio::spawn(async move {

@@ -87,6 +87,7 @@ async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<S
         Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
         Ok(Ok(answer)) => answer,
     };
+    tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
     let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
     answer::judge(&answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;

@@ -309,7 +309,9 @@ impl Claim {
     /// Ends the transaction without the code ever leaving: policy said no, or it was held too long.
     pub fn end(mut self) -> Caller {
         self.lock.restore = None;
-        close(&self.lock.store, &self.lock.entry, &self.lock.attempt, None);
+        // Without the attempt: the code was never used, so presenting it again is no replay, just too late.
+        let at = self.lock.store.clock.boot();
+        *self.lock.entry.lock() = Status::Terminal { attempt: None, grant: None, at };
         self.caller
     }
 
