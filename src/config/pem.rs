@@ -68,6 +68,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 mod tests {
     use super::*;
 
+    // rows: MTLS-08
     #[test]
     fn a_thumbprint_is_unpadded_base64url_of_sha_256() {
         // SHA-256 of nothing and of "abc" (FIPS 180-4 examples).

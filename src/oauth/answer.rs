@@ -234,6 +234,7 @@ mod tests {
         fuzz_answer(200, body.as_bytes())
     }
 
+    // rows: TOK-04 TOK-06 TOK-12 TOK-14 SCOP-04
     #[test]
     fn only_well_formed_answers_count() {
         let good = r#""access_token":"at","token_type":"bEaReR","expires_in":60"#;
@@ -267,6 +268,7 @@ mod tests {
         }
     }
 
+    // rows: TOK-05
     #[test]
     fn token_types_other_than_bearer_are_refused() {
         for kind in [r#""mac""#, r#""N_A""#, r#""DPoP""#] {
@@ -276,6 +278,7 @@ mod tests {
         assert_eq!(reason(r#"{"access_token":"at"}"#), Some(Reason::TokenTypeUnsupported));
     }
 
+    // rows: SCOP-05
     #[test]
     fn more_scope_than_allowed_is_an_upgrade() {
         for scope in ["a c", "c", "A"] {
@@ -313,6 +316,7 @@ mod tests {
         assert_eq!(leftover(503, "application/json", "{}"), (Reason::AsUnavailable, None, None));
     }
 
+    // rows: TOK-09 TOK-11
     #[test]
     fn error_answers_map_to_closed_reasons() {
         let of = |status, body: &str| fuzz_answer(status, body.as_bytes());

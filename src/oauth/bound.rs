@@ -31,6 +31,7 @@ mod tests {
         AccessToken::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)))
     }
 
+    // rows: MTLS-06 MTLS-08
     #[test]
     fn only_the_exact_thumbprint_counts() {
         let ours = crate::config::thumbprint(b"a certificate");

@@ -114,6 +114,7 @@ pub fn fuzz_metadata(issuer: &Issuer, bytes: &[u8]) -> bool {
 mod tests {
     use super::well_known;
 
+    // rows: DISC-03
     #[test]
     fn well_known_urls_come_in_order() {
         let urls = |issuer| well_known(issuer).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -87,6 +87,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 mod tests {
     use super::parse;
 
+    // rows: TOK-04 DISC-05
     #[test]
     fn repeated_members_and_trailing_bytes_are_refused() {
         for bad in

@@ -1,7 +1,11 @@
 use crate::{
-    house::{House, scripted_as::behaviour::Behaviour},
-    kit::{MALFORMED, NONE, plan, refuses, settled},
+    house::{
+        House,
+        scripted_as::behaviour::{Behaviour, Script},
+    },
+    kit::{MALFORMED, NONE, member, plan, refuses, settled},
 };
+use serde_json::json;
 use std::fs;
 use tonic::Code;
 
@@ -29,6 +33,18 @@ async fn an_answer_without_end_is_cut_off() {
     refuses(&house, &mut agent, Behaviour::HugeHeader(1 << 20), UNKNOWN, NONE).await;
     refuses(&house, &mut agent, Behaviour::HugeHeader(80 << 10), UNKNOWN, NONE).await;
     settled(&house, &mut agent).await;
+}
+
+// rows: TOK-07
+#[tokio::test]
+async fn an_answer_ends_at_64_kib() {
+    let house = plan().open().await;
+    let mut agent = house.agent().await;
+    let padded = |kib: usize| member("x_pad", json!("x".repeat(kib << 10)));
+    refuses(&house, &mut agent, padded(65), MALFORMED, NONE).await;
+    house.server.behave(Script::Token(padded(60)));
+    settled(&house, &mut agent).await;
+    assert_eq!(house.server.revocation_posts(), 0);
 }
 
 // rows: TOK-07

@@ -232,7 +232,7 @@ fn nested(levels: usize) -> Value {
 // rows: DISC-05
 #[tokio::test]
 async fn a_document_out_of_bounds_is_not_used_in_part() {
-    let house = Plan::new().config("deadline = \"5s\"", "deadline = \"600ms\"").open().await;
+    let house = Plan::new().config("deadline = \"5s\"", "deadline = \"1s\"").open().await;
     let mut agent = house.agent().await;
     let bad = [
         Behaviour::DuplicateKeys("issuer"),

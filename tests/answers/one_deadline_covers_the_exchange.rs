@@ -10,7 +10,7 @@ use tokio::{
 use tonic::{Code, Request};
 
 const LATE: (Code, &str) = (Code::DeadlineExceeded, "AS_TIMEOUT");
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn plan(deadline: &str) -> Plan {
     crate::kit::plan().config("deadline = \"5s\"", &format!("deadline = \"{deadline}\""))
@@ -19,7 +19,7 @@ fn plan(deadline: &str) -> Plan {
 // rows: TOK-08
 #[tokio::test]
 async fn a_trickle_does_not_extend_the_deadline() {
-    let house = plan("600ms").open().await;
+    let house = plan("1s").open().await;
     let mut agent = house.agent().await;
     let late = Behaviour::Delay { ms: 30_000, then: Box::new(Behaviour::Honest) };
     for slow in [Behaviour::Dribble { interval_ms: 50 }, Behaviour::Dribble { interval_ms: 1000 }, late] {
@@ -50,14 +50,14 @@ async fn what_the_handshake_takes_is_taken_from_the_answer() {
     let port = relay.local_addr().unwrap().port();
     let head = "ca = \"server-ca.pem\"\ndeadline = \"5s\"\n";
     let endpoints = format!(
-        "ca = \"server-ca.pem\"\ndeadline = \"2s\"\n[issuer.endpoints]\nauthorization = \"@ISSUER@/authorize\"\n\
+        "ca = \"server-ca.pem\"\ndeadline = \"3s\"\n[issuer.endpoints]\nauthorization = \"@ISSUER@/authorize\"\n\
          token = \"https://127.0.0.1:{port}/token\"\n"
     );
     let house = crate::kit::plan().config(head, &endpoints).open().await;
-    tokio::spawn(slow_first_word(relay, house.server.token_port(), Duration::from_millis(1200)));
+    tokio::spawn(slow_first_word(relay, house.server.token_port(), Duration::from_millis(1800)));
     let mut agent = house.agent().await;
     // Each alone would be in time.
-    refuses(&house, &mut agent, Behaviour::Delay { ms: 1200, then: Box::new(Behaviour::Honest) }, LATE, NONE).await;
+    refuses(&house, &mut agent, Behaviour::Delay { ms: 1800, then: Box::new(Behaviour::Honest) }, LATE, NONE).await;
     settled(&house, &mut agent).await;
 }
 
