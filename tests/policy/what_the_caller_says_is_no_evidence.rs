@@ -70,7 +70,10 @@ async fn attested_facts_do_not_move() {
     for event in house.audit() {
         let actor = &event["actor"];
         assert!(actor["user"].is_null() || actor["user"]["uid"] == "quoter", "{event}");
-        assert!(actor["process"].is_null() || actor["process"]["user"]["uid"] == uid.to_string(), "{event}");
+        assert!(
+            actor["process"].is_null() || actor["process"]["user"]["uid"].as_str() == Some(&uid.to_string()),
+            "{event}"
+        );
     }
 }
 
