@@ -1,5 +1,4 @@
 //! The samples that people copy: they load, their policies validate, their cases pass.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use narrowgate::{
     config,

@@ -49,7 +49,6 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::GrantRejected
         | R::ScopeRejected
         | R::ScopeUpgraded
-        | R::ScopeUnknown
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch => Code::FailedPrecondition,

@@ -62,7 +62,11 @@ impl Corridor {
                 return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
             }
         };
-        self.preconditions(&claim)?;
+        if let Err(fault) = self.preconditions(&claim) {
+            let event = refusal(OPERATION, claim.caller());
+            drop(claim);
+            return Err(self.refuse(event, fault).await);
+        }
         let begun = Arc::clone(claim.begun());
         let event = self.event(Code::ExchangeDecided, &begun).by(claim.caller());
         let permitted = match self.policies.permit(claim, &claimed, self.decision()?) {

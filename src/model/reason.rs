@@ -90,7 +90,6 @@ reasons! {
     GrantRejected "GRANT_REJECTED" "The authorization server answered invalid_grant." "Begin again.",
     ScopeRejected "SCOPE_REJECTED" "The authorization server answered invalid_scope or invalid_target." "Check the client's registration there.",
     ScopeUpgraded "SCOPE_UPGRADED" "More scope was issued than allowed. The token was revoked." "Give the platform team `decision_id`.",
-    ScopeUnknown "SCOPE_UNKNOWN" "What was granted cannot be known. The token was revoked." "Ask for named scopes.",
     ScopeNarrowed "SCOPE_NARROWED" "A required scope was not granted. The token was revoked." "Ask for less, or have the person grant it.",
     TokenTypeUnsupported "TOKEN_TYPE_UNSUPPORTED" "The token type is not one that was asked for." "Check the client's registration.",
     TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound to the client's certificate (RFC 8705 §3). It was revoked." "Check the client's registration.",

@@ -5,6 +5,9 @@
 //! what counts, the microseconds are those of the machine at hand.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
