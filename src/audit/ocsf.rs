@@ -470,12 +470,12 @@ mod tests {
             "\"}],\"decision\":\"allow\",[{\"\\",
             "\u{1f4a3}",
         ];
-        for text in hostile {
-            let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", text);
-            let (line, value) = self::line(&event);
-            assert!(line.is_ascii() && line.ends_with('\n'));
-            assert!(line.trim_end_matches('\n').bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
-            assert_eq!(value["unmapped"]["narrowgate"]["peer"], text);
+        for words in hostile {
+            let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", words);
+            let (text, value) = line(&event);
+            assert!(text.is_ascii() && text.ends_with('\n'));
+            assert!(text.trim_end_matches('\n').bytes().all(|b| (0x20..0x7f).contains(&b)), "{text:?}");
+            assert_eq!(value["unmapped"]["narrowgate"]["peer"], words);
             assert_eq!(value["metadata"]["event_code"], "exchange.refused");
         }
     }
@@ -484,8 +484,8 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_and_marked() {
         let event = Event::new(Code::ExchangeRefused, "RedeemCode").with("peer", "\u{202e}".repeat(350_000));
-        let (line, value) = self::line(&event);
-        assert!(line.len() < 64 * 1024);
+        let (text, value) = line(&event);
+        assert!(text.len() < 64 * 1024);
         assert!(value["unmapped"]["narrowgate"]["peer"].as_str().unwrap().ends_with(" [cut, 1050000 bytes]"));
     }
 }

@@ -147,6 +147,9 @@ impl Corridor {
     pub async fn reject(&self, operation: &'static str, evidence: String, fault: Fault) -> Fault {
         let event = Event::new(Code::AgentRejected, operation).with("peer", evidence);
         let event = event.failed(&fault, Severity::Medium);
+        if let Some(detection) = event.detection(&fault) {
+            self.recorder.report(detection);
+        }
         match self.recorder.durable(event).await {
             Ok(()) => fault,
             Err(unavailable) => unavailable,

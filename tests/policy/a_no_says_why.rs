@@ -45,7 +45,10 @@ async fn with_partial_consent_each_refused_scope_has_its_code() {
     assert_eq!(begun.scopes, ["customers.read"]);
     let refused: Vec<_> = begun.refused_scopes.iter().map(|r| (r.scope.as_str(), r.policy_code.as_str())).collect();
     assert_eq!(refused, [("customers.delete", "approval_required")]);
-    assert!(begun.authorization_url.contains("scope=customers.read&") || begun.authorization_url.ends_with("scope=customers.read"));
+    assert!(
+        begun.authorization_url.contains("scope=customers.read&")
+            || begun.authorization_url.ends_with("scope=customers.read")
+    );
 }
 
 // rows: DEC-16 GRPC-01

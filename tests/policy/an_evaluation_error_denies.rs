@@ -118,7 +118,8 @@ async fn nothing_permitted_is_denied_and_forbid_overrides_permit() {
     assert_eq!(fact(&status, "policy_code").unwrap(), "no_permit");
 
     let all = "@id(\"all\") permit (principal, action, resource);\n";
-    let no = "@id(\"no\") @code(\"closed\") forbid (principal, action == Narrowgate::Action::\"redeem_code\", resource);";
+    let no =
+        "@id(\"no\") @code(\"closed\") forbid (principal, action == Narrowgate::Action::\"redeem_code\", resource);";
     let house = Plan::new().policy(all).policy(no).open().await;
     let mut agent = house.agent().await;
     let status = house.login(&mut agent, &["customers.read"]).await.err().unwrap();

@@ -50,7 +50,11 @@ async fn hostile_names_name_nothing() {
 #[tokio::test]
 async fn a_hostile_spiffe_id_is_no_caller() {
     let house = Plan::new().open().await;
-    for id in ["spiffe://acme.test/agent/x\"}||Agent::\"admin", "spiffe://acme.test/agent/courier\"", "spiffe://acme.test/a||b"] {
+    for id in [
+        "spiffe://acme.test/agent/x\"}||Agent::\"admin",
+        "spiffe://acme.test/agent/courier\"",
+        "spiffe://acme.test/a||b",
+    ] {
         let identity = house.agents_ca.client("agent", &[San::Uri(id)]).unwrap();
         // Refused with the handshake, or before the first call is answered.
         if let Ok(mut agent) = house.tls_agent(identity).await {

@@ -26,7 +26,10 @@ async fn a_no_at_redeem_costs_no_connection_and_ends_the_transaction() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
     let decided = house.events("exchange.decided").pop().expect("the no is recorded before it is told");
     assert_eq!(decided["metadata"]["correlation_uid"], fact(&status, "decision_id").unwrap());
-    assert_eq!((&decided["action_id"], &decided["unmapped"]["narrowgate"]["deny_kind"]), (&2.into(), &"forbid_matched".into()));
+    assert_eq!(
+        (&decided["action_id"], &decided["unmapped"]["narrowgate"]["deny_kind"]),
+        (&2.into(), &"forbid_matched".into())
+    );
     // The code was wiped with the transaction: there is nothing to try again.
     let again = crate::house::redeem(&mut agent, &transaction, &callback).await.err().unwrap();
     assert_eq!(reason(&again), "CODE_ALREADY_USED");

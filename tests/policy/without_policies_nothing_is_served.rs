@@ -58,7 +58,8 @@ async fn an_empty_folder() {
 // rows: POL-02 POL-03
 #[tokio::test]
 async fn one_bad_file_among_good_ones() {
-    let mut house = Plan::new().policy("@id(\"x\") permit (principal, action, resource) when { principal.nope };").build();
+    let mut house =
+        Plan::new().policy("@id(\"x\") permit (principal, action, resource) when { principal.nope };").build();
     house.start();
     assert_denies_all(&house).await;
     // Repaired, it serves: nothing but the set was wrong.
