@@ -7,9 +7,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
     }
-    let descriptors = protox::compile(&files, [&root])?;
+    let mut compiler = protox::Compiler::new([&root])?;
+    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
+    let descriptors = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("narrowgate.v1.fds"), prost::Message::encode_to_vec(&descriptors))?;
+    // Encoded by the compiler: prost's own types would lose options they do not know, such as debug_redact.
+    fs::write(out.join("narrowgate.v1.fds"), compiler.encode_file_descriptor_set())?;
     fs::write(out.join("built_millis"), built_millis()?)?;
     tonic_prost_build::configure().skip_debug(["."]).compile_fds(descriptors)?;
     Ok(())

@@ -121,6 +121,72 @@ pub(super) fn refused(fault: &Fault) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::{client::conn::http2 as client, server::conn::http2 as server, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+    use tonic_types::StatusExt;
+
+    /// A service with a fault in it.
+    #[derive(Clone)]
+    struct Faulty;
+
+    impl tonic::server::NamedService for Faulty {
+        const NAME: &'static str = "test.Faulty";
+    }
+
+    impl tower::Service<Request<Body>> for Faulty {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            Box::pin(async move {
+                assert!(!request.headers().contains_key("boom"), "canary-panic-0123456789");
+                Ok(Status::unimplemented("alive").into_http())
+            })
+        }
+    }
+
+    // rows: GRPC-01
+    #[tokio::test]
+    async fn a_panic_is_internal_and_says_nothing_and_the_rest_lives() {
+        let routes = Routes::new(Faulty).prepare();
+        let gate = Arc::new(Gate { routes, deadline_max: Duration::from_secs(5), authorities: None });
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let service = service_fn(move |request| {
+            let gate = Arc::clone(&gate);
+            async move { Ok::<_, Infallible>(gate.call(request, Peer::Unix(None)).await) }
+        });
+        tokio::spawn(server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(far), service));
+        let handshake = client::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        for boom in [true, false, true, false] {
+            let mut request = Request::post("http://localhost/test.Faulty/Call");
+            if boom {
+                request = request.header("boom", "1");
+            }
+            let answer = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            if boom {
+                assert_eq!(status.code(), tonic::Code::Internal);
+                assert_eq!(status.get_details_error_info().unwrap().reason, "INTERNAL");
+                assert!(!format!("{:?}", answer.headers()).contains("canary"));
+            } else {
+                assert_eq!(status.code(), tonic::Code::Unimplemented);
+            }
+        }
+    }
 
     #[test]
     fn timeouts_are_read_as_grpc_says() {

@@ -46,7 +46,7 @@ fn mistakes() -> Vec<(String, Option<&'static str>, &'static str)> {
         (no("@id(\"x\") @code(\"why\") @message(\"\")"), None, "@message must be"),
         (note(""), None, "needs @id"),
         (note("@id(\"\")"), None, "needs @id"),
-        (note("@id(\"flow.own-client\")"), None, "is used twice"),
+        (note("@id(\"x\")") + &note("@id(\"x\")"), None, "is used twice"),
         (format!("@id(\"x\") {};", HEAD.replace("(principal,", "(principal == ?principal,")), None, "template"),
         (String::new(), None, "holds no policy"),
         ("// guardrails, soon\n".to_owned(), None, "holds no policy"),

@@ -67,13 +67,11 @@ async fn attested_facts_do_not_move() {
     // It does not stand for an approval, nor for trust.
     let status = begin(&mut agent, "customers.delete", boasting("approved")).await.err().unwrap();
     assert_eq!(fact(&status, "policy_code").unwrap(), "approval_required");
+    let uid_text = uid.to_string();
     for event in house.audit() {
         let actor = &event["actor"];
         assert!(actor["user"].is_null() || actor["user"]["uid"] == "quoter", "{event}");
-        assert!(
-            actor["process"].is_null() || actor["process"]["user"]["uid"].as_str() == Some(&uid.to_string()),
-            "{event}"
-        );
+        assert!(actor["process"].is_null() || actor["process"]["user"]["uid"] == uid_text.as_str(), "{event}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! X
+//! What is recorded, what is said and what never leaks, end to end, through the released binary.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,3 +12,19 @@
 
 #[path = "../house/mod.rs"]
 mod house;
+mod raw;
+mod witness;
+
+mod a_crash_leaves_no_exchange_open;
+mod a_deadline_is_a_deadline;
+mod decisions_are_durable_before_their_effect;
+mod every_event_is_valid_ocsf;
+mod health_follows_the_protocol;
+mod hostile_text_forges_no_line;
+mod large_requests_are_refused;
+mod nothing_is_issued_unrecorded;
+mod nothing_secret_in_arguments_environment_or_urls;
+mod references_are_keyed;
+mod secrets_stay_in_message_bodies;
+mod statuses_are_fixed;
+mod what_fails_fails_closed;

@@ -1,0 +1,140 @@
+//! One rich story that makes narrowgate write every kind of event it has, and the schema's own judgement of them.
+
+use crate::house::{
+    Agent, COURIER, House, Plan, get, reason, redeem, redeem_request,
+    scripted_as::behaviour::{Behaviour, RevocationBehaviour, Script},
+    write,
+};
+use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
+use rustix::process::Signal;
+use std::{fs, path::Path, process::Command, time::Duration};
+
+const CODES: [&str; 24] = [
+    "agent.rejected",
+    "authorization.decided",
+    "exchange.decided",
+    "exchange.refused",
+    "exchange.failed",
+    "exchange.unknown",
+    "token.issued",
+    "token.served",
+    "token.withheld",
+    "token.revoked",
+    "token.revoke_failed",
+    "revocation.decided",
+    "policy.activated",
+    "policy.rejected",
+    "daemon.started",
+    "daemon.stopped",
+    "audit.resumed",
+    "detect.unknown_agent",
+    "detect.cross_agent_handle",
+    "detect.code_replay",
+    "detect.state_mismatch",
+    "detect.iss_mismatch",
+    "detect.redirect_mismatch",
+    "detect.scope_escalation",
+];
+
+async fn refused(agent: &mut Agent, transaction: &str, callback_url: &str, wanted: &str) {
+    let status = agent.redeem_code(redeem_request(transaction, callback_url)).await.err().unwrap();
+    assert_eq!(reason(&status), wanted);
+}
+
+async fn honest_work(house: &House, agent: &mut Agent) {
+    let redeemed = house.login(agent, &["customers.read", "customers.write"]).await.unwrap();
+    get(agent, &redeemed.grant).await.unwrap();
+    house.begin(agent, &["customers.delete"]).await.err().unwrap();
+    let mut request = GetTokenRequest { grant: redeemed.grant.clone(), ..GetTokenRequest::default() };
+    request.claimed = Some(Claimed { purpose: "bulk-export".to_owned(), ..Claimed::default() });
+    agent.get_token(request).await.err().unwrap();
+    let mut courier = house.svid_agent(COURIER).await;
+    assert_eq!(reason(&get(&mut courier, &redeemed.grant).await.err().unwrap()), "GRANT_UNKNOWN");
+    house.login(&mut courier, &["customers.read"]).await.unwrap();
+    for behaviour in [RevocationBehaviour::Ok200, RevocationBehaviour::Unsupported400] {
+        house.server.behave(Script::Revocation(behaviour));
+    }
+    let request = RevokeGrantRequest { grant: redeemed.grant, ..RevokeGrantRequest::default() };
+    agent.revoke_grant(request).await.unwrap();
+}
+
+async fn attacks(house: &House, agent: &mut Agent) {
+    let mut stranger = house.svid_agent("spiffe://acme.test/agent/nobody").await;
+    assert_eq!(reason(&house.begin(&mut stranger, &["customers.read"]).await.err().unwrap()), "AGENT_UNKNOWN");
+    let (transaction, callback) = house.approved(agent, &["customers.read"]).await;
+    let changed = |from: &str, to: &str| callback.url.replace(from, to);
+    refused(agent, &transaction, &changed("state=", "state=x"), "STATE_MISMATCH").await;
+    refused(agent, &transaction, &changed("iss=https", "iss=http"), "ISS_MISMATCH").await;
+    refused(agent, &transaction, &changed("/callback", "/callbacks"), "REDIRECT_URI_MISMATCH").await;
+    redeem(agent, &transaction, &callback).await.unwrap();
+    assert_eq!(reason(&redeem(agent, &transaction, &callback).await.err().unwrap()), "CODE_ALREADY_USED");
+    house.server.behave(Script::Token(Behaviour::Broader("customers.delete".to_owned())));
+    assert_eq!(reason(&house.login(agent, &["customers.read"]).await.err().unwrap()), "SCOPE_UPGRADED");
+    for behaviour in [Behaviour::ResetAfterRequest, Behaviour::Status(503), Behaviour::Lifetime(7200.into())] {
+        house.server.behave(Script::Token(behaviour));
+        house.login(agent, &["customers.read"]).await.err().unwrap();
+    }
+}
+
+async fn misfortunes(house: &mut House) {
+    let mut agent = house.agent().await;
+    fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
+    assert_eq!(reason(&house.begin(&mut agent, &["customers.read"]).await.err().unwrap()), "AUDIT_UNAVAILABLE");
+    fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
+    house.event("audit.resumed").await;
+    let (transaction, callback) = house.approved(&mut agent, &["customers.read"]).await;
+    house.server.set_pause(true);
+    let posts = house.server.token_posts();
+    let call = tokio::spawn(async move { redeem(&mut agent, &transaction, &callback).await.map(|_| ()) });
+    let sent = |s: &crate::house::scripted_as::ScriptedAs| s.token_posts() > posts;
+    assert!(tokio::task::block_in_place(|| house.server.wait_for(Duration::from_secs(10), sent)));
+    house.signal(Signal::KILL).await;
+    call.await.unwrap().expect_err("its connection is gone");
+    house.server.set_pause(false);
+    write(&house.path("policies/broken.cedar"), "permit");
+    house.start();
+    house.event("policy.rejected").await;
+    house.event("exchange.unknown").await;
+    house.stop().await;
+    fs::remove_file(house.path("policies/broken.cedar")).unwrap();
+    house.start();
+    house.wait_until_serving().await;
+    assert_eq!(house.stop().await, Some(0));
+}
+
+/// Python with the schema. `tests/run` makes it and names it.
+fn validate(house: &House) {
+    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
+        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
+    );
+    let canaries: Vec<String> = house.server.secrets().into_iter().collect();
+    write(&house.path("canaries"), &canaries.join("\n"));
+    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
+    logs.retain(|p| p.extension().is_some_and(|e| e == "jsonl"));
+    let output = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py"))
+        .args(logs)
+        .arg("--canaries")
+        .arg(house.path("canaries"))
+        .args(["--require-codes", &CODES.join(",")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("valid"), "{said}");
+}
+
+// rows: AUD-01 AUD-05 AUD-08 DEC-25
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_event() {
+    let mut house = Plan::new().open().await;
+    let mut agent = house.agent().await;
+    honest_work(&house, &mut agent).await;
+    attacks(&house, &mut agent).await;
+    for code in ["token.revoke_failed", "token.revoked", "token.served"] {
+        house.event(code).await;
+    }
+    misfortunes(&mut house).await;
+    house.assert_no_secret_leaked();
+    validate(&house);
+}

@@ -1,0 +1,312 @@
+//! The audit log cannot be written: nothing is issued, nothing is spent, and it recovers by itself.
+
+use crate::{
+    house::{House, Plan, eventually, get, redeem, scripted_as::Callback},
+    witness::Witness,
+};
+use narrowgate::api::proto::RevokeGrantRequest;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tonic::{Code, Status};
+
+/// A file system of its own under the audit folder; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, said aloud, where mounting is not allowed.
+    fn mount(place: &Path) -> Option<Self> {
+        fs::create_dir(place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs"]).arg(place);
+        if mount.stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+            return Some(Self(place.to_owned()));
+        }
+        eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs; run the tests as root");
+        None
+    }
+
+    /// Leaves no room.
+    fn fill(&self) {
+        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
+        while ballast.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn health(house: &House) -> String {
+    let output = crate::house::binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Waits until the last bytes of room are used up and the log stays unwritable.
+async fn until_down(house: &House) {
+    let mut agent = house.agent().await;
+    let mut refused = 0;
+    while refused < 6 {
+        let begun = house.begin(&mut agent, &["customers.read"]).await;
+        refused = if begun.is_err() && health(house) == "NOT_SERVING" { refused + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+}
+
+fn unavailable<T>(result: Result<T, Status>) -> Status {
+    Witness::default().expect(result, Code::Unavailable, "AUDIT_UNAVAILABLE")
+}
+
+/// Before the log failed: a grant that is held, and an approval that waits.
+struct Before {
+    grant: String,
+    doomed: String,
+    transaction: String,
+    callback: Callback,
+}
+
+async fn before(house: &House) -> Before {
+    let mut agent = house.agent().await;
+    let grant = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
+    let doomed = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
+    let (transaction, callback) = house.approved(&mut agent, &["customers.read"]).await;
+    Before { grant, doomed, transaction, callback }
+}
+
+async fn assert_closed(house: &House, before: &Before) {
+    let mut agent = house.agent().await;
+    let posts = house.server.token_posts();
+    unavailable(house.begin(&mut agent, &["customers.read"]).await);
+    unavailable(redeem(&mut agent, &before.transaction, &before.callback).await);
+    unavailable(get(&mut agent, &before.grant).await);
+    // A refusal is not told unrecorded either.
+    unavailable(house.begin(&mut agent, &["customers.delete"]).await);
+    let mut stranger = house.svid_agent("spiffe://acme.test/agent/nobody").await;
+    unavailable(house.begin(&mut stranger, &["customers.read"]).await);
+    assert_eq!(house.server.token_posts(), posts, "no code was spent");
+    assert_eq!(health(house), "NOT_SERVING");
+    // Giving back makes things safer: it does not wait for the log.
+    let request = RevokeGrantRequest { grant: before.doomed.clone(), ..RevokeGrantRequest::default() };
+    agent.revoke_grant(request).await.unwrap();
+}
+
+async fn assert_recovers(house: &House, before: &Before) {
+    eventually("SERVING again", || (health(house) == "SERVING").then_some(())).await;
+    let resumed = house.event("audit.resumed").await;
+    assert_eq!((&resumed["severity"], &resumed["status_id"]), (&"High".into(), &1.into()));
+    let mut agent = house.agent().await;
+    // The same code is still good: nothing of it had left.
+    let posts = house.server.token_posts();
+    redeem(&mut agent, &before.transaction, &before.callback).await.unwrap();
+    assert_eq!(house.server.token_posts(), posts + 1);
+    get(&mut agent, &before.grant).await.unwrap();
+    house.event("revocation.decided").await;
+    house.event("token.revoked").await;
+    let numbers: Vec<u64> = house.audit().iter().map(|e| e["metadata"]["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "no line was lost or written twice");
+}
+
+// rows: AUD-03 GRPC-11 CODE-07
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk() {
+    let mut house = Plan::new().build();
+    let Some(disk) = SmallDisk::mount(&house.path("audit")) else { return };
+    house.start();
+    house.wait_until_serving().await;
+    let before = before(&house).await;
+    disk.fill();
+    until_down(&house).await;
+    assert_closed(&house, &before).await;
+    disk.free();
+    assert_recovers(&house, &before).await;
+    // The file system must not go before the daemon that writes to it.
+    house.stop().await;
+    drop(disk);
+}
+
+// rows: AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_that_became_read_only() {
+    let mut house = Plan::new().build();
+    let Some(disk) = SmallDisk::mount(&house.path("audit")) else { return };
+    house.start();
+    house.wait_until_serving().await;
+    let before = before(&house).await;
+    let away = house.path("away");
+    // A folder that cannot be written, bind mounted over the log's.
+    fs::create_dir(&away).unwrap();
+    let over = |options: &[&str]| {
+        let place = house.path("audit");
+        assert!(Command::new("mount").args(options).arg(&away).arg(&place).status().unwrap().success());
+    };
+    over(&["--bind"]);
+    assert!(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(house.path("audit")).status().unwrap().success());
+    until_down(&house).await;
+    let mut agent = house.agent().await;
+    unavailable(redeem(&mut agent, &before.transaction, &before.callback).await);
+    unavailable(get(&mut agent, &before.grant).await);
+    assert!(Command::new("umount").arg(house.path("audit")).status().unwrap().success());
+    eventually("SERVING again", || (health(&house) == "SERVING").then_some(())).await;
+    redeem(&mut agent, &before.transaction, &before.callback).await.unwrap();
+    house.event("audit.resumed").await;
+    house.stop().await;
+    drop(disk);
+}
+
+// rows: AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_folder_is_gone() {
+    let house = Plan::new().open().await;
+    let before = before(&house).await;
+    fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
+    let mut agent = house.agent().await;
+    unavailable(house.begin(&mut agent, &["customers.read"]).await);
+    eventually("NOT_SERVING", || (health(&house) == "NOT_SERVING").then_some(())).await;
+    assert_closed(&house, &before).await;
+    fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
+    assert_recovers(&house, &before).await;
+}
+
+/// Issues a token whose outcome cannot be recorded: the log goes after the code has left.
+async fn issue_into_the_void(house: &House) -> tokio::task::JoinHandle<Result<String, Status>> {
+    let mut agent = house.agent().await;
+    let (transaction, callback) = house.approved(&mut agent, &["customers.read"]).await;
+    house.server.set_pause(true);
+    let call = tokio::spawn(async move { redeem(&mut agent, &transaction, &callback).await.map(|r| r.grant) });
+    let sent = tokio::task::block_in_place(|| house.server.wait_for(Duration::from_secs(10), |s| s.token_posts() == 1));
+    assert!(sent);
+    fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
+    house.server.set_pause(false);
+    call
+}
+
+// rows: AUD-03 AUD-02
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_without_a_record_is_revoked_and_dropped() {
+    let house = Plan::new().config("[audit]", "[audit]\noutcome_hold = \"400ms\"").open().await;
+    let call = issue_into_the_void(&house).await;
+    unavailable(call.await.unwrap());
+    eventually("both tokens are revoked", || (house.server.revocation_posts() >= 2).then_some(())).await;
+    fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
+    let failed = house.event("exchange.failed").await;
+    assert_eq!(failed["status_code"], "AUDIT_UNAVAILABLE");
+    assert_eq!(
+        failed["metadata"]["correlation_uid"],
+        house.event("exchange.decided").await["metadata"]["correlation_uid"]
+    );
+    assert_eq!(house.event("token.revoked").await["unmapped"]["narrowgate"]["why"], "not_recorded");
+    assert!(house.events("token.issued").is_empty());
+}
+
+// rows: AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_comes_late_but_in_time_saves_the_token() {
+    let house = Plan::new().open().await;
+    let call = issue_into_the_void(&house).await;
+    eventually("the log is down", || (health(&house) == "NOT_SERVING").then_some(())).await;
+    assert!(!call.is_finished(), "the token is held back until it is recorded");
+    fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
+    let grant = call.await.unwrap().unwrap();
+    assert_eq!(house.events("token.issued").len(), 1);
+    let mut agent = house.agent().await;
+    get(&mut agent, &grant).await.unwrap();
+    assert_eq!(house.server.revocation_posts(), 0);
+}
+
+/// strace, which makes the system calls of the daemon fail or hang.
+struct Injected(Child);
+
+impl Injected {
+    async fn into(house: &House, what: &str) -> Option<Self> {
+        let mut strace = Command::new("strace");
+        strace.args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fdatasync",
+            "-e",
+            &format!("inject=fdatasync:{what}"),
+            "-o",
+            "/dev/null",
+        ]);
+        let started = strace.args(["-p", &house.pid().to_string()]).stderr(Stdio::null()).spawn();
+        let Ok(mut child) = started.inspect_err(|e: &io::Error| eprintln!("SKIPPED: strace is needed: {e}")) else {
+            return None;
+        };
+        let traced = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
+            let tracer = status.lines().find_map(|l| l.strip_prefix("TracerPid:")).unwrap().trim() != "0";
+            (tracer || child.try_wait().unwrap().is_some()).then_some(tracer)
+        };
+        if eventually("strace is attached", traced).await {
+            // Threads are attached one by one; the audit thread is known to be when its call fails.
+            return Some(Self(child));
+        }
+        eprintln!("SKIPPED: this machine does not let strace attach");
+        None
+    }
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = self.0.wait();
+    }
+}
+
+// rows: AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_disk_hangs_or_loses_what_was_written() {
+    for fault in ["delay_enter=1500000", "error=EIO", "error=ENOSPC"] {
+        let house = Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"300ms\"").open().await;
+        let before = before(&house).await;
+        let Some(injected) = Injected::into(&house, fault).await else { return };
+        let mut agent = house.agent().await;
+        let mut last = house.begin(&mut agent, &["customers.read"]).await;
+        while last.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            last = house.begin(&mut agent, &["customers.read"]).await;
+        }
+        unavailable(last);
+        let posts = house.server.token_posts();
+        unavailable(redeem(&mut agent, &before.transaction, &before.callback).await);
+        assert_eq!(house.server.token_posts(), posts, "{fault}");
+        drop(injected);
+        eventually("SERVING again", || (health(&house) == "SERVING").then_some(())).await;
+        let mut result = redeem(&mut agent, &before.transaction, &before.callback).await;
+        for _ in 0..20 {
+            if result.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            result = redeem(&mut agent, &before.transaction, &before.callback).await;
+        }
+        let grant = result.unwrap_or_else(|s| panic!("{fault}: {s:?}")).grant;
+        get(&mut agent, &grant).await.unwrap();
+        assert_pairs(&house.audit(), fault);
+    }
+}
+
+/// Every exchange that was decided to go ahead was closed, one way or another.
+fn assert_pairs(events: &[Value], fault: &str) {
+    let of = |codes: &[&str]| -> Vec<String> {
+        let is = |e: &&Value| codes.contains(&e["metadata"]["event_code"].as_str().unwrap()) && e["status_id"] != 0;
+        events.iter().filter(is).map(|e| e["metadata"]["correlation_uid"].as_str().unwrap().to_owned()).collect()
+    };
+    let closed = of(&["token.issued", "exchange.failed"]);
+    for id in of(&["exchange.decided"]) {
+        assert!(closed.contains(&id), "{fault}: {id} was never closed");
+    }
+}

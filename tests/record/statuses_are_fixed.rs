@@ -1,0 +1,279 @@
+//! One call for each reason that a call can provoke: its status is that of the table, its details are in order.
+
+use crate::{
+    house::{
+        Agent, COURIER, House, Plan, begin_request, get, redeem, redeem_request,
+        scripted_as::behaviour::{Behaviour, Script},
+    },
+    witness::Witness,
+};
+use narrowgate::{
+    api::proto::{
+        AuthorizationResponse, BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest,
+        redeem_code_request::Callback as Wire,
+    },
+    dev::ca::San,
+};
+use std::{collections::BTreeSet, time::Duration};
+use tonic::Code;
+
+const READ: [&str; 1] = ["customers.read"];
+
+/// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
+const ELSEWHERE: [&str; 19] = [
+    "PEER_CRED_MISSING",
+    "PEER_CREDENTIAL_EXPIRED",
+    "REQUEST_REFUSED",
+    "TXN_BUSY",
+    "CODE_EXPIRED_LOCALLY",
+    "SCOPE_NO_LONGER_ALLOWED",
+    "POLICY_NOT_LOADED",
+    "BINDING_UNUSABLE",
+    "PKCE_UNSUPPORTED",
+    "METADATA_ISSUER_MISMATCH",
+    "METADATA_REJECTED",
+    "AS_TLS_UNTRUSTED",
+    "SCOPE_UNKNOWN",
+    "TOKEN_BINDING_MISMATCH",
+    "AUDIT_UNAVAILABLE",
+    "CLOCK_IMPLAUSIBLE",
+    "SHUTTING_DOWN",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+];
+
+fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthorizationRequest {
+    let mut request = begin_request(&READ);
+    change(&mut request);
+    request
+}
+
+async fn bad_begins(agent: &mut Agent, witness: &mut Witness) {
+    use Code::{FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
+    let scope = |scope: &'static str| begin_request(&[scope]);
+    let cases = [
+        (begin_with(|r| r.client.clear()), InvalidArgument, "FIELD_REQUIRED"),
+        (begin_request(&[]), InvalidArgument, "FIELD_REQUIRED"),
+        (begin_with(|r| r.scopes.push("mail.read".to_owned())), InvalidArgument, "FIELD_INVALID"),
+        (begin_with(|r| r.agent = "ledger".to_owned()), InvalidArgument, "CALLER_IDENTITY_ASSERTED"),
+        (scope("customers\"read"), InvalidArgument, "SCOPE_SYNTAX"),
+        (begin_with(|r| r.scopes = (0..65).map(|n| format!("s{n}")).collect()), InvalidArgument, "SCOPE_SYNTAX"),
+        (scope("customers.none"), InvalidArgument, "SCOPE_UNDECLARED"),
+        (begin_with(|r| r.resource = "not a uri".to_owned()), InvalidArgument, "RESOURCE_SYNTAX"),
+        (begin_with(|r| r.resource = "https://a.example/#x".to_owned()), InvalidArgument, "RESOURCE_SYNTAX"),
+        (begin_with(|r| r.resource = "https://other.example/".to_owned()), NotFound, "RESOURCE_UNKNOWN"),
+        (begin_with(|r| r.client = "other".to_owned()), NotFound, "CLIENT_UNKNOWN"),
+        (begin_with(|r| r.issuer = "other".to_owned()), NotFound, "ISSUER_UNKNOWN"),
+        (begin_with(|r| r.issuer = "https://as.example".to_owned()), NotFound, "ISSUER_UNKNOWN"),
+        (scope("openid"), FailedPrecondition, "OPENID_UNSUPPORTED"),
+        (
+            begin_with(|r| r.redirect_uri = "https://evil.example/".to_owned()),
+            FailedPrecondition,
+            "REDIRECT_URI_MISMATCH",
+        ),
+        (scope("customers.delete"), PermissionDenied, "POLICY_DENIED"),
+        (scope("mail.send"), PermissionDenied, "POLICY_EVAL_ERROR"),
+        (scope("mail.read"), PermissionDenied, "OBLIGATION_UNMET"),
+    ];
+    for (request, code, reason) in cases {
+        witness.expect(agent.begin_authorization(request).await, code, reason);
+    }
+    let mut large = begin_request(&READ);
+    large.resource = "x".repeat(70_000);
+    witness.expect(agent.begin_authorization(large).await, Code::ResourceExhausted, "REQUEST_TOO_LARGE");
+}
+
+async fn bad_redeems(house: &House, agent: &mut Agent, witness: &mut Witness) {
+    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
+    let (transaction, callback) = house.approved(agent, &READ).await;
+    let url = |url: String| redeem_request(&transaction, &url);
+    let changed = |from: &str, to: &str| url(callback.url.replace(from, to));
+    let code = |code: &str| {
+        let fields =
+            AuthorizationResponse { code: code.to_owned(), state: callback.state.clone(), iss: callback.iss.clone() };
+        RedeemCodeRequest { callback: Some(Wire::Response(fields)), ..redeem_request(&transaction, "") }
+    };
+    let mut scopes = url(callback.url.clone());
+    scopes.required_scopes = vec!["customers.write".to_owned()];
+    let mut id = url(callback.url.clone());
+    id.request_id = "not-a-uuid".to_owned();
+    let mut redirect = url(callback.url.clone());
+    redirect.redirect_uri = "http://127.0.0.1:50124/callback".to_owned();
+    let cases = [
+        (RedeemCodeRequest { callback: None, ..url(String::new()) }, InvalidArgument, "FIELD_REQUIRED"),
+        (redeem_request("", &callback.url), InvalidArgument, "FIELD_REQUIRED"),
+        (id, InvalidArgument, "FIELD_INVALID"),
+        (code("a\tb"), InvalidArgument, "CODE_SYNTAX"),
+        (url(format!("{}&state=again", callback.url)), InvalidArgument, "PARAM_DUPLICATE"),
+        (url(format!("{}#access_token=x", callback.url)), InvalidArgument, "IMPLICIT_RESPONSE"),
+        (redeem_request("txn_0", &callback.url), NotFound, "TXN_UNKNOWN"),
+        (changed("state=", "state=x"), FailedPrecondition, "STATE_MISMATCH"),
+        (changed("iss=", "iss=x"), FailedPrecondition, "ISS_MISMATCH"),
+        (redirect, FailedPrecondition, "REDIRECT_URI_MISMATCH"),
+        (scopes, PermissionDenied, "SCOPE_NOT_IN_TRANSACTION"),
+    ];
+    for (request, code, reason) in cases {
+        witness.expect(agent.redeem_code(request).await, code, reason);
+    }
+    redeem(agent, &transaction, &callback).await.unwrap();
+    witness.expect(redeem(agent, &transaction, &callback).await, AlreadyExists, "CODE_ALREADY_USED");
+    let (other, fresh) = house.approved(agent, &READ).await;
+    let replayed = fresh.url.replace(&fresh.code, &callback.code);
+    witness.expect(agent.redeem_code(redeem_request(&other, &replayed)).await, AlreadyExists, "CODE_REPLAYED");
+    let begun = house.begin(agent, &READ).await.unwrap();
+    let denied = house.server.deny(&begun.authorization_url, "access_denied");
+    witness.expect(redeem(agent, &begun.transaction, &denied).await, FailedPrecondition, "AUTHORIZATION_REFUSED");
+    witness.expect(redeem(agent, &begun.transaction, &fresh).await, FailedPrecondition, "TXN_TERMINAL");
+}
+
+async fn bad_gets(house: &House, agent: &mut Agent, witness: &mut Witness) {
+    let scopes = ["customers.read", "customers.write"];
+    let grant = house.login(agent, &scopes).await.unwrap().grant;
+    let wanted = |scopes: &[&str], resource: &str, seconds| GetTokenRequest {
+        grant: grant.clone(),
+        scopes: scopes.iter().map(ToString::to_string).collect(),
+        resource: resource.to_owned(),
+        min_ttl: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..GetTokenRequest::default()
+    };
+    let cases = [
+        (wanted(&["customers.delete"], "", 0), Code::PermissionDenied, "SCOPE_NOT_GRANTED"),
+        (wanted(&[], "https://mail.example.test/api", 0), Code::PermissionDenied, "SCOPE_NOT_GRANTED"),
+        (wanted(&["customers.read"], "", 0), Code::FailedPrecondition, "NARROWING_UNAVAILABLE"),
+        (wanted(&[], "", 3000), Code::FailedPrecondition, "TOKEN_EXPIRED"),
+        (wanted(&[], "", -1), Code::InvalidArgument, "FIELD_INVALID"),
+        (wanted(&[], "", 100_000), Code::InvalidArgument, "FIELD_INVALID"),
+        (GetTokenRequest::default(), Code::InvalidArgument, "FIELD_REQUIRED"),
+    ];
+    for (request, code, reason) in cases {
+        witness.expect(agent.get_token(request).await, code, reason);
+    }
+    let mut courier = house.svid_agent(COURIER).await;
+    let foreign = witness.expect(get(&mut courier, &grant).await, Code::NotFound, "GRANT_UNKNOWN");
+    let none = get(agent, "grant_0").await.err().unwrap();
+    assert_eq!(foreign.message(), none.message(), "another's grant is as unknown as none");
+    assert_eq!(foreign.details(), none.details());
+}
+
+async fn bad_servers(house: &House, agent: &mut Agent, witness: &mut Witness) {
+    use Code::{Aborted, DeadlineExceeded, FailedPrecondition, Internal, Unavailable};
+    let error = |error: &str| Behaviour::OAuthError { status: 400, error: error.to_owned(), description: None };
+    let redirect = Behaviour::Redirect { status: 307, location: "https://127.0.0.1/".to_owned() };
+    let cases = [
+        (error("invalid_grant"), FailedPrecondition, "GRANT_REJECTED"),
+        (error("invalid_target"), FailedPrecondition, "SCOPE_REJECTED"),
+        (error("unheard_of"), Internal, "AS_REJECTED"),
+        (Behaviour::Unauthorized401Basic, Internal, "AS_CLIENT_AUTH_FAILED"),
+        (redirect, Internal, "AS_REDIRECT_REFUSED"),
+        (Behaviour::Trailing, FailedPrecondition, "AS_RESPONSE_MALFORMED"),
+        (Behaviour::TokenType(None), FailedPrecondition, "TOKEN_TYPE_UNSUPPORTED"),
+        (Behaviour::Broader("customers.delete".to_owned()), FailedPrecondition, "SCOPE_UPGRADED"),
+        (Behaviour::Status(503), Unavailable, "AS_UNAVAILABLE"),
+        (Behaviour::Delay { ms: 2000, then: Box::new(Behaviour::Honest) }, DeadlineExceeded, "AS_TIMEOUT"),
+        (Behaviour::ResetAfterRequest, Aborted, "REDEEM_OUTCOME_UNKNOWN"),
+    ];
+    for (behaviour, code, reason) in cases {
+        house.server.behave(Script::Token(behaviour));
+        witness.expect(house.login(agent, &READ).await, code, reason);
+    }
+    let scopes = ["customers.read", "customers.write"];
+    let (transaction, callback) = house.approved(agent, &scopes).await;
+    house.server.behave(Script::Token(Behaviour::Narrower("customers.read".to_owned())));
+    let mut request = redeem_request(&transaction, &callback.url);
+    request.required_scopes = vec!["customers.write".to_owned()];
+    witness.expect(agent.redeem_code(request).await, FailedPrecondition, "SCOPE_NARROWED");
+    let (transaction, callback) = house.approved(agent, &READ).await;
+    house.server.stop_listening_token();
+    witness.expect(redeem(agent, &transaction, &callback).await, Unavailable, "AS_UNREACHABLE");
+    house.server.resume_listening_token();
+    redeem(agent, &transaction, &callback).await.expect("the code was not sent, so it is still good");
+}
+
+const EXTRA: &str = r#"
+@id("erring") permit (principal, action == Narrowgate::Action::"grant_scope", resource == Narrowgate::Scope::"mail.send")
+when { principal.trust * 9223372036854775807 > 5 };
+@id("unkept") @proof("dpop")
+permit (principal, action == Narrowgate::Action::"grant_scope", resource == Narrowgate::Scope::"mail.read");
+"#;
+
+// rows: GRPC-01 GRPC-02 GRPC-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn for_every_reason() {
+    let plan = Plan::new()
+        .policy(EXTRA)
+        .config("deadline = \"5s\"", "deadline = \"700ms\"")
+        .config("[limits]", "[limits]\ntransactions_per_agent = 60");
+    let house = plan.open().await;
+    let mut witness = Witness::default();
+    let mut agent = house.agent().await;
+    bad_begins(&mut agent, &mut witness).await;
+    bad_redeems(&house, &mut agent, &mut witness).await;
+    bad_gets(&house, &mut agent, &mut witness).await;
+    bad_servers(&house, &mut agent, &mut witness).await;
+    let mut stranger = house.svid_agent("spiffe://acme.test/agent/nobody").await;
+    witness.expect(house.begin(&mut stranger, &READ).await, Code::PermissionDenied, "AGENT_UNKNOWN");
+    let mut begun = house.begin(&mut agent, &READ).await;
+    for _ in 0..60 {
+        if begun.is_err() {
+            break;
+        }
+        begun = house.begin(&mut agent, &READ).await;
+    }
+    let full = witness.expect(begun, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert!(tonic_types::StatusExt::get_details_retry_info(&full).is_some(), "it says when to come back");
+    // Nothing on the list is left out, here or elsewhere.
+    let listed: BTreeSet<String> = narrowgate::model::Reason::ALL.iter().map(|r| r.name().to_owned()).collect();
+    let mut covered = witness.seen;
+    covered.extend(ELSEWHERE.map(str::to_owned));
+    let missing: Vec<&String> = listed.difference(&covered).collect();
+    assert_eq!(missing, ["METADATA_UNAVAILABLE"], "see for_a_server_without_metadata");
+}
+
+// rows: GRPC-01
+#[tokio::test]
+async fn for_a_server_without_metadata() {
+    let house = Plan::new().open().await;
+    house.server.stop_listening_front();
+    let mut agent = house.agent().await;
+    let begun = house.begin(&mut agent, &READ).await;
+    Witness::default().expect(begun, Code::Unavailable, "METADATA_UNAVAILABLE");
+    house.server.resume_listening_front();
+    house.begin(&mut agent, &READ).await.unwrap();
+}
+
+// rows: GRPC-01
+#[tokio::test]
+async fn for_a_credential_that_ended() {
+    let house = Plan::new().open().await;
+    let started = std::fs::metadata(house.path("narrowgate.toml")).unwrap().modified().unwrap();
+    let now = started.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = i64::try_from(now).unwrap();
+    let validity = narrowgate::dev::ca::Validity { not_before_secs: now - 60, not_after_secs: now + 3 };
+    let identity = house.agents_ca.issue("agent", &[San::Uri(COURIER)], validity).unwrap();
+    let mut agent = house.tls_agent(identity).await.unwrap();
+    house.begin(&mut agent, &READ).await.unwrap();
+    let status = loop {
+        match house.begin(&mut agent, &READ).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(status) => break status,
+        }
+    };
+    Witness::default().expect::<()>(Err(status), Code::Unauthenticated, "PEER_CREDENTIAL_EXPIRED");
+}
+
+// rows: GRPC-01 GRPC-12
+#[tokio::test]
+async fn for_what_is_not_served() {
+    let house = Plan::new().open().await;
+    let socket = house.path("run/agent.sock");
+    for path in [
+        "/narrowgate.v1.TokenService/Nothing",
+        "/narrowgate.v2.TokenService/GetToken",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/",
+    ] {
+        let answer = crate::raw::call(&socket, path, &[], b"").await;
+        assert_eq!(answer.status().code(), Code::Unimplemented, "{path}");
+    }
+}
