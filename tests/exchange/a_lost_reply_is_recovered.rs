@@ -183,7 +183,7 @@ async fn release_is_asked_again_when_a_reply_is_recovered() {
 // rows: CODE-06
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_callers_deadline_ends_its_wait_and_not_the_exchange() {
-    let house = Plan::new().config("call_deadline = \"20s\"", "call_deadline = \"500ms\"").open().await;
+    let house = Plan::new().config("call_deadline = \"20s\"", "call_deadline = \"1s\"").open().await;
     let mut agent = house.agent().await;
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
     let request = request(&transaction, &callback, &id());
@@ -207,7 +207,6 @@ async fn a_reply_that_nobody_asks_for_again_is_revoked_and_no_other() {
     let lost = request(&transaction, &callback, &id());
     hung_up(&house, lost.clone()).await;
     let delivered = house.login(&mut agent, &[READ]).await.unwrap();
-    assert_eq!(house.server.revocation_posts(), 0);
     let revoked = eventually("both revocations", || {
         let events = house.events("token.revoked");
         (events.len() == 2).then_some(events)
