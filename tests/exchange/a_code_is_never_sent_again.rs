@@ -49,7 +49,7 @@ async fn a_connection_that_breaks_on_the_way_counts_as_sent() {
 // rows: CODE-06
 #[tokio::test]
 async fn a_server_that_does_not_answer_in_time_is_not_asked_again() {
-    let house = Plan::new().config("deadline = \"5s\"", "deadline = \"300ms\"").open().await;
+    let house = Plan::new().config("deadline = \"5s\"", "deadline = \"800ms\"").open().await;
     let mut agent = house.agent().await;
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
     house.server.set_pause(true);

@@ -37,7 +37,7 @@ async fn a_code_within_the_hold_time_is_sent() {
 // rows: CODE-05
 #[tokio::test]
 async fn a_transaction_lives_no_longer_than_its_time() {
-    let house = Plan::new().config("[limits]", "[limits]\ntransaction_ttl = \"1s\"").open().await;
+    let house = Plan::new().config("[limits]", "[limits]\ntransaction_ttl = \"2s\"").open().await;
     let mut agent = house.agent().await;
     house.login(&mut agent, &[READ]).await.unwrap();
     let connections = house.server.token_connections();

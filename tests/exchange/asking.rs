@@ -1,9 +1,12 @@
 //! How these tests ask, and how they expect to be refused.
 
 use crate::house::{Agent, begin_request, eventually, reason, scripted_as::Callback};
-use narrowgate::api::proto::{
-    AuthorizationResponse, BeginAuthorizationRequest, BeginAuthorizationResponse, RedeemCodeRequest,
-    RedeemCodeResponse, redeem_code_request::Callback as WireCallback,
+use narrowgate::{
+    api::proto::{
+        AuthorizationResponse, BeginAuthorizationRequest, BeginAuthorizationResponse, RedeemCodeRequest,
+        RedeemCodeResponse, redeem_code_request::Callback as WireCallback,
+    },
+    platform::{Clock, SystemClock},
 };
 use std::process::{Child, Command, Output, Stdio};
 use tonic::{Code, Status};
@@ -113,8 +116,9 @@ pub(crate) async fn channel(socket: &std::path::Path) -> tonic::transport::Chann
 /// Waits until a time that a reply named has passed.
 #[expect(clippy::disallowed_methods, reason = "the reply speaks of the machine's clock")]
 pub(crate) async fn until(time: Option<prost_types::Timestamp>) {
-    let time = std::time::SystemTime::try_from(time.unwrap()).unwrap();
+    let time = time.unwrap();
+    let ends = time.seconds * 1000 + i64::from(time.nanos / 1_000_000);
     // Replies name whole milliseconds.
-    let time = time + std::time::Duration::from_millis(2);
-    tokio::time::sleep(time.duration_since(std::time::SystemTime::now()).unwrap_or_default()).await;
+    let wait = u64::try_from(ends + 2 - SystemClock.wall().0).unwrap_or(0);
+    tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
 }

@@ -47,7 +47,7 @@ async fn a_connection_that_breaks_before_tls_puts_the_transaction_back() {
 // rows: CODE-06
 #[tokio::test]
 async fn a_silent_server_is_given_up_and_may_be_tried_again() {
-    let plan = Plan::new().config("deadline = \"5s\"", "deadline = \"200ms\"");
+    let plan = Plan::new().config("deadline = \"5s\"", "deadline = \"500ms\"");
     let house = plan.server(|setup| setup.silent = true).open().await;
     let mut agent = house.agent().await;
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
@@ -75,7 +75,7 @@ async fn a_server_that_is_not_trusted_gets_no_code_and_the_transaction_is_put_ba
 // rows: CODE-05
 #[tokio::test]
 async fn what_is_put_back_does_not_outlive_the_transaction() {
-    let house = Plan::new().config("[limits]", "[limits]\ntransaction_ttl = \"1s\"").open().await;
+    let house = Plan::new().config("[limits]", "[limits]\ntransaction_ttl = \"2s\"").open().await;
     let mut agent = house.agent().await;
     let begun = house.begin(&mut agent, &[READ]).await.unwrap();
     let callback = house.server.approve(&begun.authorization_url);
