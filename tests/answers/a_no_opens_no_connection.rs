@@ -18,7 +18,7 @@ async fn a_denied_redemption_opens_no_connection_to_the_token_endpoint() {
     let status = redeem(&mut agent, &transaction, &callback).await.err().unwrap();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
     let status = redeem(&mut agent, &transaction, &callback).await.err().unwrap();
-    assert_eq!(reason(&status), "CODE_ALREADY_USED");
+    assert_eq!(reason(&status), "TXN_TERMINAL");
     assert_eq!(house.server.token_connections(), 0);
     house.assert_no_secret_leaked();
 }

@@ -15,6 +15,8 @@ mod asking;
 #[path = "../house/mod.rs"]
 mod house;
 
+mod a_connection_ends_with_its_process;
+mod a_flood_is_its_senders_alone;
 mod a_handle_belongs_to_its_caller;
 mod a_peer_without_credentials_is_refused;
 mod an_unregistered_caller_is_denied_first;

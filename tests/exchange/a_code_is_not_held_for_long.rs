@@ -17,7 +17,7 @@ async fn a_code_held_too_long_ends_before_it_is_sent() {
     refused(result, Code::FailedPrecondition, "CODE_EXPIRED_LOCALLY");
     assert_eq!(house.event("exchange.failed").await["status_code"], "CODE_EXPIRED_LOCALLY");
     // It is over: for this code, and for the next.
-    refused(redeem(&mut agent, &begun.transaction, &callback).await, Code::AlreadyExists, "CODE_ALREADY_USED");
+    refused(redeem(&mut agent, &begun.transaction, &callback).await, Code::FailedPrecondition, "TXN_TERMINAL");
     let next = house.server.approve(&begun.authorization_url);
     let result = ask(&mut agent, redeem_request(&begun.transaction, &next.url)).await;
     refused(result, Code::FailedPrecondition, "TXN_TERMINAL");

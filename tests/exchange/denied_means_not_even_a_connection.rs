@@ -42,7 +42,7 @@ async fn a_denied_code_stays_here_and_no_connection_is_made() {
     assert_eq!(decided["metadata"]["correlation_uid"], *fact(&status, "decision_id").unwrap());
     assert_eq!(decided["action"], "Denied");
     // The no is final: for this code and for the next one of the same transaction.
-    refused(redeem(&mut agent, &begun.transaction, &callback).await, Code::AlreadyExists, "CODE_ALREADY_USED");
+    refused(redeem(&mut agent, &begun.transaction, &callback).await, Code::FailedPrecondition, "TXN_TERMINAL");
     let fresh = house.server.approve(&begun.authorization_url);
     let result = redeem(&mut agent, &begun.transaction, &fresh).await;
     refused(result, Code::FailedPrecondition, "TXN_TERMINAL");

@@ -32,7 +32,7 @@ async fn a_no_at_redeem_costs_no_connection_and_ends_the_transaction() {
     );
     // The code was wiped with the transaction: there is nothing to try again.
     let again = crate::house::redeem(&mut agent, &transaction, &callback).await.err().unwrap();
-    assert_eq!(reason(&again), "CODE_ALREADY_USED");
+    assert_eq!(reason(&again), "TXN_TERMINAL");
     assert_eq!((house.server.token_connections(), house.server.token_posts()), (0, 0));
 }
 

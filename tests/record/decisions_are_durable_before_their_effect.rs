@@ -141,7 +141,8 @@ async fn begin_many(house: &House, count: usize) -> HashSet<String> {
 // rows: AUD-09
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_as_many_events_as_decisions() {
-    let house = Plan::new().config("[limits]", "[limits]\ntransactions_per_agent = 1000").open().await;
+    let house =
+        Plan::new().config("[limits]", "[limits]\ntransactions_per_agent = 1000\ncalls_in_flight = 1000").open().await;
     let ids = begin_many(&house, 300).await;
     let events = house.audit();
     let decided: Vec<&Value> =
