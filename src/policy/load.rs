@@ -53,6 +53,14 @@ impl Snapshot {
     }
 }
 
+/// Whether a text is a well-named, well-annotated policy file, for the fuzzer: it must never panic.
+#[must_use]
+pub fn parses(text: &str) -> bool {
+    let mut draft = Draft::default();
+    draft.read(&Source { path: PathBuf::new(), text: text.to_owned() });
+    draft.findings.is_empty()
+}
+
 struct Source {
     path: PathBuf,
     text: String,

@@ -33,13 +33,10 @@ const IN_FLIGHT: usize = 64;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    if let [_, role, socket] = arguments.as_slice() {
-        if role == "--echo" {
-            runtime.block_on(bare::serve_echo(Path::new(socket)));
-            return;
-        }
+    match arguments.as_slice() {
+        [_, role, socket] if role == "--echo" => runtime.block_on(bare::serve_echo(Path::new(socket))),
+        _ => runtime.block_on(measure()),
     }
-    runtime.block_on(measure());
 }
 
 async fn measure() {

@@ -114,7 +114,6 @@ pub(crate) async fn channel(socket: &std::path::Path) -> tonic::transport::Chann
 }
 
 /// Waits until a time that a reply named has passed.
-#[expect(clippy::disallowed_methods, reason = "the reply speaks of the machine's clock")]
 pub(crate) async fn until(time: Option<prost_types::Timestamp>) {
     let time = time.unwrap();
     let ends = time.seconds * 1000 + i64::from(time.nanos / 1_000_000);
