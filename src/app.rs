@@ -5,10 +5,10 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor},
     audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding},
-    exchange::{Corridor, Work},
+    exchange::Corridor,
     grant::Grants,
     oauth::AuthorizationServers,
-    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, digest::hex, files},
+    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files},
     policy::{self, Policies},
     transaction::{Bounds, Transactions},
 };
@@ -24,8 +24,8 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// The longest a stop waits for what is under way.
-const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// The least that a stop waits for what is under way, beyond the longest exchange.
+const DRAIN_MIN: Duration = Duration::from_secs(10);
 /// How often ended grants are looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
@@ -75,27 +75,23 @@ impl Daemon {
         let (sink, open, audit_thread) =
             audit::open(&config.audit.directory, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold);
-        let servers =
-            AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone()).map_err(Failure::Config)?;
+        let work = Arc::new(Work::default());
+        let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
+            .map_err(Failure::Config)?;
         let (unix, mtls) = bind(&config).await?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
         let limits = &config.limits;
         let transactions = Transactions::new(Bounds::from(limits), Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let grants =
-            Grants::new(limits.grants_per_agent, limits.replay_window, Arc::clone(&clock), Arc::clone(&entropy));
-        let corridor = Arc::new(Corridor {
-            policies,
-            transactions,
-            servers,
-            grants,
-            recorder,
-            clock,
-            entropy,
-            work: Arc::new(Work::default()),
-            config,
-        });
+        let grants = Grants::new(
+            limits.grants_per_agent,
+            limits.replay_window + config.audit.outcome_hold,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let corridor =
+            Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -114,7 +110,11 @@ impl Daemon {
     pub async fn stop(mut self) {
         self.corridor.work.stop();
         let _ = self.stop.send(true);
-        if tokio::time::timeout(DRAIN_MAX, self.corridor.work.idle()).await.is_err() {
+        self.corridor.revoke_undelivered();
+        let config = &self.corridor.config;
+        let longest = config.issuers.values().map(|issuer| issuer.deadline).max().unwrap_or_default();
+        let patience = DRAIN_MIN + longest + config.audit.outcome_hold;
+        if tokio::time::timeout(patience, self.corridor.work.idle()).await.is_err() {
             tracing::warn!("gave up waiting for calls under way");
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
@@ -195,7 +195,7 @@ fn follow_readiness(
     let why_not = move |corridor: &Corridor, stopping: bool, writable: bool| match () {
         () if stopping => Some("stopping"),
         () if corridor.policies.current().is_none() => Some("no valid policy set"),
-        () if !writable => Some("the audit log cannot be written"),
+        () if !writable || !corridor.recorder.is_writable() => Some("the audit log cannot be written"),
         () if !corridor.clock_is_plausible() => Some("the clock is before this program was built"),
         () => None,
     };

@@ -25,7 +25,12 @@ pub(super) struct Quotas {
     clock: DefaultClock,
     in_flight: Arc<Mutex<HashMap<String, u32>>>,
     in_flight_max: u32,
+    /// Of those that the registry does not know: each costs two lines in the log, so few are listened to.
+    strangers: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
 }
+
+/// Calls a second of one unknown peer that are answered and recorded, and how many at once after a pause.
+const STRANGER_CALLS: (u32, u32) = (1, 10);
 
 /// One call under way; counts down when dropped.
 pub(super) struct InFlight {
@@ -42,7 +47,24 @@ impl Quotas {
             clock: DefaultClock::default(),
             in_flight: Arc::default(),
             in_flight_max: limits.calls_in_flight,
+            strangers: RateLimiter::hashmap(
+                Quota::per_second(number(STRANGER_CALLS.0)).allow_burst(number(STRANGER_CALLS.1)),
+            ),
         }
+    }
+
+    /// Meters a call of a peer that the registry does not know.
+    ///
+    /// # Errors
+    /// [`Reason::QuotaExceeded`]: this one is neither answered in full nor recorded.
+    pub(super) fn admit_stranger(&self, peer: &str) -> Result<(), Fault> {
+        if self.strangers.len() > CALLERS_MAX {
+            self.strangers.retain_recent();
+        }
+        self.strangers.check_key(&peer.to_owned()).map_err(|early| {
+            let wait = early.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
+            Fault::new(Reason::QuotaExceeded).with("quota", "unknown_peers").retry_after(wait)
+        })
     }
 
     /// Counts a call of this caller in.

@@ -7,7 +7,16 @@ use super::{
 use crate::{caller::Peer, exchange::Corridor};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, watch},
@@ -22,6 +31,10 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 const REPLY_BYTES_MAX: usize = 128 * 1024;
 /// Connections of one door.
 const CONNECTIONS_MAX: usize = 1024;
+/// Connections of one peer: a uid on the Unix socket, an address otherwise. One peer cannot fill a door.
+const CONNECTIONS_PER_PEER: usize = 512;
+/// How long a connection may be open without a single call.
+const FIRST_CALL_MAX: Duration = Duration::from_secs(30);
 /// Streams of one connection.
 const STREAMS_MAX: u32 = 128;
 /// Bytes of a request's headers.
@@ -66,15 +79,17 @@ impl Doors {
             },
         });
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let peers = Arc::new(Peers::default());
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
             let (gate, stopped) = (Arc::clone(&gate), stop.clone());
+            let peers = Arc::clone(&peers);
             tokio::select! {
                 biased;
                 () = told(&mut stop) => break,
-                accepted = accept(&door, gate, stopped) => match accepted {
+                accepted = accept(&door, gate, &peers, stopped) => match accepted {
                     Ok(connection) => {
                         connections.spawn(async move {
                             connection.await;
@@ -104,16 +119,63 @@ impl Doors {
 
 type Connection = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-async fn accept(door: &Door, gate: Arc<Gate>, stop: watch::Receiver<bool>) -> std::io::Result<Connection> {
+/// How many connections each peer has.
+#[derive(Default)]
+struct Peers(Mutex<HashMap<String, usize>>);
+
+/// One connection of a peer; counts down when dropped.
+struct Place(Arc<Peers>, String);
+
+impl Peers {
+    fn enter(self: &Arc<Self>, peer: String) -> Option<Place> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = table.entry(peer.clone()).or_default();
+        if *count >= CONNECTIONS_PER_PEER {
+            return None;
+        }
+        *count += 1;
+        drop(table);
+        Some(Place(Arc::clone(self), peer))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = table.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                table.remove(&self.1);
+            }
+        }
+    }
+}
+
+async fn accept(
+    door: &Door,
+    gate: Arc<Gate>,
+    peers: &Arc<Peers>,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<Connection> {
     Ok(match door {
         Door::Unix(door) => {
             let (stream, peer) = door.accept().await?;
-            Box::pin(connection(stream, peer, gate, stop))
+            let name = match &peer {
+                Peer::Unix(Some(peer)) => peer.uid.to_string(),
+                _ => "unknown".to_owned(),
+            };
+            let Some(place) = peers.enter(name) else { return Ok(Box::pin(async {})) };
+            Box::pin(async move {
+                connection(stream, peer, gate, stop).await;
+                drop(place);
+            })
         }
         Door::Mtls(door, _) => {
             let (tcp, from) = door.accept().await?;
+            let Some(place) = peers.enter(from.ip().to_string()) else { return Ok(Box::pin(async {})) };
             let handshake = door.handshake(tcp, from);
             Box::pin(async move {
+                let _place = place;
                 if let Some((stream, peer)) = handshake.await {
                     connection(stream, peer, gate, stop).await;
                 }
@@ -127,7 +189,10 @@ async fn connection<S>(stream: S, peer: Peer, gate: Arc<Gate>, mut stop: watch::
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let called = Arc::new(AtomicBool::new(false));
+    let calling = Arc::clone(&called);
     let service = service_fn(move |request| {
+        calling.store(true, Ordering::Relaxed);
         let (gate, peer) = (Arc::clone(&gate), peer.clone());
         async move { Ok::<_, Infallible>(gate.call(request, peer).await) }
     });
@@ -142,12 +207,21 @@ where
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let stopped = tokio::select! {
         _ = serving.as_mut() => false,
+        () = idle(&called) => false,
         () = told(&mut stop) => true,
     };
     if stopped {
         serving.as_mut().graceful_shutdown();
         // How it ends matters to the peer alone.
         let _ = serving.await;
+    }
+}
+
+/// Ends for a connection on which nothing was called in time; never for one that is used.
+async fn idle(called: &AtomicBool) {
+    tokio::time::sleep(FIRST_CALL_MAX).await;
+    if called.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

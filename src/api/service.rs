@@ -38,7 +38,7 @@ impl Tokens {
             Err(fault) => {
                 let evidence = evidence(peer);
                 // Metered too: strangers must not fill the log.
-                let _in_flight = self.quotas.admit(&evidence).map_err(|f| refused(&f))?;
+                self.quotas.admit_stranger(&evidence).map_err(|f| refused(&f))?;
                 return Err(refused(&self.corridor.reject(operation, evidence, fault).await));
             }
         };

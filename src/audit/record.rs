@@ -73,9 +73,10 @@ impl Recorder {
     /// # Errors
     /// The value, untouched, and [`Reason::AuditUnavailable`].
     pub async fn record<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
-        match self.durable(value.event(&self.keyed)).await {
-            Ok(()) => Ok(Recorded(value)),
-            Err(fault) => Err(Box::new((value, fault))),
+        let written = self.written(value.event(&self.keyed), Ack::Effect);
+        match tokio::time::timeout(self.commit_timeout, written).await {
+            Ok(Some(true)) => Ok(Recorded(value)),
+            _ => Err(Box::new((value, Reason::AuditUnavailable.into()))),
         }
     }
 
@@ -86,7 +87,8 @@ impl Recorder {
     pub async fn record_outcome<T: Auditable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
         let event = value.event(&self.keyed);
         let attempts = async {
-            while self.durable(event.clone()).await.is_err() {
+            // The same event is never under way twice: it would be in the log twice.
+            while self.written(event.clone(), Ack::Effect).await != Some(true) {
                 tokio::time::sleep(RETRY_EVERY).await;
             }
         };
@@ -101,25 +103,36 @@ impl Recorder {
     /// # Errors
     /// As [`Self::record`], if the log is known not to be writable or its queue is full.
     pub fn record_queued<T: Queueable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
-        if *self.sink.writable().borrow() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
+        if self.is_writable() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
             return Ok(Recorded(value));
         }
         Err(Box::new((value, Reason::AuditUnavailable.into())))
     }
 
-    /// Waits until an event is durable.
+    /// Records what has happened, and waits until that is durable. Given up, it is kept and written when it can be.
     ///
     /// # Errors
     /// [`Reason::AuditUnavailable`].
     pub async fn durable(&self, event: Event) -> Result<(), Fault> {
-        let (ack, done) = oneshot::channel();
-        if !self.sink.send(Job { event, ack: Ack::Waiting(ack) }) {
-            return Err(Reason::AuditUnavailable.into());
-        }
-        match tokio::time::timeout(self.commit_timeout, done).await {
-            Ok(Ok(true)) => Ok(()),
+        match tokio::time::timeout(self.commit_timeout, self.written(event, Ack::Fact)).await {
+            Ok(Some(true)) => Ok(()),
             _ => Err(Reason::AuditUnavailable.into()),
         }
+    }
+
+    /// Whether the log can be written right now.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.sink.is_stuck(self.commit_timeout)
+    }
+
+    /// Sends an event and waits for the answer; `None` if the queue is full or the writer is gone.
+    async fn written(&self, event: Event, ack: impl FnOnce(oneshot::Sender<bool>) -> Ack) -> Option<bool> {
+        let (sender, done) = oneshot::channel();
+        if !self.sink.send(Job { event, ack: ack(sender) }) {
+            return None;
+        }
+        done.await.ok()
     }
 
     /// Records what has happened already. If the log cannot be written now, it is written as soon as it can be.

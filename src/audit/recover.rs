@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The last segments that are read: an exchange lasts minutes, a segment far longer.
@@ -69,14 +69,25 @@ pub(super) fn scan(directory: &Path) -> io::Result<Past> {
     let segments = segment::list(directory)?;
     let mut past = Past::default();
     let mut open: HashMap<String, OpenExchange> = HashMap::new();
-    for path in segments.iter().skip(segments.len().saturating_sub(SEGMENTS_READ)) {
+    // A start on a full disk leaves empty files behind: only those that hold something count.
+    let mut newest: Vec<&PathBuf> = Vec::new();
+    for path in segments.iter().rev() {
         set_torn_tail_aside(path)?;
+        past.next_sequence = past.next_sequence.max(segment::first_of(path).unwrap_or(0));
+        if fs::metadata(path)?.len() > 0 {
+            newest.push(path);
+        }
+        if newest.len() == SEGMENTS_READ {
+            break;
+        }
+    }
+    for path in newest.into_iter().rev() {
         let mut reader = BufReader::new(File::open(path)?);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
             // A line that is not ours to read is the verifier's business; the sequence goes on after it.
             if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {
-                past.next_sequence = past.next_sequence.max(parsed.metadata.sequence + 1);
+                past.next_sequence = past.next_sequence.max(parsed.metadata.sequence.saturating_add(1));
                 follow(&mut open, parsed);
             }
             line.clear();

@@ -9,10 +9,32 @@ use std::{
 /// A segment is closed when it has grown to this.
 pub(super) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
+/// An open segment.
+pub(super) struct Segment {
+    pub(super) journal: Box<dyn Journal>,
+    path: PathBuf,
+}
+
+impl Segment {
+    /// Leaves a segment whose last sync failed. If nothing in it was ever confirmed, it goes: its events are written
+    /// again elsewhere, and must not be there twice.
+    pub(super) fn abandon(mut self) {
+        let cut = self.journal.rollback();
+        if self.journal.durable_bytes() == 0 && fs::remove_file(&self.path).is_err() {
+            tracing::warn!(file = %self.path.display(), cut = cut.is_ok(), "an abandoned audit segment could not be removed");
+        }
+    }
+}
+
 /// The path of the segment that begins with this sequence number.
-pub(super) fn path(directory: &Path, first: u64, attempt: u32) -> PathBuf {
-    let suffix = if attempt == 0 { String::new() } else { format!("-{attempt:03}") };
-    directory.join(format!("audit-{first:012}{suffix}.jsonl"))
+fn path(directory: &Path, first: u64, attempt: u32) -> PathBuf {
+    directory.join(format!("audit-{first:012}-{attempt:03}.jsonl"))
+}
+
+/// The sequence number a segment's name says it begins with.
+pub(super) fn first_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("audit-")?.split(['-', '.']).next()?.parse().ok()
 }
 
 /// Every segment, oldest first.
@@ -32,11 +54,11 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Opens a segment that does not exist yet: one that failed before is never written again, for Linux may have lost
 /// pages of it while reporting success later.
-pub(super) fn create(files: &dyn Files, directory: &Path, first: u64) -> io::Result<Box<dyn Journal>> {
+pub(super) fn create(files: &dyn Files, directory: &Path, first: u64) -> io::Result<Segment> {
     for attempt in 0..1000 {
         let path = path(directory, first, attempt);
         if fs::symlink_metadata(&path).is_err() {
-            return files.journal(&path);
+            return files.journal(&path).map(|journal| Segment { journal, path });
         }
     }
     Err(io::Error::other("too many failed segments"))

@@ -2,11 +2,11 @@
 
 use super::{
     Code, Event, OpenExchange, Severity, ocsf, recover,
-    segment::{self, SEGMENT_BYTES_MAX},
+    segment::{self, SEGMENT_BYTES_MAX, Segment},
 };
-use crate::platform::{
-    Clock, Entropy,
-    files::{Files, Journal},
+use crate::{
+    model::Boot,
+    platform::{Clock, Entropy, files::Files},
 };
 use std::{
     fs::{self, File},
@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread::JoinHandle,
@@ -30,8 +31,11 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 
 /// Who waits for an event.
 pub(super) enum Ack {
-    /// A request: told whether the event is durable.
-    Waiting(oneshot::Sender<bool>),
+    /// A request that will act once the event is durable. If it gives up before, nothing happened, and nothing is
+    /// written.
+    Effect(oneshot::Sender<bool>),
+    /// A request that tells of something that has happened: it is kept until it can be written, whoever gives up.
+    Fact(oneshot::Sender<bool>),
     /// Nobody: the event is kept until it can be written.
     None,
 }
@@ -56,6 +60,8 @@ pub struct Installation {
 pub struct Sink {
     queue: SyncSender<Job>,
     writable: watch::Receiver<bool>,
+    clock: Arc<dyn Clock>,
+    began: Arc<AtomicU64>,
 }
 
 impl Sink {
@@ -63,6 +69,15 @@ impl Sink {
     #[must_use]
     pub fn writable(&self) -> watch::Receiver<bool> {
         self.writable.clone()
+    }
+
+    /// Whether the last commit failed, or one has been under way for longer than this: a disk that hangs is not
+    /// writable either.
+    #[must_use]
+    pub fn is_stuck(&self, longest: Duration) -> bool {
+        let began = self.began.load(Ordering::Acquire);
+        let hangs = began != 0 && self.clock.boot().since(Boot(began)) > longest;
+        hangs || !*self.writable.borrow()
     }
 
     pub(super) fn send(&self, job: Job) -> bool {
@@ -103,11 +118,14 @@ pub fn open(
     let past = recover::scan(directory).map_err(fail)?;
     let (queue, jobs) = sync_channel(QUEUE_MAX);
     let (up, writable) = watch::channel(true);
+    let began = Arc::new(AtomicU64::new(0));
     let writer = Writer {
         _lock: lock,
         directory: directory.to_owned(),
         files,
-        renderer: ocsf::Renderer::new(installation, clock, entropy),
+        renderer: ocsf::Renderer::new(installation, Arc::clone(&clock), entropy),
+        clock: Arc::clone(&clock),
+        began: Arc::clone(&began),
         next: past.next_sequence,
         journal: None,
         kept: Vec::new(),
@@ -117,7 +135,7 @@ pub fn open(
         .name("audit".to_owned())
         .spawn(move || writer.run(&jobs))
         .map_err(StartError::Thread)?;
-    Ok((Sink { queue, writable }, past.open, thread))
+    Ok((Sink { queue, writable, clock, began }, past.open, thread))
 }
 
 struct Writer {
@@ -127,7 +145,10 @@ struct Writer {
     files: Arc<dyn Files>,
     renderer: ocsf::Renderer,
     next: u64,
-    journal: Option<Box<dyn Journal>>,
+    journal: Option<Segment>,
+    clock: Arc<dyn Clock>,
+    /// When the commit under way began, in boot milliseconds; 0 while there is none.
+    began: Arc<AtomicU64>,
     /// Events that nobody waits for and that could not be written yet.
     kept: Vec<Event>,
     up: watch::Sender<bool>,
@@ -147,15 +168,19 @@ impl Writer {
 
     fn commit(&mut self, batch: Vec<Job>) {
         let mut events = std::mem::take(&mut self.kept);
-        let mut waiting = Vec::new();
+        let (mut waiting, mut told) = (Vec::new(), Vec::new());
         for job in batch {
             match job.ack {
-                // Nobody waits any more: the request gave up, so its decision must not appear as made.
-                Ack::Waiting(ack) if ack.is_closed() => {}
-                Ack::Waiting(ack) => waiting.push((job.event, ack)),
+                Ack::Effect(ack) if ack.is_closed() => {}
+                Ack::Effect(ack) => waiting.push((job.event, ack)),
+                Ack::Fact(ack) => {
+                    told.push(ack);
+                    events.push(job.event);
+                }
                 Ack::None => events.push(job.event),
             }
         }
+        self.began.store(self.clock.boot().0.max(1), Ordering::Release);
         let was_up = *self.up.borrow();
         let resumed = (!was_up).then(|| Event { severity: Severity::High, ..Event::new(Code::AuditResumed, "audit") });
         let all = resumed.iter().chain(&events).chain(waiting.iter().map(|(event, _)| event));
@@ -174,7 +199,8 @@ impl Writer {
             tracing::warn!("the audit log can be written again");
         }
         self.up.send_if_modified(|up| std::mem::replace(up, result.is_ok()) != result.is_ok());
-        for (_, ack) in waiting {
+        self.began.store(0, Ordering::Release);
+        for ack in waiting.into_iter().map(|(_, ack)| ack).chain(told) {
             // The request may have given up meanwhile; recovery closes what it left open.
             let _ = ack.send(result.is_ok());
         }
@@ -182,24 +208,29 @@ impl Writer {
 
     /// Writes all or nothing.
     fn write(&mut self, events: &[&Event]) -> io::Result<()> {
-        let mut journal = match self.journal.take() {
-            Some(journal) if journal.durable_bytes() < SEGMENT_BYTES_MAX && journal.is_in_place() => journal,
+        let mut segment = match self.journal.take() {
+            Some(segment) if segment.journal.durable_bytes() < SEGMENT_BYTES_MAX && segment.journal.is_in_place() => {
+                segment
+            }
             _ => segment::create(&*self.files, &self.directory, self.next)?,
         };
         let mut lines = Vec::new();
         for (sequence, event) in (self.next..).zip(events) {
             self.renderer.line(event, sequence, &mut lines)?;
         }
-        if let Err(error) = journal.append(&lines) {
+        if let Err(error) = segment.journal.append(&lines) {
             // The file is still sound once the partial write is cut off; without that it is left behind.
-            if journal.rollback().is_ok() {
-                self.journal = Some(journal);
+            if segment.journal.rollback().is_ok() {
+                self.journal = Some(segment);
             }
             return Err(error);
         }
-        // After a failed sync the file is never used again.
-        journal.sync()?;
-        self.journal = Some(journal);
+        if let Err(error) = segment.journal.sync() {
+            // The file is never used again: Linux reports a lost page once only.
+            segment.abandon();
+            return Err(error);
+        }
+        self.journal = Some(segment);
         self.next += events.len() as u64;
         Ok(())
     }

@@ -15,7 +15,9 @@ pub enum Pin {
     Peer(i32, OwnedFd),
     /// By a descriptor opened for the number, and the start time seen then: an older kernel.
     Opened(i32, OwnedFd, String),
-    /// Not at all. Its executable is not known then.
+    /// The kernel named a process that could not be pinned: it was gone already, or its number is another's by now.
+    Gone,
+    /// Not at all: the kernel shows no number across a process namespace. Its executable is not known then.
     Unknown,
 }
 
@@ -23,13 +25,16 @@ impl Pin {
     /// Pins the peer of a connection.
     pub fn of(stream: &impl AsFd, pid: Option<i32>) -> Self {
         let Some(pid) = pid.filter(|pid| *pid > 0) else { return Self::Unknown };
-        if let Ok(fd) = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerPidfd) {
-            return Self::Peer(pid, fd);
+        match nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerPidfd) {
+            Ok(fd) => return Self::Peer(pid, fd),
+            // Only a kernel that does not know the option is asked another way.
+            Err(nix::errno::Errno::ENOPROTOOPT) => {}
+            Err(_) => return Self::Gone,
         }
         let opened = Pid::from_raw(pid).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
         match (opened, start_time(pid)) {
             (Some(fd), Some(started)) => Self::Opened(pid, fd, started),
-            _ => Self::Unknown,
+            _ => Self::Gone,
         }
     }
 
@@ -39,6 +44,7 @@ impl Pin {
         match self {
             Self::Peer(_, fd) => runs(fd),
             Self::Opened(pid, fd, started) => runs(fd) && start_time(*pid).as_ref() == Some(started),
+            Self::Gone => false,
             Self::Unknown => true,
         }
     }
@@ -58,6 +64,7 @@ impl Pin {
         match self {
             Self::Peer(..) => "peerpidfd",
             Self::Opened(..) => "pidfd",
+            Self::Gone => "gone",
             Self::Unknown => "unknown",
         }
     }

@@ -20,7 +20,7 @@ pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
 
-use crate::model::{ClientAlias, Environment, IssuerAlias};
+use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything the daemon was told.
@@ -54,7 +54,9 @@ impl Config {
     #[must_use]
     pub fn shares_redirect(&self, client: &Client) -> Option<&Arc<Client>> {
         let others = self.clients.values().filter(|other| other.issuer != client.issuer);
-        others.into_iter().find(|other| other.redirects.iter().any(|uri| client.redirects.contains(uri)))
+        let overlap =
+            |a: &PinnedRedirect, b: &PinnedRedirect| a.admit(b.as_str()).is_some() || b.admit(a.as_str()).is_some();
+        others.into_iter().find(|other| other.redirects.iter().any(|a| client.redirects.iter().any(|b| overlap(a, b))))
     }
 }
 

@@ -87,16 +87,22 @@ impl Corridor {
             return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
         }
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
-        let minted = self.transactions.open(Opening {
+        let iss_parameter = endpoints.iss_parameter;
+        let opened = self.transactions.open(Opening {
             agent: Arc::clone(permitted.caller().agent()),
             client,
             issuer,
             endpoints,
             redirect: ask.redirect.clone(),
+            told_by_redirect: !iss_parameter && self.config.issuers.len() > 1,
             scopes: permitted.scopes().clone(),
             api: ask.api.clone(),
             decision: verdict.id,
-        })?;
+        });
+        let minted = match opened {
+            Ok(minted) => minted,
+            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
+        };
         tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,

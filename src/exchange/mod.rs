@@ -21,18 +21,11 @@ use crate::{
     grant::{Ended, Grants},
     model::{DecisionId, Fault, Reason, Wall},
     oauth::{AuthorizationServers, Disposal},
-    platform::{Clock, Entropy, entropy::uuid_v7},
+    platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::Transactions,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-use tokio::sync::Notify;
+use std::{sync::Arc, time::Duration};
 
 /// Every room a request walks through.
 pub struct Corridor {
@@ -54,53 +47,6 @@ pub struct Corridor {
     pub entropy: Arc<dyn Entropy>,
     /// What is under way.
     pub work: Arc<Work>,
-}
-
-/// Exchanges under way, so that a stop can wait for them.
-#[derive(Default)]
-pub struct Work {
-    count: AtomicUsize,
-    stopping: AtomicBool,
-    idle: Notify,
-}
-
-/// One piece of work; counts down when dropped.
-pub struct Underway(Arc<Work>);
-
-impl Work {
-    /// Counts one in.
-    ///
-    /// # Errors
-    /// [`Reason::ShuttingDown`].
-    pub fn enter(self: &Arc<Self>) -> Result<Underway, Fault> {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        let underway = Underway(Arc::clone(self));
-        if self.stopping.load(Ordering::Acquire) { Err(Reason::ShuttingDown.into()) } else { Ok(underway) }
-    }
-
-    /// Lets nothing in any more.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// Waits until nothing is under way.
-    pub async fn idle(&self) {
-        loop {
-            let notified = self.idle.notified();
-            if self.count.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
-        }
-    }
 }
 
 /// When this program was built, in milliseconds: a clock before that is wrong.
@@ -155,6 +101,14 @@ impl Corridor {
         match self.recorder.durable(event).await {
             Ok(()) => fault,
             Err(unavailable) => unavailable,
+        }
+    }
+
+    /// Revokes what was issued and never reached its agent: after a stop nobody can ask for it again.
+    pub fn revoke_undelivered(&self) {
+        for grant in self.grants.undelivered() {
+            self.grants.end(&grant);
+            self.servers.dispose(Disposal::of_kept(&grant.kept), "stopped_undelivered", grant.kept.decided.id);
         }
     }
 

@@ -54,7 +54,10 @@ impl Corridor {
             Ok(Settled::Claimed(claim)) => *claim,
             Ok(Settled::Repeated(caller, grant)) => return self.again(caller, grant, claimed).await,
             Ok(Settled::InFlight(caller, waiting)) => {
-                let grant = waiting.grant().await?;
+                let grant = match waiting.grant().await {
+                    Ok(grant) => grant,
+                    Err(fault) => return Err(self.refuse(refusal(OPERATION, &caller), fault).await),
+                };
                 return self.again(caller, grant, claimed).await;
             }
             Err(refused) => {
@@ -111,6 +114,16 @@ impl Corridor {
                 self.recorder.report(caller_event.failed(&fault, Severity::High));
                 return Err(fault);
             }
+        };
+        let line = match line {
+            Ok(mut line) => {
+                if line.stands().await {
+                    Ok(line)
+                } else {
+                    Err(Fault::new(Reason::AsUnreachable))
+                }
+            }
+            Err(fault) => Err(fault),
         };
         let line = match line {
             Ok(line) => line,
@@ -184,9 +197,8 @@ impl Corridor {
         if let Some(detection) = event.detection(&fault) {
             self.recorder.report(detection);
         }
-        if self.recorder.durable(event.clone()).await.is_err() {
-            self.recorder.report(event);
-        }
+        // What cannot be written now is kept and written when it can be.
+        let _ = self.recorder.durable(event).await;
         fault.with("decision_id", decision.to_string())
     }
 

@@ -104,7 +104,8 @@ impl Grants {
         }
         let terms = terms.strictest(kept.terms.clone());
         if terms.no_refresh {
-            kept.tokens.refresh = None;
+            // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
+            kept.tokens.retired = kept.tokens.refresh.take();
         }
         let grant = Grant {
             handle: Handle::new(bits),
@@ -201,6 +202,12 @@ impl Grants {
         ended
     }
 
+    /// The grants whose first reply was never written.
+    #[must_use]
+    pub fn undelivered(&self) -> Vec<Arc<Grant>> {
+        self.table().values().filter(|grant| !grant.delivered.load(Ordering::Acquire)).map(Arc::clone).collect()
+    }
+
     /// How many grants are held.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -229,7 +236,8 @@ impl Grant {
 
     /// How long narrowgate serves the token in all.
     pub(super) fn lease(&self, terms: &Terms) -> Duration {
-        terms.max_lifetime.map_or(self.kept.lifetime, |max| max.min(self.kept.lifetime))
+        let ceiling = self.kept.lifetime.min(self.kept.begun.opening.client.lifetime_ceiling);
+        terms.max_lifetime.map_or(ceiling, |max| max.min(ceiling))
     }
 
     fn lives_for(&self, clock: &dyn Clock, terms: &Terms, min_ttl: Duration) -> Result<(), Fault> {

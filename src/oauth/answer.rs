@@ -3,7 +3,7 @@
 use super::{http::Answer, strict_json::Strict};
 use crate::model::{AccessToken, Fault, Reason, RefreshToken, ScopeSet, fault::Detection};
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{Error, MapAccess, Visitor},
 };
 use serde_json::Value;
@@ -59,15 +59,15 @@ pub(super) struct Expected<'a> {
 
 /// Judges an answer.
 pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success, Box<Bad>> {
-    let members = serde_json::from_slice::<Members>(&answer.body).ok();
-    match (answer.status.as_u16(), members) {
-        (300..=399, members) => Err(bad(Reason::AsRedirectRefused, members.unwrap_or_default())),
-        (200, Some(members)) if answer.is_json() => success(members, expected),
+    let (members, whole) = Members::read(&answer.body);
+    match answer.status.as_u16() {
+        300..=399 => Err(bad(Reason::AsRedirectRefused, members)),
+        200 if whole && answer.is_json() => success(members, expected),
         // A token under any other answer is not taken, but it lives at the server.
-        (_, Some(members)) if members.holds_token() => Err(malformed(members)),
-        (429 | 503, _) => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
-        (400..=499, Some(members)) if answer.is_json() => Err(refusal(&members)),
-        (400..=599, _) => Err(Reason::AsRejected.into()),
+        _ if members.holds_token() => Err(malformed(members)),
+        429 | 503 => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
+        400..=499 if whole && answer.is_json() => Err(refusal(&members)),
+        400..=599 => Err(Reason::AsRejected.into()),
         _ => Err(Reason::AsResponseMalformed.into()),
     }
     .map_err(Box::new)
@@ -172,23 +172,29 @@ impl Members {
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+impl Members {
+    /// Reads the members, and says whether the whole text was one sound object. What was read before a mistake stays:
+    /// a token in a broken answer lives at the server all the same.
+    fn read(body: &[u8]) -> (Self, bool) {
+        let mut members = Self::default();
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let read = json.deserialize_map(Reader(&mut members)).and_then(|()| json.end());
+        let whole = read.is_ok();
+        (members, whole)
     }
 }
 
-struct MembersVisitor;
+struct Reader<'m>(&'m mut Members);
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a token answer")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let members = self.0;
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
@@ -208,7 +214,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 return Err(A::Error::custom("a member appears twice"));
             }
         }
-        Ok(members)
+        Ok(())
     }
 }
 

@@ -26,6 +26,14 @@ pub struct Line {
     pub(super) spent: Duration,
 }
 
+impl Line {
+    /// Whether the connection still stands. A server that refuses our certificate says so only after the handshake
+    /// (RFC 8446 §4.4.2.4), so this is asked right before the code is spent.
+    pub async fn stands(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         self.driver.abort();

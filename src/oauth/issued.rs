@@ -15,6 +15,8 @@ pub struct Tokens {
     pub(crate) access: AccessToken,
     /// The refresh token, where there is one.
     pub(crate) refresh: Option<RefreshToken>,
+    /// A refresh token that policy does not want kept: to be revoked, and nothing else.
+    pub(crate) retired: Option<RefreshToken>,
 }
 
 /// What the server issued, judged but not yet released.

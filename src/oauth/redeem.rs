@@ -63,7 +63,16 @@ impl AuthorizationServers {
                 }
             };
         let bound = begun.opening.client.bound_tokens;
-        let kept = Kept { begun, tokens: Tokens { access, refresh }, scopes, lifetime, at, bound, decided, terms };
+        let kept = Kept {
+            begun,
+            tokens: Tokens { access, refresh, retired: None },
+            scopes,
+            lifetime,
+            at,
+            bound,
+            decided,
+            terms,
+        };
         Ok(Issued::new(kept, caller, closing))
     }
 }

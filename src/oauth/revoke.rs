@@ -68,7 +68,7 @@ impl Disposal {
         Self {
             begun: Arc::clone(&kept.begun),
             access: Some(open(&kept.tokens.access)),
-            refresh: kept.tokens.refresh.as_ref().map(open),
+            refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open),
             created: Some((kept.at.1, kept.lifetime)),
         }
     }
@@ -76,7 +76,8 @@ impl Disposal {
     /// Of the refresh token alone, where there is one: its access token has ended by itself.
     #[must_use]
     pub fn of_remainder(kept: &Kept) -> Option<Self> {
-        kept.tokens.refresh.as_ref().map(|_| Self { access: None, ..Self::of_kept(kept) })
+        let rest = Self { access: None, ..Self::of_kept(kept) };
+        rest.refresh.is_some().then_some(rest)
     }
 }
 
@@ -100,7 +101,11 @@ impl AuthorizationServers {
     /// Revokes in the background, trying again while that can help.
     pub fn dispose(self: &Arc<Self>, disposal: Disposal, why: &'static str, exchange: DecisionId) {
         let this = Arc::clone(self);
-        tokio::spawn(async move { this.revoke(disposal, why, exchange).await });
+        let underway = self.work.enter_always();
+        tokio::spawn(async move {
+            this.revoke(disposal, why, exchange).await;
+            drop(underway);
+        });
     }
 
     /// Revokes the refresh token, then the access token, and says what became of each: (access, refresh).
@@ -140,10 +145,10 @@ impl AuthorizationServers {
         }
         match Arc::clone(&self.retries).try_acquire_owned() {
             Ok(permit) => {
-                let this = Arc::clone(self);
+                let (this, underway) = (Arc::clone(self), self.work.enter_always());
                 tokio::spawn(async move {
                     this.keep_trying(doomed).await;
-                    drop(permit);
+                    drop((permit, underway));
                 });
             }
             Err(_) => self.report(&doomed, Outcome::Queued),
@@ -155,10 +160,11 @@ impl AuthorizationServers {
         let mut wait = self.retry_base;
         let mut outcome = Outcome::Queued;
         for _ in 1..TRIES_MAX {
-            tokio::time::sleep(wait).await;
+            // A stop does not wait for better times: one last try, and the log says what became of it.
+            self.work.pause(wait).await;
             wait = wait.saturating_mul(2);
             outcome = self.try_once(&doomed).await;
-            if outcome != Outcome::Queued {
+            if outcome != Outcome::Queued || self.work.is_stopping() {
                 break;
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     audit::Recorder,
     config::{Client, Config, Endpoints, Finding, Issuer, about},
     model::{Boot, ClientAlias, Fault, IssuerAlias, Reason},
-    platform::Clock,
+    platform::{Clock, Work},
     transaction::Begun,
 };
 use rustls::ClientConfig;
@@ -23,6 +23,8 @@ pub struct AuthorizationServers {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) recorder: Recorder,
     pub(super) retries: Arc<Semaphore>,
+    /// Revocations count as work, so that a stop waits for them.
+    pub(super) work: Arc<Work>,
     pub(super) retry_base: Duration,
 }
 
@@ -44,6 +46,7 @@ impl AuthorizationServers {
         file: &Path,
         clock: Arc<dyn Clock>,
         recorder: Recorder,
+        work: Arc<Work>,
     ) -> Result<Arc<Self>, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut servers = BTreeMap::new();
@@ -70,7 +73,7 @@ impl AuthorizationServers {
             return Err(findings);
         }
         let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), config.limits.revocation_retry);
-        Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, retry_base }))
+        Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, work, retry_base }))
     }
 
     /// The endpoints of an issuer: from the configuration, or discovered and believed for a while.

@@ -5,7 +5,9 @@ pub mod digest;
 pub mod entropy;
 pub mod files;
 pub mod process;
+pub mod work;
 
 pub use clock::{Clock, SystemClock};
 pub use digest::KeyedHash;
 pub use entropy::{Entropy, SystemEntropy};
+pub use work::{Underway, Work};

@@ -49,7 +49,7 @@ impl Snapshot {
         let mut determining: Vec<Determining> = Vec::new();
         let mut terms = Terms::default();
         for id in response.diagnostics().reason() {
-            let id = id.to_string();
+            let id = AsRef::<str>::as_ref(id).to_owned();
             // A policy without a note cannot be in the set; if it were, it must not allow anything.
             let Some(note) = self.note(&id) else { return Answer::error() };
             terms = terms.strictest(note.terms.clone());

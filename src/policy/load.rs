@@ -137,11 +137,11 @@ impl Draft {
     }
 
     fn add(&mut self, source: &Source, policy: &Policy, at: usize) {
-        let Some(id) = policy.annotation("id").filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned) else {
+        let Some(id) = policy.annotation("id").filter(|id| is_policy_id(id)).map(str::to_owned) else {
             self.report(
                 source,
                 at,
-                "a policy needs @id(\"...\"), 1 to 128 bytes and unique: decisions are explained by it".to_owned(),
+                "a policy needs @id(\"...\"), unique, 1 to 128 letters, digits and . _ : / -: decisions are explained by it".to_owned(),
             );
             return;
         };
@@ -169,12 +169,16 @@ impl Draft {
     fn validate(&mut self, schema: &Schema, sources: &[Source]) {
         let result =
             Validator::new(schema.clone()).validate_with_level(&self.policies, ValidationMode::Strict, LEVEL_MAX);
-        let errors = result.validation_errors().map(|e| (e.policy_id().to_string(), e.to_string(), span(e)));
-        let warnings = result.validation_warnings().map(|w| (w.policy_id().to_string(), w.to_string(), span(w)));
+        let errors = result.validation_errors().map(|e| (id_text(e.policy_id()), e.to_string(), span(e)));
+        let warnings = result.validation_warnings().map(|w| (id_text(w.policy_id()), w.to_string(), span(w)));
         for (id, message, span) in errors.chain(warnings).collect::<Vec<_>>() {
-            let Some((path, at)) = self.places.get(&id).cloned() else { continue };
-            let Some(source) = sources.iter().find(|s| s.path == path) else { continue };
-            self.report(source, span.unwrap_or(at), message);
+            let place = self.places.get(&id).cloned();
+            let source = place.as_ref().and_then(|(path, _)| sources.iter().find(|s| s.path == *path));
+            match (source, place) {
+                (Some(source), Some((_, at))) => self.report(source, span.unwrap_or(at), message),
+                // Where it stands is a courtesy; that it is wrong is not.
+                _ => self.findings.push(about(Path::new(&id), message)),
+            }
         }
     }
 
@@ -182,6 +186,15 @@ impl Draft {
         let position = Some(position(&source.text, at));
         self.findings.push(Finding { file: source.path.clone(), position, message, hint: None });
     }
+}
+
+fn is_policy_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
+}
+
+/// The id as it is: its Display escapes.
+fn id_text(id: &PolicyId) -> String {
+    AsRef::<str>::as_ref(id).to_owned()
 }
 
 fn span(diagnostic: &dyn Diagnostic) -> Option<usize> {

@@ -14,8 +14,8 @@ use crate::{
 };
 use cedar_policy::{EntityUid, RestrictedExpression as Expr};
 
-/// Scopes allowed, and scopes refused with their reason codes.
-type Narrowed = (Vec<Scope>, Vec<(Scope, String)>);
+/// Scopes allowed, scopes refused with their reason codes, and evaluation errors.
+type Narrowed = (Vec<Scope>, Vec<(Scope, String)>, usize);
 
 /// Collects the answers that make one decision.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ pub(super) struct Panel<'a> {
     answers: Vec<Answer>,
     terms: Terms,
     unmet: Option<&'static str>,
+    errors_before: usize,
 }
 
 impl<'a> Panel<'a> {
@@ -45,6 +46,7 @@ impl<'a> Panel<'a> {
             answers: Vec::new(),
             terms: Terms::default(),
             unmet: None,
+            errors_before: 0,
         }
     }
 
@@ -52,6 +54,9 @@ impl<'a> Panel<'a> {
     pub(super) fn gate<const N: usize>(&mut self, action: &str, base: &Base<'_>, extra: [(&'static str, Expr); N]) {
         let resource = self.client.clone();
         let answer = self.question(action, resource, base, extra.into());
+        if answer.allowed {
+            self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
+        }
         self.gate = Some(answer);
     }
 
@@ -82,12 +87,15 @@ impl<'a> Panel<'a> {
     /// The scopes allowed of those asked, and those refused, if some but not all are allowed.
     pub(super) fn narrow(mut self, base: &Base<'_>, flow: &str) -> Option<Narrowed> {
         self.scopes(base, flow);
-        (!self.granted.is_empty() && !self.refused.is_empty()).then_some((self.granted, self.refused))
+        let errors = self.answers.iter().map(|a| a.errors).sum();
+        (!self.granted.is_empty() && !self.refused.is_empty()).then_some((self.granted, self.refused, errors))
     }
 
-    /// Keeps scopes that were refused before the question was narrowed.
-    pub(super) fn also_refused(&mut self, refused: Vec<(Scope, String)>) {
+    /// Keeps scopes that were refused before the question was narrowed, and the errors met on the way: an erring
+    /// policy is no reason to ask for less.
+    pub(super) fn also_refused(&mut self, refused: Vec<(Scope, String)>, errors: usize) {
         self.refused.extend(refused);
+        self.errors_before += errors;
     }
 
     /// Checks that the merged terms can be kept.
@@ -154,7 +162,7 @@ impl<'a> Panel<'a> {
     }
 
     fn decide(self, no_scope_refused: bool, when_scope_refused: Reason) -> Result<(Verdict, Terms), Box<Refused>> {
-        let errors = self.answers.iter().chain(&self.gate).map(|a| a.errors).sum();
+        let errors = self.errors_before + self.answers.iter().chain(&self.gate).map(|a| a.errors).sum::<usize>();
         let gate_allows = self.gate.as_ref().is_some_and(|gate| gate.allowed);
         let denied = match (errors, gate_allows, no_scope_refused, self.unmet) {
             (0, true, true, None) => None,

@@ -141,15 +141,15 @@ impl Policies {
             approval: None,
         };
         let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
-        let refused_first = narrowed.as_ref().map(|(_, refused)| refused.clone()).unwrap_or_default();
-        let scopes = narrowed.and_then(|(granted, _)| ScopeSet::new(granted)).unwrap_or_else(|| ask.scopes.clone());
+        let (granted, refused_first, errors) = narrowed.unwrap_or_default();
+        let scopes = ScopeSet::new(granted).unwrap_or_else(|| ask.scopes.clone());
         let base = Base { scopes: scopes.iter().collect(), ..base };
         let gate =
             [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(false))];
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
         panel.keep_terms(&ask.client, ask.api.is_some());
-        panel.also_refused(refused_first);
+        panel.also_refused(refused_first, errors);
         match panel.close(Reason::PolicyDenied) {
             Ok((verdict, _)) => Ok(BeginPermitted { caller, ask, scopes, verdict }),
             Err(refused) => Err(Box::new((caller, *refused))),

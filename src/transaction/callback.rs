@@ -92,18 +92,27 @@ impl Callback {
         known.into_callback(arrived_at)
     }
 
-    /// Whether the URL it arrived at is the redirect URI, path and host byte for byte. Parameters that the server
-    /// added beside its own do not count.
+    /// Whether the URL it arrived at is the redirect URI: host and path byte for byte, and every parameter that is
+    /// pinned. Parameters that the server added beside its own do not count.
     #[must_use]
     pub fn arrived_on(&self, redirect: &RedirectUri) -> bool {
         let Some(arrived) = &self.arrived_at else { return true };
-        let bare = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
-        let (arrived, pinned) = (bare(arrived), bare(redirect.as_str()));
-        let path = pinned
-            .find("://")
-            .and_then(|i| pinned.get(i + 3..))
-            .and_then(|rest| rest.find('/').and_then(|i| rest.get(i..)));
-        arrived == pinned || (arrived.starts_with('/') && Some(arrived.as_str()) == path)
+        let parts = |text: &str| {
+            let (bare, query) = text.split_once('?').unwrap_or((text, ""));
+            let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            (bare.to_owned(), pairs)
+        };
+        let ((arrived, given), (pinned, wanted)) = (parts(arrived), parts(redirect.as_str()));
+        let authority = pinned.find("://").and_then(|i| pinned.get(i + 3..));
+        let path = authority.and_then(|rest| rest.find('/').and_then(|i| rest.get(i..)));
+        let same_place = arrived == pinned || (arrived.starts_with('/') && Some(arrived.as_str()) == path);
+        same_place && wanted.iter().all(|pair| given.contains(pair))
+    }
+
+    /// Whether it says at which host it arrived.
+    #[must_use]
+    pub fn says_where(&self) -> bool {
+        self.arrived_at.as_ref().is_some_and(|at| !at.starts_with('/'))
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Opening {
     pub endpoints: Arc<Endpoints>,
     /// The redirect URI.
     pub redirect: RedirectUri,
+    /// Whether the redirect URI alone tells this issuer from others, so that the caller must say where the answer
+    /// arrived (RFC 9700 §4.4.2.2).
+    pub told_by_redirect: bool,
     /// The scopes policy allowed.
     pub scopes: ScopeSet,
     /// The API that the scopes belong to, where they belong to one.

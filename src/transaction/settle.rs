@@ -253,7 +253,8 @@ fn check_origin(entry: &Entry, presented: &Presented<'_>) -> Result<(), Fault> {
 fn check_redirect(begun: &Begun, presented: &Presented<'_>) -> Result<(), Fault> {
     let redirect = &begun.opening.redirect;
     let named = presented.redirect_uri.is_none_or(|named| named == redirect.as_str());
-    if named && presented.callback.arrived_on(redirect) {
+    let told = presented.redirect_uri.is_some() || presented.callback.says_where() || !begun.opening.told_by_redirect;
+    if named && told && presented.callback.arrived_on(redirect) {
         return Ok(());
     }
     Err(Fault::new(Reason::RedirectUriMismatch).detected(Detection::RedirectMismatch))

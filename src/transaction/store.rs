@@ -144,7 +144,9 @@ impl Transactions {
             Status::Locked { .. } => true,
             Status::Terminal { at, .. } => now < at.plus(window),
         });
-        tables.codes.retain(|_, (_, seen)| now < seen.plus(window));
+        let Tables { entries, codes, .. } = tables;
+        // A code is remembered for as long as its transaction, however long the server takes.
+        codes.retain(|_, (handle, seen)| now < seen.plus(window) || entries.contains_key(handle));
     }
 }
 
