@@ -328,7 +328,10 @@ impl House {
 
     /// Every audit event so far, oldest first.
     pub(crate) fn audit(&self) -> Vec<Value> {
-        self.audit_text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let text = self.audit_text();
+        // A line that is being written may be seen in part.
+        let (complete, _) = text.rsplit_once('\n').unwrap_or_default();
+        complete.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The audit log as it is on disk.

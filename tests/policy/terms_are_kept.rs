@@ -49,13 +49,16 @@ async fn after_the_lease_the_token_is_not_served_though_it_lives() {
     let redeemed = house.login(&mut agent, &["customers.read"]).await.unwrap();
     get(&mut agent, &redeemed.grant).await.unwrap();
     let lease = redeemed.token.unwrap().lease_time.unwrap();
-    let status = loop {
-        match get(&mut agent, &redeemed.grant).await {
-            Ok(served) => assert_eq!(served.token.unwrap().lease_time.unwrap(), lease, "a lease never grows"),
-            Err(status) => break status,
+    let refused = async {
+        loop {
+            match get(&mut agent, &redeemed.grant).await {
+                Ok(served) => assert_eq!(served.token.unwrap().lease_time.unwrap(), lease, "a lease never grows"),
+                Err(status) => break status,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let status = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("the lease ends");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "TOKEN_EXPIRED"));
 }
 

@@ -254,12 +254,15 @@ async fn for_a_credential_that_ended() {
     let identity = house.agents_ca.issue("agent", &[San::Uri(COURIER)], validity).unwrap();
     let mut agent = house.tls_agent(identity).await.unwrap();
     house.begin(&mut agent, &READ).await.unwrap();
-    let status = loop {
-        match house.begin(&mut agent, &READ).await {
-            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(status) => break status,
+    let refused = async {
+        loop {
+            match house.begin(&mut agent, &READ).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(status) => break status,
+            }
         }
     };
+    let status = tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the credential ends");
     Witness::default().expect::<()>(Err(status), Code::Unauthenticated, "PEER_CREDENTIAL_EXPIRED");
 }
 
