@@ -125,8 +125,9 @@ impl Daemon {
         self.serving.shutdown().await;
         // It may fail, and the log says at the next start that this stop is not in it.
         let _ = self.corridor.recorder.durable(Event::new(Code::DaemonStopped, "lifecycle")).await;
-        let Self { corridor, audit_thread, .. } = self;
-        drop(corridor);
+        let Self { corridor, audit_thread, stop, .. } = self;
+        // Whoever follows the readiness lets go with it.
+        drop((stop, corridor));
         // The thread ends with the last sender, which a retry of a revocation may still hold.
         let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
     }

@@ -68,11 +68,15 @@ impl Gate {
     }
 
     fn admits(&self, request: &Request<Incoming>) -> bool {
-        if request.headers().contains_key(header::ORIGIN) {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let is_grpc =
+            kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']));
+        if request.headers().contains_key(header::ORIGIN) || request.method() != http::Method::POST || !is_grpc {
             return false;
         }
         let Some(allowed) = &self.authorities else { return true };
-        let host = request.uri().authority().map(|a| a.host().to_ascii_lowercase());
+        let authority = request.uri().authority().filter(|a| !a.as_str().contains('@'));
+        let host = authority.map(|a| a.host().to_ascii_lowercase());
         host.is_some_and(|host| allowed.contains(&host))
     }
 }
@@ -172,7 +176,8 @@ mod tests {
         let (mut sender, connection) = handshake.await.unwrap();
         tokio::spawn(connection);
         for boom in [true, false, true, false] {
-            let mut request = Request::post("http://localhost/test.Faulty/Call");
+            let mut request =
+                Request::post("http://localhost/test.Faulty/Call").header("content-type", "application/grpc");
             if boom {
                 request = request.header("boom", "1");
             }

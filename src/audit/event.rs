@@ -3,7 +3,7 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{DecisionId, Fault, Reason, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, Wall, fault::Detection},
     policy::Verdict,
 };
 use serde_json::Value;
@@ -117,6 +117,14 @@ pub struct Actor {
     pub spiffe_id: Option<String>,
     /// Its address, by mutual TLS.
     pub ip: Option<String>,
+}
+
+impl From<&Agent> for Actor {
+    /// The agent that something is done for, without a connection of its own.
+    fn from(agent: &Agent) -> Self {
+        let (groups, owner) = (agent.groups.clone(), agent.owner.to_string());
+        Self { agent: agent.id.to_string(), owner, groups, uid: None, pid: None, spiffe_id: None, ip: None }
+    }
 }
 
 impl From<&Caller> for Actor {

@@ -212,7 +212,12 @@ impl Writer {
             Some(segment) if segment.journal.durable_bytes() < SEGMENT_BYTES_MAX && segment.journal.is_in_place() => {
                 segment
             }
-            _ => segment::create(&*self.files, &self.directory, self.next)?,
+            gone => {
+                if gone.is_some_and(|segment| !segment.journal.is_in_place()) {
+                    tracing::error!(directory = %self.directory.display(), "the audit file was removed or replaced while in use");
+                }
+                segment::create(&*self.files, &self.directory, self.next)?
+            }
         };
         let mut lines = Vec::new();
         for (sequence, event) in (self.next..).zip(events) {

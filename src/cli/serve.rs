@@ -38,8 +38,8 @@ pub(super) async fn run(file: &Path, output: &Output) -> Exit {
     }
     tokio::select! {
         () = daemon.stop() => Exit::Ok,
-        _ = terminate.recv() => output.fail(Exit::Internal, "stopped at once by a second signal"),
-        _ = interrupt.recv() => output.fail(Exit::Internal, "stopped at once by a second signal"),
+        _ = terminate.recv() => output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off"),
+        _ = interrupt.recv() => output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off"),
     }
 }
 

@@ -122,6 +122,10 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         let host = url::Host::parse(t).map_err(|_| "must hold host names without scheme and port".to_owned())?;
         Ok(host.to_string())
     });
+    // Everything is read before anything is given up, or the keys not reached would look unknown.
+    let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
+    let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
+    let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -132,9 +136,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
             Some(read) => Some(read?),
         },
         allowed_hosts,
-        deadline: table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND),
-        metadata_ttl: table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY),
-        assumed_lifetime: table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY),
+        deadline,
+        metadata_ttl,
+        assumed_lifetime,
     })
 }
 

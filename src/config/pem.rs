@@ -41,6 +41,11 @@ impl CertificateAndKey {
             zeroize::Zeroizing::new(read_text(key, PEM_BYTES_MAX).map_err(|e| format!("{}: {e}", key.display()))?);
         let key_der = PrivateKeyDer::from_pem_slice(text.as_bytes())
             .map_err(|_| format!("{} holds no private key in PEM", key.display()))?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let signing = provider.key_provider.load_private_key(key_der.clone_key());
+        let signing = signing.map_err(|e| format!("{} holds a key that cannot be used: {e}", key.display()))?;
+        let pair = rustls::sign::CertifiedKey::new(chain.clone(), signing);
+        pair.keys_match().map_err(|_| format!("{} does not belong to {}", key.display(), certificate.display()))?;
         Ok(Self { chain, key: Arc::new(key_der), thumbprint })
     }
 }

@@ -34,6 +34,7 @@ impl Document {
             hint: Some("check the path and the file's permissions".to_owned()),
             ..about(path, format!("cannot be read: {e}"))
         })?;
+        files::require_guarded(path).map_err(|wrong| about(path, wrong))?;
         Ok(Self { path: path.to_owned(), text, findings: RefCell::default() })
     }
 

@@ -10,7 +10,10 @@ use crate::{
     policy::Permitted,
     transaction::{Begun, Callback, Claim, Presented, Settled},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use uuid::Uuid;
 
 const OPERATION: &str = "RedeemCode";
@@ -78,13 +81,16 @@ impl Corridor {
         };
         tracing::debug!(agent = %permitted.claim().caller().agent().id, decision = %permitted.verdict().id, "policy lets a code go");
         // A spent code always gets its closing line, whoever hangs up: the rest does not belong to the call any more.
-        let this = Arc::clone(self);
+        let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
+        let waits = Arc::downgrade(&caller_waits);
         let rest = tokio::spawn(async move {
-            let result = this.spend(permitted, &claimed, received).await;
+            let result = this.spend(permitted, &claimed, received, &waits).await;
             drop(underway);
             result
         });
-        rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+        let result = rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()));
+        drop(caller_waits);
+        result
     }
 
     /// What can be known to fail before anything is spent. The claim goes back.
@@ -99,6 +105,7 @@ impl Corridor {
         permitted: Permitted,
         claimed: &Claimed,
         received: Boot,
+        caller_waits: &Weak<()>,
     ) -> Result<Recorded<Reply>, Fault> {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
@@ -132,6 +139,11 @@ impl Corridor {
                 return Err(self.fail(caller_event, fault, decision).await);
             }
         };
+        if caller_waits.strong_count() == 0 {
+            // Hung up before a byte left: nothing is spent, and the login can go on.
+            drop(recorded);
+            return Err(self.fail(caller_event, Reason::DeadlineExceeded.into(), decision).await);
+        }
         if self.clock.boot().since(received) > self.config.limits.code_hold {
             recorded.into_inner().into_parts().0.end();
             return Err(self.fail(caller_event, Reason::CodeExpiredLocally.into(), decision).await);

@@ -44,6 +44,7 @@ pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>) -> Result
         let line = http::connect(&url, tls).await.map_err(|_| unavailable())?;
         let Ok(answer) = http::get(line, METADATA_BYTES_MAX).await else { return Err(unavailable()) };
         if answer.status != 200 || !answer.is_json() {
+            tracing::warn!(issuer = %issuer.alias, %url, status = answer.status.as_u16(), "no metadata here: the answer is not 200 with application/json");
             continue;
         }
         let document = strict_json::parse(&answer.body);
@@ -61,6 +62,7 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Endpoints, Fault> {
     }
     let methods = document.get("code_challenge_methods_supported").and_then(Value::as_array);
     if !methods.is_some_and(|m| m.iter().any(|method| method.as_str() == Some("S256"))) {
+        tracing::error!(issuer = %issuer.alias, "the metadata does not offer PKCE with S256");
         return Err(Fault::new(Reason::PkceUnsupported).with("issuer", issuer.alias.as_str()));
     }
     if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
@@ -102,6 +104,7 @@ fn endpoint(issuer: &Issuer, name: &'static str, value: Option<&Value>) -> Resul
 }
 
 fn rejected(issuer: &Issuer, field: &'static str) -> Fault {
+    tracing::error!(issuer = %issuer.alias, field, "the metadata cannot be used: this member is missing, no https URL, on another host, or not supported");
     Fault::new(Reason::MetadataRejected).with("issuer", issuer.alias.as_str()).with("field", field)
 }
 

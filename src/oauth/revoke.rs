@@ -2,7 +2,7 @@
 
 use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, strict_json};
 use crate::{
-    audit::{Code, Event, Session, Severity},
+    audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, Secret},
     transaction::Begun,
 };
@@ -206,6 +206,7 @@ impl AuthorizationServers {
         let reference = self.recorder.keyed().reference(doomed.hint, doomed.token.as_bytes());
         let mut event = Event::new(code, "Revoke").through(&opening.client, &opening.issuer).of(doomed.exchange);
         event.severity = severity;
+        event.actor = Some(Actor::from(&*opening.agent));
         let (created, lifetime) = doomed.created.unwrap_or((self.clock.wall(), Duration::ZERO));
         event.session = Some(Session { reference, created, expires: created.plus(lifetime) });
         let status = match outcome {

@@ -99,12 +99,28 @@ impl Journal for DiskJournal {
 /// # Errors
 /// As the system says; `InvalidData` if it is longer or not UTF-8.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        // Opening a pipe would wait for a writer for ever.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
     if text.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("is longer than {bytes_max} bytes")));
     }
     Ok(text)
+}
+
+/// Refuses a file or folder that anyone may change: who gets tokens is written in it.
+///
+/// # Errors
+/// What is wrong and what to do, for a person.
+pub fn require_guarded(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if meta.mode() & 0o002 != 0 {
+        return Err(format!("has mode {:04o}: anyone may change it; run chmod o-w on it", meta.mode() & 0o7777));
+    }
+    Ok(())
 }
 
 /// Whether a file holding a secret is a regular file of ours (or root's) that nobody else may read.

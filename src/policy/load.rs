@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Finding, about, position},
     platform::{
         digest::{hex, sha256},
-        files::read_text,
+        files::{read_text, require_guarded},
     },
 };
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
@@ -216,6 +216,9 @@ fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
     }
     let mut findings = Vec::new();
     let mut sources = Vec::new();
+    for place in paths.iter().map(PathBuf::as_path).chain([folder]) {
+        findings.extend(require_guarded(place).err().map(|wrong| about(place, wrong)));
+    }
     for path in paths {
         match read_text(&path, POLICY_FILE_BYTES_MAX) {
             Ok(text) => sources.push(Source { path, text }),

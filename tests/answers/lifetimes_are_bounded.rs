@@ -3,7 +3,7 @@ use crate::{
         House, Plan, fact, get, reason,
         scripted_as::behaviour::{Behaviour, Script},
     },
-    kit::{BOTH, MALFORMED, NONE, READ, plan, raw, refuses, settled},
+    kit::{BOTH, MALFORMED, READ, plan, raw, refuses, settled},
 };
 use narrowgate::api::proto::Token;
 use serde_json::json;

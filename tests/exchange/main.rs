@@ -25,6 +25,7 @@ mod a_lost_reply_is_recovered;
 mod an_error_callback_is_checked_first;
 mod callback_parameters_are_strict;
 mod denied_means_not_even_a_connection;
+mod hanging_up_before_the_post_spends_nothing;
 mod pkce_is_s256_or_nothing;
 mod redirect_uris_match_byte_for_byte;
 mod scopes_are_decided_one_by_one;

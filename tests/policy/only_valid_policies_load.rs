@@ -46,6 +46,7 @@ fn mistakes() -> Vec<(String, Option<&'static str>, &'static str)> {
         (no("@id(\"x\") @code(\"why\") @message(\"\")"), None, "@message must be"),
         (note(""), None, "needs @id"),
         (note("@id(\"\")"), None, "needs @id"),
+        (note("@id(\"don't\")"), None, "needs @id"),
         (note("@id(\"x\")") + &note("@id(\"x\")"), None, "is used twice"),
         (format!("@id(\"x\") {};", HEAD.replace("(principal,", "(principal == ?principal,")), None, "template"),
         (String::new(), None, "holds no policy"),

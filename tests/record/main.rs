@@ -17,6 +17,7 @@ mod witness;
 
 mod a_crash_leaves_no_exchange_open;
 mod a_deadline_is_a_deadline;
+mod a_stop_loses_nothing;
 mod decisions_are_durable_before_their_effect;
 mod every_event_is_valid_ocsf;
 mod health_follows_the_protocol;
