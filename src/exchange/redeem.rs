@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     grant::{Reply, Wanted},
     model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
-    oauth::{Disposal, NotIssued},
+    oauth::{Disposal, Line, NotIssued},
     policy::Permitted,
     transaction::{Begun, Callback, Claim, Presented, Settled},
 };
@@ -110,49 +110,18 @@ impl Corridor {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
         let caller_event = self.event(Code::ExchangeFailed, &begun).by(permitted.claim().caller()).of(decision);
-        // The connection may open while the decision commits; the code waits for the record.
-        let (line, recorded) = tokio::join!(self.servers.connect(&begun), self.recorder.record(permitted));
-        let recorded = match recorded {
-            Ok(recorded) => recorded,
-            Err(unrecorded) => {
-                let (permitted, fault) = *unrecorded;
-                drop(permitted);
-                // The record may yet have reached the disk: close it there too.
-                self.recorder.report(caller_event.failed(&fault, Severity::High));
-                return Err(fault);
-            }
+        // Minted before anything is spent: without entropy the claim goes back.
+        let release_decision = self.decision()?;
+        let (recorded, line) = match self.ready(permitted, &begun, received, caller_waits).await {
+            Ok(ready) => ready,
+            // The decision may be in the log already, so its end is too.
+            Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
         };
-        let line = match line {
-            Ok(mut line) => {
-                if line.stands().await {
-                    Ok(line)
-                } else {
-                    Err(Fault::new(Reason::AsUnreachable))
-                }
-            }
-            Err(fault) => Err(fault),
-        };
-        let line = match line {
-            Ok(line) => line,
-            Err(fault) => {
-                drop(recorded);
-                return Err(self.fail(caller_event, fault, decision).await);
-            }
-        };
-        if caller_waits.strong_count() == 0 {
-            // Hung up before a byte left: nothing is spent, and the login can go on.
-            drop(recorded);
-            return Err(self.fail(caller_event, Reason::DeadlineExceeded.into(), decision).await);
-        }
-        if self.clock.boot().since(received) > self.config.limits.code_hold {
-            recorded.into_inner().into_parts().0.end();
-            return Err(self.fail(caller_event, Reason::CodeExpiredLocally.into(), decision).await);
-        }
         let issued = match self.servers.redeem(recorded, line).await {
             Ok(issued) => issued,
             Err(not_issued) => return Err(self.not_issued(*not_issued).await),
         };
-        let released = match self.policies.release(issued, claimed, self.decision()?) {
+        let released = match self.policies.release(issued, claimed, release_decision) {
             Ok(released) => released,
             Err(no) => {
                 let (issued, refused) = *no;
@@ -181,6 +150,31 @@ impl Corridor {
                 Err(fault)
             }
         }
+    }
+
+    /// Makes the decision durable and opens the connection, side by side. Whatever fails here, no byte has left and the
+    /// claim goes back; only a code that was held too long ends.
+    async fn ready(
+        &self,
+        permitted: Permitted,
+        begun: &Begun,
+        received: Boot,
+        caller_waits: &Weak<()>,
+    ) -> Result<(Recorded<Permitted>, Line), Fault> {
+        let (line, recorded) = tokio::join!(self.servers.connect(begun), self.recorder.record(permitted));
+        let recorded = recorded.map_err(|unrecorded| unrecorded.1)?;
+        let mut line = line?;
+        if !line.stands().await {
+            return Err(Reason::AsUnreachable.into());
+        }
+        if caller_waits.strong_count() == 0 {
+            return Err(Reason::DeadlineExceeded.into());
+        }
+        if self.clock.boot().since(received) > self.config.limits.code_hold {
+            recorded.into_inner().into_parts().0.end();
+            return Err(Reason::CodeExpiredLocally.into());
+        }
+        Ok((recorded, line))
     }
 
     /// Closes an exchange that the server did not end in a token that may be kept.

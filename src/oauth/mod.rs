@@ -21,6 +21,7 @@ mod tls;
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
+pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
 pub use redeem::NotIssued;
 pub use revoke::{Disposal, Outcome};
