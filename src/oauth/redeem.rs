@@ -50,7 +50,7 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
             }
         };
-        let result = attempt(line, form(&spent), &begun).await;
+        let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
         let at = (self.clock.boot(), self.clock.wall());
         let Spent { caller, closing, required, .. } = spent;
         let Success { access, refresh, lifetime, scopes } =
@@ -78,19 +78,24 @@ impl AuthorizationServers {
 }
 
 /// Why an attempt gave no token that may be kept.
-struct Failed {
-    fault: Fault,
-    status: Option<u16>,
-    leftover: Leftover,
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    pub(super) status: Option<u16>,
+    pub(super) leftover: Leftover,
 }
 
 /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
-async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
+pub(super) async fn attempt(
+    line: Line,
+    form: Zeroizing<String>,
+    begun: &Begun,
+    allowed: &ScopeSet,
+) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     let left = issuer.deadline.saturating_sub(line.spent);
     let mut came = Zeroizing::default();
     let reason = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await {
-        Ok(Ok(answer)) => return judge(&answer, begun),
+        Ok(Ok(answer)) => return judge(&answer, begun, allowed),
         Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
         Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
         Err(_) => Reason::AsTimeout,
@@ -99,10 +104,10 @@ async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<S
     Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
 }
 
-fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
+fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
+    let expected = Expected { allowed, assumed_lifetime: issuer.assumed_lifetime };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
@@ -110,7 +115,11 @@ fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
 }
 
 /// What the client and the caller demand beyond a well-formed answer.
-fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) -> Result<Success, Box<Failed>> {
+pub(super) fn hold_against(
+    success: Success,
+    begun: &Begun,
+    required: Option<&ScopeSet>,
+) -> Result<Success, Box<Failed>> {
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let fault = if client.bound_tokens && !bound::is_bound_to(&success.access, &client.identity.thumbprint) {

@@ -1,7 +1,7 @@
 //! Where a [`Released`] is minted: Cedar allowed handing out exactly this token, as it was really issued, now.
 
 use super::{
-    Facts, Policies, Refused, Verdict,
+    Facts, Policies, Refused, Snapshot, Verdict,
     context::{Base, audiences, duration, proof, record, scopes, text},
     panel::Panel,
 };
@@ -73,32 +73,40 @@ impl Policies {
         id: DecisionId,
     ) -> Result<Released<T>, Box<(T, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((subject, Refused::not_loaded()))) };
-        let closed = {
-            let token = subject.facts();
-            let facts = Facts::from(subject.caller());
-            let mut panel = Panel::new(&snapshot, subject.caller(), token.client, id);
-            let base = Base {
-                now: self.clock.wall(),
-                caller: &facts,
-                scopes: token.allowed.iter().collect(),
-                api: token.api,
-                bound: token.bound,
-                lifetime: token.lifetime,
-                claimed,
-                approval: None,
-            };
-            let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
-            let hand_out = if token.again { "again" } else { "first" };
-            panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
-            let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-            panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
-            panel.close(Reason::PolicyDenied)
-        };
-        match closed {
+        match self.releasable(&snapshot, &subject, claimed, id) {
             Ok((verdict, terms)) => Ok(Released { subject, verdict, terms }),
             Err(refused) => Err(Box::new((subject, *refused))),
         }
+    }
+
+    /// The questions of [`Self::release`]. The answer alone is no ticket.
+    pub(super) fn releasable<T: Releasable>(
+        &self,
+        snapshot: &Snapshot,
+        subject: &T,
+        claimed: &Claimed,
+        id: DecisionId,
+    ) -> Result<(Verdict, Terms), Box<Refused>> {
+        let token = subject.facts();
+        let facts = Facts::from(subject.caller());
+        let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
+        let base = Base {
+            now: self.clock.wall(),
+            caller: &facts,
+            scopes: token.allowed.iter().collect(),
+            api: token.api,
+            bound: token.bound,
+            lifetime: token.lifetime,
+            claimed,
+            approval: None,
+        };
+        let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
+        let hand_out = if token.again { "again" } else { "first" };
+        panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
+        let carried = Base { scopes: token.scopes.iter().collect(), ..base };
+        panel.scopes(&carried, if token.again { "hold" } else { "code" });
+        panel.keep_terms(token.client, token.api.is_some());
+        panel.close(Reason::PolicyDenied)
     }
 }
 
