@@ -6,7 +6,7 @@ use crate::{
     audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding},
     exchange::Corridor,
-    grant::Grants,
+    grant::{GrantBounds, Grants},
     oauth::AuthorizationServers,
     platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files},
     policy::{self, Policies},
@@ -83,13 +83,14 @@ impl Daemon {
         close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
         let limits = &config.limits;
-        let transactions = Transactions::new(Bounds::from(limits), Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let grants = Grants::new(
-            limits.grants_per_agent,
-            limits.replay_window + config.audit.outcome_hold,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
+        let bounds = Bounds::from(limits);
+        let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
+        let bounds = GrantBounds {
+            per_agent: limits.grants_per_agent,
+            lost_after: limits.replay_window + config.audit.outcome_hold,
+            keeping: config.keeping.clone(),
+        };
+        let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
         let (stop, stopping) = watch::channel(false);

@@ -28,6 +28,10 @@ pub(super) struct Gate {
     pub(super) authorities: Option<Vec<String>>,
 }
 
+/// How long a call may take: what a wait within it must not outlast.
+#[derive(Clone, Copy)]
+pub(super) struct Patience(pub(super) Duration);
+
 /// Stops the work when the caller hangs up.
 struct AbortOnDrop(JoinHandle<Response<Body>>);
 
@@ -52,6 +56,7 @@ impl Gate {
             (None, true) => Duration::MAX,
             (asked, false) => asked.map_or(self.deadline_max, |a| a.saturating_sub(MARGIN).min(self.deadline_max)),
         };
+        request.extensions_mut().insert(Patience(limit));
         let routes = self.routes.clone();
         let mut work = AbortOnDrop(tokio::spawn(async move {
             match routes.oneshot(request).await {

@@ -1,7 +1,7 @@
 //! The token service: attest, read, walk the corridor, write.
 
 use super::{
-    calls::refused,
+    calls::{Patience, refused},
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     caller::{Caller, Peer},
     exchange::Corridor,
-    model::{Fault, Reason},
+    model::{Boot, Fault, Reason},
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -24,6 +24,12 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
+    /// Until when the caller waits.
+    fn until<T>(&self, request: &Request<T>) -> Boot {
+        let patience = request.extensions().get::<Patience>().map(|patience| patience.0);
+        self.corridor.clock.boot().plus(patience.unwrap_or(self.corridor.config.limits.call_deadline))
+    }
+
     /// Attests and meters the caller before anything of the message is looked at.
     async fn caller<T>(
         &self,
@@ -81,7 +87,8 @@ impl TokenService for Tokens {
 
     async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
         let (caller, _in_flight) = self.caller(&request, "GetToken", |r| &r.agent).await?;
-        let input = wire::get(request.into_inner()).map_err(|f| refused(&f))?;
+        let until = self.until(&request);
+        let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::got(reply)))
     }

@@ -47,13 +47,14 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataRejected
         | R::AsResponseMalformed
         | R::GrantRejected
+        | R::ReauthRequired
         | R::ScopeRejected
         | R::ScopeUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge => Code::ResourceExhausted,
-        R::TxnBusy | R::RedeemOutcomeUnknown => Code::Aborted,
+        R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable

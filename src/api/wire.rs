@@ -73,7 +73,7 @@ pub(super) fn redeemed(recorded: Recorded<Reply>) -> proto::RedeemCodeResponse {
     }
 }
 
-pub(super) fn get(request: proto::GetTokenRequest) -> Result<TokenInput, Fault> {
+pub(super) fn get(request: proto::GetTokenRequest, until: Boot) -> Result<TokenInput, Fault> {
     let grant = grant_handle(&request.grant)?;
     let min_ttl = match request.min_ttl {
         None => Duration::ZERO,
@@ -91,7 +91,7 @@ pub(super) fn get(request: proto::GetTokenRequest) -> Result<TokenInput, Fault> 
         resource: (!request.resource.is_empty()).then_some(request.resource),
         min_ttl,
     };
-    Ok(TokenInput { grant, wanted, claimed: claimed(request.claimed)?, recovered: false })
+    Ok(TokenInput { grant, wanted, claimed: claimed(request.claimed)?, recovered: false, until })
 }
 
 pub(super) fn got(recorded: Recorded<Reply>) -> proto::GetTokenResponse {
@@ -119,7 +119,7 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
 
 #[expect(clippy::disallowed_methods, reason = "this is the wire, and the reply is recorded")]
 fn token(reply: &Reply) -> proto::Token {
-    let kept = &reply.grant().kept;
+    let kept = &reply.held().kept;
     proto::Token {
         access_token: reply.deliver().reveal().to_owned(),
         token_type: "Bearer".to_owned(),

@@ -4,7 +4,7 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, Permitted, Refused},
+    policy::{BeginPermitted, Permitted, RefreshPermitted, Refreshable, Refused},
     transaction::Begun,
 };
 
@@ -27,6 +27,17 @@ impl Auditable for Permitted {
             .decided(self.verdict())
             .with("phase", "intent")
             .with("code_ref", code_reference(claim.code_hash()))
+    }
+}
+
+impl<T: Refreshable> Auditable for RefreshPermitted<T> {
+    fn event(&self, keyed: &KeyedHash) -> Event {
+        let subject = self.subject();
+        let mut event = about_exchange(Event::new(Code::ExchangeDecided, "GetToken"), subject.begun(), keyed)
+            .by(subject.caller())
+            .decided(self.verdict());
+        event.requested = subject.facts().allowed.to_strings();
+        event.with("phase", "intent").with("grant_type", "refresh_token").with("refresh_count", subject.refreshes())
     }
 }
 

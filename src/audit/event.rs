@@ -27,6 +27,8 @@ pub enum Code {
     ExchangeUnknown,
     /// A token was issued and may be handed out.
     TokenIssued,
+    /// A token was fetched with a grant's refresh token.
+    TokenRefreshed,
     /// A held token was handed out again.
     TokenServed,
     /// A hand-out of a held token was refused.
@@ -62,6 +64,7 @@ impl Code {
             Self::ExchangeFailed => "exchange.failed",
             Self::ExchangeUnknown => "exchange.unknown",
             Self::TokenIssued => "token.issued",
+            Self::TokenRefreshed => "token.refreshed",
             Self::TokenServed => "token.served",
             Self::TokenWithheld => "token.withheld",
             Self::TokenRevoked => "token.revoked",

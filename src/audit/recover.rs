@@ -106,7 +106,7 @@ fn follow(open: &mut HashMap<String, OpenExchange>, line: Line) {
             let code_ref = line.unmapped.and_then(|u| u.narrowgate).and_then(|n| n.code_ref);
             open.insert(id.clone(), OpenExchange { id, agent, code_ref });
         }
-        ("token.issued" | "exchange.failed" | "exchange.unknown", _) => {
+        ("token.issued" | "token.refreshed" | "exchange.failed" | "exchange.unknown", _) => {
             open.remove(&id);
         }
         _ => {}

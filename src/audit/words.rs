@@ -25,7 +25,9 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         | Code::ExchangeRefused
         | Code::ExchangeFailed
         | Code::ExchangeUnknown => (API_ACTIVITY, 1, "Create"),
-        Code::TokenIssued | Code::TokenServed | Code::TokenWithheld => (AUTHORIZE_SESSION, 1, "Assign Privileges"),
+        Code::TokenIssued | Code::TokenRefreshed | Code::TokenServed | Code::TokenWithheld => {
+            (AUTHORIZE_SESSION, 1, "Assign Privileges")
+        }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
@@ -53,6 +55,9 @@ pub(super) fn message(event: &Event) -> String {
         Code::AgentRejected => "A peer was rejected".to_owned(),
         Code::AuthorizationDecided if denied => format!("Policy denied {agent} to begin an authorization"),
         Code::AuthorizationDecided => format!("Policy allowed {agent} to begin an authorization"),
+        Code::ExchangeDecided if event.operation == "GetToken" => {
+            format!("Policy {} a token refresh for {agent}", if denied { "denied" } else { "allowed" })
+        }
         Code::ExchangeDecided if denied => format!("Policy denied code redemption for {agent}"),
         Code::ExchangeDecided => format!("Policy allowed code redemption for {agent}"),
         Code::RevocationDecided if denied => format!("Policy denied {agent} to end a grant"),
@@ -63,6 +68,7 @@ pub(super) fn message(event: &Event) -> String {
             "The outcome of an exchange is unknown: the daemon stopped before it was recorded".to_owned()
         }
         Code::TokenIssued => format!("A token was issued to {agent}"),
+        Code::TokenRefreshed => format!("A token of a grant of {agent} was refreshed"),
         Code::TokenServed => format!("A held token was handed out to {agent} again"),
         Code::TokenWithheld => format!("A held token was withheld from {agent}"),
         Code::TokenRevoked => format!("A token of {agent} was revoked"),

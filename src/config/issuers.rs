@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    keeping::{Narrowing, narrowing},
     pem::{CertificateAndKey, certificates},
     reader::Table,
     registry::{environment, team},
@@ -31,6 +32,8 @@ pub struct Issuer {
     pub metadata_ttl: Duration,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// What it does with fewer scopes on refresh.
+    pub narrowing: Narrowing,
 }
 
 /// Endpoints from the configuration.
@@ -126,6 +129,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
+    let narrowing = narrowing(table);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -139,6 +143,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         deadline,
         metadata_ttl,
         assumed_lifetime,
+        narrowing,
     })
 }
 

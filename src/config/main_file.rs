@@ -1,8 +1,9 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, TcpListener, UnixListener,
     issuers::{client, issuer},
+    keeping::keeping,
     pem::{CertificateAndKey, certificates},
     reader::{Document, Table},
     registry::environment,
@@ -44,6 +45,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
+        keeping: draft.keeping,
     };
     let mixed_up = undefended(path, &config);
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -83,6 +85,7 @@ struct Draft {
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
+    keeping: Keeping,
 }
 
 fn draft(root: &Table<'_>) -> Option<Draft> {
@@ -97,6 +100,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
+    let keeping = root.table("grants", keeping).unwrap_or_default();
     let issuers = issuers(root, daemon);
     let clients = clients(root, daemon, &issuers);
     let (agents, apis) = data.unwrap_or_default();
@@ -111,6 +115,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         issuers,
         clients,
         limits,
+        keeping,
     })
 }
 

@@ -5,6 +5,7 @@
 mod catalog;
 mod findings;
 mod issuers;
+mod keeping;
 mod main_file;
 mod pem;
 mod reader;
@@ -14,6 +15,7 @@ pub use catalog::{Api, Catalog, DeclaredScope};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use keeping::{Keeping, Narrowing};
 pub use main_file::load;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};
@@ -46,6 +48,8 @@ pub struct Config {
     pub clients: BTreeMap<ClientAlias, Arc<Client>>,
     /// Bounds.
     pub limits: Limits,
+    /// How long grants are kept.
+    pub keeping: Keeping,
 }
 
 impl Config {

@@ -1,11 +1,12 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) and
+//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh, and
 //! [`revoke`](Corridor::revoke) each read top to bottom.
 
 mod begin;
 mod redeem;
+mod refresh;
 mod revoke;
 mod token;
 
@@ -20,7 +21,7 @@ use crate::{
     config::Config,
     grant::{Ended, Grants},
     model::{DecisionId, Fault, Reason, Wall},
-    oauth::{AuthorizationServers, Disposal},
+    oauth::AuthorizationServers,
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::Transactions,
@@ -108,7 +109,9 @@ impl Corridor {
     pub fn revoke_undelivered(&self) {
         for grant in self.grants.undelivered() {
             self.grants.end(&grant);
-            self.servers.dispose(Disposal::of_kept(&grant.kept), "stopped_undelivered", grant.kept.decided.id);
+            if let Some(disposal) = grant.remains() {
+                self.servers.dispose(disposal, "stopped_undelivered", grant.kept.decided.id);
+            }
         }
     }
 
@@ -117,11 +120,7 @@ impl Corridor {
         loop {
             tokio::time::sleep(every).await;
             for (grant, why) in self.grants.sweep() {
-                let disposal = match why {
-                    Ended::Expired => Disposal::of_remainder(&grant.kept),
-                    Ended::Undelivered => Some(Disposal::of_kept(&grant.kept)),
-                };
-                if let Some(disposal) = disposal {
+                if let Some(disposal) = grant.remains() {
                     let word = if why == Ended::Expired { "token_ended" } else { "reply_lost" };
                     self.servers.dispose(disposal, word, grant.kept.decided.id);
                 }

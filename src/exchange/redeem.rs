@@ -145,7 +145,9 @@ impl Corridor {
             }
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;
-                self.servers.dispose(Disposal::of_kept(&reply.grant().kept), "not_recorded", decision);
+                if let Some(disposal) = reply.grant().remains() {
+                    self.servers.dispose(disposal, "not_recorded", decision);
+                }
                 self.recorder.report(caller_event.failed(&fault, Severity::High));
                 Err(fault)
             }
@@ -196,7 +198,7 @@ impl Corridor {
     }
 
     /// Records a failure and tells it. The exchange is over either way, so the record is kept until it can be written.
-    async fn fail(&self, event: Event, fault: Fault, decision: DecisionId) -> Fault {
+    pub(super) async fn fail(&self, event: Event, fault: Fault, decision: DecisionId) -> Fault {
         // Our own certificate refused: every exchange of this client fails until someone looks.
         let alarming = fault.reason == Reason::AsClientAuthFailed;
         let event = event.failed(&fault, if alarming { Severity::High } else { Severity::Medium });
@@ -209,9 +211,14 @@ impl Corridor {
     }
 
     /// A lost reply asked for again: the first outcome's grant, no POST, release asked again (decisions 5).
-    async fn again(&self, caller: Caller, grant: Handle, claimed: Claimed) -> Result<Recorded<Reply>, Fault> {
+    async fn again(
+        self: &Arc<Self>,
+        caller: Caller,
+        grant: Handle,
+        claimed: Claimed,
+    ) -> Result<Recorded<Reply>, Fault> {
         let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO };
-        self.hand_out(caller, TokenInput { grant, wanted, claimed, recovered: true }).await
+        self.hand_out(caller, TokenInput { grant, wanted, claimed, recovered: true, until: self.clock.boot() }).await
     }
 
     fn event(&self, code: Code, begun: &Begun) -> Event {

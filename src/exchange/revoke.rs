@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event},
     caller::Caller,
     model::{DecisionId, Fault, Handle},
-    oauth::{Disposal, Outcome},
+    oauth::Outcome,
 };
 use std::sync::Arc;
 
@@ -42,7 +42,10 @@ impl Corridor {
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
         let told = tokio::spawn(async move {
-            let outcomes = this.servers.revoke(Disposal::of_kept(&grant.kept), "asked_by_agent", decision).await;
+            let outcomes = match grant.remains() {
+                Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await,
+                None => (Outcome::Absent, Outcome::Absent),
+            };
             drop(underway);
             outcomes
         });

@@ -1,13 +1,14 @@
-//! Token: find the grant, ask policy again, queue the record, reply.
+//! Token: find the grant, ask policy again, queue the record, reply. What is not held is refreshed.
 
 use super::{Corridor, begin::usable_binding, refusal};
 use crate::{
     audit::{Code, Event, Recorded},
     caller::Caller,
-    grant::{Reply, Wanted},
-    model::{Claimed, Fault, Handle},
+    grant::{Found, HandOut, Missing, Reply, Wanted},
+    model::{Boot, Claimed, Fault, Handle, Reason},
     policy::Releasable,
 };
+use std::sync::Arc;
 
 /// A request for the token of a grant.
 pub struct TokenInput {
@@ -19,31 +20,73 @@ pub struct TokenInput {
     pub claimed: Claimed,
     /// Whether it answers a repeated `RedeemCode`.
     pub recovered: bool,
+    /// Until when its caller waits.
+    pub until: Boot,
 }
 
 impl Corridor {
-    /// Hands a held token out again, if policy still says so.
+    /// Hands out a token of a grant, if policy says so: the one that is held, or one fetched by its refresh token.
     ///
     /// # Errors
     /// What the caller is told; recorded.
-    pub async fn token(&self, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
+    pub async fn token(self: &Arc<Self>, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         self.hand_out(caller, input).await
     }
 
-    pub(super) async fn hand_out(&self, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
-        let operation = if input.recovered { "RedeemCode" } else { "GetToken" };
-        let hand_out = match self.grants.hand_out(caller, input.grant, &input.wanted) {
-            Ok(hand_out) => hand_out,
-            Err(refused) => {
-                let (caller, fault) = *refused;
-                let event = refusal(operation, &caller)
-                    .with("grant_ref", self.recorder.keyed().reference("grant", input.grant.bits()));
-                return Err(self.refuse(event, fault).await);
+    pub(super) async fn hand_out(
+        self: &Arc<Self>,
+        mut caller: Caller,
+        input: TokenInput,
+    ) -> Result<Recorded<Reply>, Fault> {
+        loop {
+            match self.grants.look(caller, input.grant, &input.wanted) {
+                Ok(Found::Held(hand_out)) => return self.serve(hand_out, input).await,
+                Ok(Found::Missing(missing)) => {
+                    self.may_refresh(&missing, &input).await?;
+                    let (turn, place) = match missing.turn().await {
+                        Ok(turn) => turn,
+                        Err(same) => {
+                            caller = same;
+                            continue;
+                        }
+                    };
+                    if self.grants.is_settled(&place) {
+                        // Someone else brought the token, or the grant's end, while this one waited.
+                        caller = turn.give_up();
+                        continue;
+                    }
+                    return self.refresh(turn, place, input.claimed, input.until).await;
+                }
+                Err(refused) => {
+                    let (caller, fault) = *refused;
+                    let event = refusal(operation(&input), &caller)
+                        .with("grant_ref", self.recorder.keyed().reference("grant", input.grant.bits()));
+                    return Err(self.refuse(event, fault).await);
+                }
             }
+        }
+    }
+
+    /// What is refused before a turn is waited for.
+    async fn may_refresh(&self, missing: &Missing, input: &TokenInput) -> Result<(), Fault> {
+        let begun = &missing.grant().kept.begun;
+        let checked = if input.recovered {
+            // A repeated reply is the first one's token or nothing.
+            Err(Reason::TokenExpired.into())
+        } else {
+            usable_binding(missing.caller(), &begun.opening.client)
         };
-        let grant = std::sync::Arc::clone(hand_out.grant());
+        let Err(fault) = checked else { return Ok(()) };
+        let event = refusal(operation(input), missing.caller()).on(begun, self.recorder.keyed());
+        Err(self.refuse(event, fault).await)
+    }
+
+    /// Hands out a held token.
+    async fn serve(self: &Arc<Self>, hand_out: HandOut, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
+        let operation = operation(&input);
+        let grant = Arc::clone(hand_out.grant());
         // The same agent may come back with another certificate than the token is bound to.
         if let Err(fault) = usable_binding(hand_out.caller(), &grant.kept.begun.opening.client) {
             let event = refusal(operation, hand_out.caller()).on(&grant.kept.begun, self.recorder.keyed());
@@ -61,10 +104,32 @@ impl Corridor {
         let withheld = Event::new(Code::TokenWithheld, operation)
             .on(&grant.kept.begun, self.recorder.keyed())
             .decided(released.verdict());
-        let reply = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
+        let (reply, caller) = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
             Ok(reply) => reply,
             Err(fault) => return Err(self.refuse(withheld, fault).await),
         };
-        self.recorder.record_queued(reply).map_err(|unrecorded| unrecorded.1)
+        let recorded = self.recorder.record_queued(reply).map_err(|unrecorded| unrecorded.1)?;
+        self.refresh_ahead(&recorded, caller, input);
+        Ok(recorded)
     }
+
+    /// Fetches the successor of a token that ages, behind the back of the call that found it so. It is that caller's
+    /// refresh: a grant that nobody asks for is not kept fresh.
+    fn refresh_ahead(self: &Arc<Self>, reply: &Recorded<Reply>, caller: Caller, input: TokenInput) {
+        if input.recovered || self.work.is_stopping() {
+            return;
+        }
+        let Some((turn, place)) = self.grants.ahead_of(reply.get(), caller, &input.wanted) else { return };
+        let until = self.clock.boot().plus(self.config.limits.call_deadline);
+        let (this, underway) = (Arc::clone(self), self.work.enter_always());
+        tokio::spawn(async move {
+            // What becomes of it is in the log, and the held token is served for as long as it lives.
+            let _ = this.refresh(turn, place, input.claimed, until).await;
+            drop(underway);
+        });
+    }
+}
+
+const fn operation(input: &TokenInput) -> &'static str {
+    if input.recovered { "RedeemCode" } else { "GetToken" }
 }

@@ -3,8 +3,15 @@
 //! Invariant: a token is kept only as a [`Released`](crate::policy::Released) ticket brought it, and found only by
 //! the agent it was released to.
 
+mod entry;
+mod held;
+mod key;
+mod refreshing;
 mod reply;
 mod store;
 
+pub use entry::Grant;
+pub use held::Held;
+pub use refreshing::{Missing, Place};
 pub use reply::{HandOut, Reply};
-pub use store::{Ended, Grant, Grants, HANDLE_PREFIX, Wanted};
+pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Wanted};

@@ -1,11 +1,11 @@
 //! What goes to the agent, once it is recorded.
 
-use super::Grant;
+use super::{Grant, Held};
 use crate::{
     audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
     model::{AccessToken, ScopeSet, Terms, Wall},
-    platform::KeyedHash,
+    platform::{Clock, KeyedHash},
     policy::{IssuedFacts, Releasable, Verdict},
 };
 use std::{
@@ -16,17 +16,19 @@ use std::{
 /// A held token that may be handed out again, if policy still says so.
 pub struct HandOut {
     grant: Arc<Grant>,
+    held: Arc<Held>,
     caller: Caller,
     remaining: Duration,
 }
 
 impl HandOut {
-    pub(super) const fn new(grant: Arc<Grant>, caller: Caller, remaining: Duration) -> Self {
-        Self { grant, caller, remaining }
+    pub(super) fn new(grant: Arc<Grant>, held: Arc<Held>, caller: Caller, clock: &dyn Clock) -> Self {
+        let remaining = held.remaining(clock);
+        Self { grant, held, caller, remaining }
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Grant>, Caller) {
-        (self.grant, self.caller)
+    pub(super) fn into_parts(self) -> (Arc<Grant>, Arc<Held>, Caller) {
+        (self.grant, self.held, self.caller)
     }
 
     /// The grant.
@@ -42,7 +44,7 @@ impl Releasable for HandOut {
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
-        let kept = &self.grant.kept;
+        let kept = &self.held.kept;
         IssuedFacts {
             client: &kept.begun.opening.client,
             api: kept.begun.opening.api.as_deref(),
@@ -50,7 +52,7 @@ impl Releasable for HandOut {
             scopes: &kept.scopes,
             lifetime: self.remaining,
             bound: kept.bound,
-            refreshable: kept.tokens.refresh.is_some(),
+            refreshable: self.grant.is_refreshable(),
             again: true,
         }
     }
@@ -59,9 +61,12 @@ impl Releasable for HandOut {
 /// The token of a grant on its way to its agent.
 pub struct Reply {
     grant: Arc<Grant>,
+    held: Arc<Held>,
     actor: Actor,
     verdict: Verdict,
     lease: Duration,
+    /// The end of the credential that this caller came with.
+    credential_end: Option<Wall>,
     kind: Kind,
 }
 
@@ -69,17 +74,45 @@ pub struct Reply {
 enum Kind {
     First,
     Again { recovered: bool },
+    Refreshed { ahead: bool },
 }
 
 impl Reply {
-    pub(super) fn first(grant: Arc<Grant>, caller: &Caller, verdict: Verdict, terms: &Terms) -> Self {
-        let lease = grant.lease(terms);
-        Self { grant, actor: caller.into(), verdict, lease, kind: Kind::First }
+    pub(super) fn first(grant: Arc<Grant>, held: Arc<Held>, caller: &Caller, verdict: Verdict, terms: &Terms) -> Self {
+        Self::new(Kind::First, grant, held, caller, verdict, terms)
     }
 
-    pub(super) fn again(grant: Arc<Grant>, caller: &Caller, verdict: Verdict, terms: &Terms, recovered: bool) -> Self {
-        let lease = grant.lease(terms);
-        Self { grant, actor: caller.into(), verdict, lease, kind: Kind::Again { recovered } }
+    pub(super) fn again(
+        grant: Arc<Grant>,
+        held: Arc<Held>,
+        caller: &Caller,
+        verdict: Verdict,
+        terms: &Terms,
+        recovered: bool,
+    ) -> Self {
+        Self::new(Kind::Again { recovered }, grant, held, caller, verdict, terms)
+    }
+
+    pub(super) fn refreshed(
+        grant: Arc<Grant>,
+        held: Arc<Held>,
+        caller: &Caller,
+        verdict: Verdict,
+        terms: &Terms,
+        ahead: bool,
+    ) -> Self {
+        Self::new(Kind::Refreshed { ahead }, grant, held, caller, verdict, terms)
+    }
+
+    fn new(kind: Kind, grant: Arc<Grant>, held: Arc<Held>, caller: &Caller, verdict: Verdict, terms: &Terms) -> Self {
+        let lease = held.lease(terms);
+        Self { grant, held, actor: caller.into(), verdict, lease, credential_end: caller.credential_end(), kind }
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// The grant.
@@ -97,19 +130,26 @@ impl Reply {
     /// The scopes it carries.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
-        &self.grant.kept.scopes
+        &self.held.kept.scopes
     }
 
     /// When the token ends.
     #[must_use]
     pub fn expires(&self) -> Wall {
-        self.grant.kept.at.1.plus(self.grant.kept.lifetime)
+        self.held.kept.at.1.plus(self.held.kept.lifetime)
     }
 
     /// When narrowgate stops handing it out.
     #[must_use]
     pub fn lease_ends(&self) -> Wall {
-        self.grant.kept.at.1.plus(self.lease)
+        let ends = [self.held.until, self.credential_end].into_iter().flatten();
+        ends.fold(self.held.kept.at.1.plus(self.lease), Wall::min)
+    }
+
+    /// How long narrowgate hands the token out in all.
+    #[must_use]
+    pub const fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// Whether it answers a repeated request.
@@ -122,18 +162,20 @@ impl Reply {
     #[must_use]
     pub fn deliver(&self) -> &AccessToken {
         self.grant.delivered.store(true, Ordering::Release);
-        &self.grant.kept.tokens.access
+        &self.held.kept.tokens.access
     }
 }
 
 impl Auditable for Reply {
     fn event(&self, keyed: &KeyedHash) -> Event {
-        let kept = &self.grant.kept;
-        let code = if self.kind == Kind::First { Code::TokenIssued } else { Code::TokenServed };
-        let operation = match self.kind {
-            Kind::First | Kind::Again { recovered: true } => "RedeemCode",
-            Kind::Again { recovered: false } => "GetToken",
+        let kept = &self.held.kept;
+        let (code, operation, phase) = match self.kind {
+            Kind::First => (Code::TokenIssued, "RedeemCode", "outcome"),
+            Kind::Again { recovered: true } => (Code::TokenServed, "RedeemCode", "hand_out"),
+            Kind::Again { recovered: false } => (Code::TokenServed, "GetToken", "hand_out"),
+            Kind::Refreshed { .. } => (Code::TokenRefreshed, "GetToken", "outcome"),
         };
+        let from_cache = matches!(self.kind, Kind::Again { .. });
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
         event.actor = Some(self.actor.clone());
         if self.grant.terms.audit_high || self.grant.terms.notify {
@@ -144,10 +186,14 @@ impl Auditable for Reply {
             created: kept.at.1,
             expires: self.expires(),
         });
-        // The exchange's own id on the first, so that decision and outcome pair; the hand-out's on later ones.
-        event.exchange = Some(if self.kind == Kind::First { kept.decided.id } else { self.verdict.id });
+        // The exchange's own id on an outcome, so that decision and outcome pair; the hand-out's on later ones.
+        event.exchange = Some(if from_cache { self.verdict.id } else { kept.decided.id });
+        if let Kind::Refreshed { ahead } = self.kind {
+            event = event.with("grant_type", "refresh_token").with("ahead", ahead);
+        }
         event
-            .with("phase", if self.kind == Kind::First { "outcome" } else { "hand_out" })
+            .with("phase", phase)
+            .with("cache", if from_cache { "hit" } else { "miss" })
             .with("original_decision_id", kept.decided.id.to_string())
             .with("release_decision_id", self.verdict.id.to_string())
             .with("grant_ref", keyed.reference("grant", self.grant.handle.bits()))
@@ -155,7 +201,7 @@ impl Auditable for Reply {
             .with("sender_constraint", if kept.bound { "x5t#S256" } else { "none" })
             .with("lease_seconds", self.lease.as_secs())
             .with("lifetime_seconds", kept.lifetime.as_secs())
-            .with("refresh_token_held", kept.tokens.refresh.is_some())
+            .with("refresh_token_held", self.grant.is_refreshable())
             .with("recovered", self.is_recovered())
     }
 }

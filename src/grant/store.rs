@@ -1,12 +1,17 @@
 //! The store of grants.
 
-use super::{HandOut, Reply};
+use super::{
+    Grant, HandOut, Held, Reply,
+    held::{Shelf, remaining},
+    refreshing::Missing,
+};
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Agent, AgentId, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
-    oauth::{Issued, Kept},
-    platform::{Clock, Entropy},
+    config::Keeping,
+    model::{AgentId, Fault, Handle, Reason, ScopeSet, fault::Detection},
+    oauth::{Disposal, Family, Issued, Kept},
+    platform::{Clock, Entropy, KeyedHash},
     policy::Released,
     transaction::Closing,
 };
@@ -22,23 +27,6 @@ use std::{
 /// The prefix of a grant's handle.
 pub const HANDLE_PREFIX: &str = "grant_";
 
-/// A grant.
-pub struct Grant {
-    /// Its handle.
-    pub handle: Handle,
-    /// Its agent.
-    pub agent: Arc<Agent>,
-    /// Its token and where it came from.
-    pub kept: Kept,
-    /// The terms it was first released on.
-    pub terms: Terms,
-    pub(super) uses: AtomicU64,
-    /// Whether any reply with its token was written.
-    pub(super) delivered: AtomicBool,
-    /// Revoked: what is still under way must not hand it out.
-    pub(super) ended: AtomicBool,
-}
-
 /// What a caller wants of a grant.
 pub struct Wanted {
     /// The scopes, where named.
@@ -52,7 +40,7 @@ pub struct Wanted {
 /// Why a grant left the store by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
-    /// Its token has ended.
+    /// Its token has ended and no other can be had, or it was idle, or held, for too long.
     Expired,
     /// The first reply was never written, and nobody asked for it again.
     Undelivered,
@@ -62,16 +50,42 @@ pub enum Ended {
 pub struct Grants {
     per_agent: usize,
     lost_after: Duration,
-    clock: Arc<dyn Clock>,
+    keeping: Keeping,
+    pub(super) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    pub(super) keyed: Arc<KeyedHash>,
     table: Mutex<HashMap<Handle, Arc<Grant>>>,
 }
 
+/// Bounds of the store.
+pub struct GrantBounds {
+    /// Grants of one agent.
+    pub per_agent: usize,
+    /// How long a lost reply can be asked for again.
+    pub lost_after: Duration,
+    /// How long a grant is kept, and how many tokens of it.
+    pub keeping: Keeping,
+}
+
+/// What a look for a token finds.
+pub enum Found {
+    /// The token, held.
+    Held(HandOut),
+    /// The grant, and the right to refresh it if policy says so.
+    Missing(Missing),
+}
+
 impl Grants {
-    /// An empty store: `per_agent` grants each; a reply that was lost can be asked for again until `lost_after`.
+    /// An empty store.
     #[must_use]
-    pub fn new(per_agent: usize, lost_after: Duration, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Arc<Self> {
-        Arc::new(Self { per_agent, lost_after, clock, entropy, table: Mutex::default() })
+    pub fn new(
+        bounds: GrantBounds,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        keyed: Arc<KeyedHash>,
+    ) -> Arc<Self> {
+        let GrantBounds { per_agent, lost_after, keeping } = bounds;
+        Arc::new(Self { per_agent, lost_after, keeping, clock, entropy, keyed, table: Mutex::default() })
     }
 
     /// Whether an agent may hold another grant.
@@ -80,8 +94,8 @@ impl Grants {
     /// [`Reason::QuotaExceeded`].
     pub fn room_for(&self, agent: &AgentId) -> Result<(), Fault> {
         let table = self.table();
-        let held = table.values().filter(|g| g.agent.id == *agent);
-        let ends = held.map(|g| g.kept.at.0.plus(g.kept.lifetime));
+        let held = table.values().filter(|g| g.agent.id == *agent && !g.is_dead());
+        let ends = held.map(|g| g.ends(&self.keeping));
         let (count, soonest) =
             ends.fold((0usize, None), |(n, soonest), end| (n + 1, soonest.into_iter().chain([end]).min()));
         if count < self.per_agent {
@@ -98,8 +112,8 @@ impl Grants {
     pub fn keep(&self, released: Released<Issued>) -> Result<(Reply, Closing), Box<(Kept, Fault)>> {
         let (issued, verdict, terms) = released.into_parts();
         let (mut kept, caller, closing) = issued.into_parts();
-        let mut bits = [0u8; 16];
-        if let Err(fault) = self.entropy.fill(&mut bits) {
+        let (mut bits, mut jitter) = ([0u8; 16], [0u8; 1]);
+        if let Err(fault) = self.entropy.fill(&mut bits).and_then(|()| self.entropy.fill(&mut jitter)) {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
@@ -107,16 +121,25 @@ impl Grants {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }
-        let grant = Grant {
+        let refresh = kept.tokens.refresh.take();
+        let kept = Arc::new(kept);
+        let [jitter] = jitter;
+        let grant = Arc::new(Grant {
             handle: Handle::new(bits),
             agent: Arc::clone(caller.agent()),
+            family: refresh.map(|token| Family::new(Arc::clone(&kept), token, jitter)),
+            shelf: Mutex::new(Shelf::new(self.keeping.tokens_per_grant)),
+            used: AtomicU64::new(kept.at.0.0),
             kept,
             terms: terms.clone(),
             uses: AtomicU64::new(1),
             delivered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-        };
-        Ok((Reply::first(Arc::new(grant), &caller, verdict, &terms), closing))
+            died: Mutex::default(),
+        });
+        let held = Arc::new(Held { kept: Arc::clone(&grant.kept), until: caller.credential_end() });
+        grant.shelve(grant.key(&grant.kept.scopes, &self.keyed), &held, &*self.clock);
+        Ok((Reply::first(grant, held, &caller, verdict, &terms), closing))
     }
 
     /// Makes a grant findable: its outcome is durable.
@@ -125,41 +148,55 @@ impl Grants {
         self.table().insert(grant.handle, Arc::clone(grant));
     }
 
-    /// Finds a grant of this caller that still lives and has what is wanted.
+    /// Looks for a token of this caller's grant that still lives and is what is wanted.
     ///
     /// # Errors
-    /// [`Reason::GrantUnknown`], [`Reason::TokenExpired`], [`Reason::ScopeNotGranted`],
-    /// [`Reason::NarrowingUnavailable`], [`Reason::QuotaExceeded`].
-    pub fn hand_out(&self, caller: Caller, handle: Handle, wanted: &Wanted) -> Result<HandOut, Box<(Caller, Fault)>> {
-        let found = self.find(&caller, handle).and_then(|grant| {
+    /// [`Reason::GrantUnknown`], [`Reason::ReauthRequired`], [`Reason::TokenExpired`], [`Reason::ScopeNotGranted`],
+    /// [`Reason::NarrowingUnavailable`].
+    pub fn look(&self, caller: Caller, handle: Handle, wanted: &Wanted) -> Result<Found, Box<(Caller, Fault)>> {
+        let looked = self.find(&caller, handle).and_then(|grant| {
+            grant.lives(&self.keeping, self.clock.boot())?;
             grant.has(wanted)?;
-            grant.lives_for(&*self.clock, &grant.terms, wanted.min_ttl)?;
-            Ok(grant)
-        });
-        match found {
-            Ok(grant) => {
-                let remaining = grant.remaining(&*self.clock);
-                Ok(HandOut::new(grant, caller, remaining))
+            if grant.terms.max_uses.is_some_and(|max| grant.uses.load(Ordering::Relaxed) >= max) {
+                return Err(Reason::GrantUnknown.into());
             }
-            Err(fault) => Err(Box::new((caller, fault))),
-        }
+            let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes);
+            let key = grant.key(scopes, &self.keyed);
+            let held = grant.servable(&key, wanted.min_ttl, &*self.clock);
+            if held.is_none() {
+                grant.can_refresh(wanted)?;
+            }
+            grant.used.store(self.clock.boot().0, Ordering::Relaxed);
+            Ok((grant, key, held))
+        });
+        Ok(match looked {
+            Ok((grant, _, Some(held))) => Found::Held(HandOut::new(grant, held, caller, &*self.clock)),
+            Ok((grant, key, None)) => Found::Missing(Missing::new(grant, key, caller, wanted)),
+            Err(fault) => return Err(Box::new((caller, fault))),
+        })
     }
 
-    /// Turns a released hand-out into a reply, unless the grant ended or was used up meanwhile.
+    /// Turns a released hand-out into a reply, unless the grant ended or was used up meanwhile. The caller comes back.
     ///
     /// # Errors
     /// [`Reason::GrantUnknown`], [`Reason::TokenExpired`].
-    pub fn reply(&self, released: Released<HandOut>, min_ttl: Duration, recovered: bool) -> Result<Reply, Fault> {
+    pub fn reply(
+        &self,
+        released: Released<HandOut>,
+        min_ttl: Duration,
+        recovered: bool,
+    ) -> Result<(Reply, Caller), Fault> {
         let (hand_out, verdict, terms) = released.into_parts();
-        let (grant, caller) = hand_out.into_parts();
+        let (grant, held, caller) = hand_out.into_parts();
         // Terms may have tightened since the first release; they never loosen it.
-        let terms = terms.strictest(grant.terms.clone());
-        grant.lives_for(&*self.clock, &terms, min_ttl)?;
-        let before = grant.uses.fetch_add(1, Ordering::Relaxed);
-        if grant.ended.load(Ordering::Acquire) || terms.max_uses.is_some_and(|max| before >= max) {
-            return Err(Fault::new(Reason::GrantUnknown));
+        let terms = terms.strictest(grant.terms_of(&held));
+        let left = held.left(&*self.clock, &terms);
+        if left.is_zero() || left < min_ttl {
+            return Err(Reason::TokenExpired.into());
         }
-        Ok(Reply::again(grant, &caller, verdict, &terms, recovered))
+        grant.count_use(&terms)?;
+        let reply = Reply::again(grant, held, &caller, verdict, &terms, recovered);
+        Ok((reply, caller))
     }
 
     /// Finds a grant of this caller, to end it.
@@ -181,14 +218,31 @@ impl Grants {
         self.table().remove(&grant.handle).is_some()
     }
 
+    /// The server has ended a grant, or cannot be trusted with it: nothing of it is served any more. It is remembered
+    /// for a while, so that its agent learns that a person must log in again.
+    #[must_use]
+    pub fn bury(&self, grant: &Grant) -> Option<Disposal> {
+        grant.ended.store(true, Ordering::Release);
+        *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
+        grant.remains()
+    }
+
     /// Takes out what has ended by itself.
     #[must_use]
     pub fn sweep(&self) -> Vec<(Arc<Grant>, Ended)> {
         let now = self.clock.boot();
         let mut ended = Vec::new();
         self.table().retain(|_, grant| {
+            if let Some(died) = *grant.died.lock().unwrap_or_else(PoisonError::into_inner) {
+                return now < died.plus(self.lost_after);
+            }
+            grant.shelf().retain(|held| !held.remaining(&*self.clock).is_zero());
             let lost = !grant.delivered.load(Ordering::Acquire) && now >= grant.kept.at.0.plus(self.lost_after);
-            let why = if grant.remaining(&*self.clock).is_zero() {
+            let over = match &grant.family {
+                None => remaining(&grant.kept, &*self.clock).is_zero(),
+                Some(_) => now >= grant.ends(&self.keeping),
+            };
+            let why = if over {
                 Ended::Expired
             } else if lost {
                 Ended::Undelivered
@@ -222,42 +276,5 @@ impl Grants {
 
     fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Grant {
-    /// How long the token still lives: by the boot clock or the wall clock, whichever is less.
-    fn remaining(&self, clock: &dyn Clock) -> Duration {
-        let (boot, wall) = self.kept.at;
-        let by_boot = boot.plus(self.kept.lifetime).since(clock.boot());
-        let by_wall = wall.plus(self.kept.lifetime).0.saturating_sub(clock.wall().0);
-        by_boot.min(Duration::from_millis(u64::try_from(by_wall).unwrap_or(0)))
-    }
-
-    /// How long narrowgate serves the token in all.
-    pub(super) fn lease(&self, terms: &Terms) -> Duration {
-        let ceiling = self.kept.lifetime.min(self.kept.begun.opening.client.lifetime_ceiling);
-        terms.max_lifetime.map_or(ceiling, |max| max.min(ceiling))
-    }
-
-    fn lives_for(&self, clock: &dyn Clock, terms: &Terms, min_ttl: Duration) -> Result<(), Fault> {
-        let spent = self.kept.lifetime.saturating_sub(self.remaining(clock));
-        let left = self.lease(terms).saturating_sub(spent);
-        if left.is_zero() || left < min_ttl { Err(Reason::TokenExpired.into()) } else { Ok(()) }
-    }
-
-    fn has(&self, wanted: &Wanted) -> Result<(), Fault> {
-        let beyond = wanted.scopes.as_ref().map(|w| w.beyond(&self.kept.scopes)).unwrap_or_default();
-        if !beyond.is_empty() {
-            let names: Vec<String> = beyond.iter().map(ToString::to_string).collect();
-            return Err(Fault::new(Reason::ScopeNotGranted).with("scopes", names.join(" ")));
-        }
-        if wanted.resource.is_some() && wanted.resource.as_deref() != self.kept.begun.opening.resource() {
-            return Err(Fault::field(Reason::ScopeNotGranted, "resource", "is not the grant's"));
-        }
-        if wanted.scopes.as_ref().is_some_and(|w| !self.kept.scopes.is_within(w)) {
-            return Err(Reason::NarrowingUnavailable.into());
-        }
-        Ok(())
     }
 }

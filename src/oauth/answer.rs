@@ -37,6 +37,8 @@ pub(super) struct Success {
     pub(super) refresh: Option<RefreshToken>,
     pub(super) lifetime: Duration,
     pub(super) scopes: ScopeSet,
+    /// Whether the answer said so, or left it to RFC 6749 §5.1.
+    pub(super) scope_named: bool,
 }
 
 /// A refused answer.
@@ -114,7 +116,7 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
         return Err(malformed(members));
     };
-    Ok(Success { access, refresh, lifetime, scopes })
+    Ok(Success { access, refresh, lifetime, scopes, scope_named: members.scope.is_some() })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.

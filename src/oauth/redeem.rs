@@ -53,7 +53,7 @@ impl AuthorizationServers {
         let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
         let at = (self.clock.boot(), self.clock.wall());
         let Spent { caller, closing, required, .. } = spent;
-        let Success { access, refresh, lifetime, scopes } =
+        let Success { access, refresh, lifetime, scopes, .. } =
             match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {
                 Ok(success) => success,
                 Err(failed) => {

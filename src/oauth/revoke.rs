@@ -3,7 +3,7 @@
 use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, strict_json};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
-    model::{DecisionId, Secret},
+    model::{DecisionId, RefreshToken, Secret, Wall},
     transaction::Begun,
 };
 use serde_json::Value;
@@ -19,13 +19,16 @@ const REVOCATION_BYTES_MAX: usize = 16 * 1024;
 /// Tokens that must not live on.
 pub struct Disposal {
     begun: Arc<Begun>,
-    access: Option<Zeroizing<String>>,
+    access: Vec<DoomedAccess>,
     refresh: Option<Zeroizing<String>>,
-    created: Option<(crate::model::Wall, Duration)>,
+    created: Option<(Wall, Duration)>,
 }
 
-/// What became of one token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// An access token, when it was issued, and for how long.
+type DoomedAccess = (Zeroizing<String>, Option<(Wall, Duration)>);
+
+/// What became of one token, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Outcome {
     /// There was none.
     Absent,
@@ -55,11 +58,11 @@ impl Disposal {
     pub(super) fn of_leftover(begun: &Arc<Begun>, leftover: Leftover) -> Option<Self> {
         let disposal = Self {
             begun: Arc::clone(begun),
-            access: leftover.access.filter(|token| !token.is_empty()),
+            access: leftover.access.filter(|token| !token.is_empty()).map(|token| (token, None)).into_iter().collect(),
             refresh: leftover.refresh.filter(|token| !token.is_empty()),
             created: None,
         };
-        (disposal.access.is_some() || disposal.refresh.is_some()).then_some(disposal)
+        disposal.not_empty()
     }
 
     /// Of a token that was issued and is not to be handed out any more.
@@ -67,18 +70,34 @@ impl Disposal {
     pub fn of_kept(kept: &Kept) -> Self {
         Self {
             begun: Arc::clone(&kept.begun),
-            access: Some(open(&kept.tokens.access)),
+            access: vec![doomed_access(kept)],
             refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open),
             created: Some((kept.at.1, kept.lifetime)),
         }
     }
 
-    /// Of the refresh token alone, where there is one: its access token has ended by itself.
+    /// Of what is left of a grant that `origin` began: access tokens, and the refresh token that is current.
     #[must_use]
-    pub fn of_remainder(kept: &Kept) -> Option<Self> {
-        let rest = Self { access: None, ..Self::of_kept(kept) };
-        rest.refresh.is_some().then_some(rest)
+    pub fn of_grant<'t>(
+        origin: &Kept,
+        access: impl IntoIterator<Item = &'t Kept>,
+        refresh: Option<&RefreshToken>,
+    ) -> Option<Self> {
+        let rest = Self {
+            access: access.into_iter().map(doomed_access).collect(),
+            refresh: refresh.map(open),
+            ..Self::of_kept(origin)
+        };
+        rest.not_empty()
     }
+
+    fn not_empty(self) -> Option<Self> {
+        (!self.access.is_empty() || self.refresh.is_some()).then_some(self)
+    }
+}
+
+fn doomed_access(kept: &Kept) -> DoomedAccess {
+    (open(&kept.tokens.access), Some((kept.at.1, kept.lifetime)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a token to be revoked goes to the wire")]
@@ -94,7 +113,7 @@ struct Doomed {
     why: &'static str,
     agent: String,
     exchange: DecisionId,
-    created: Option<(crate::model::Wall, Duration)>,
+    created: Option<(Wall, Duration)>,
 }
 
 impl AuthorizationServers {
@@ -108,7 +127,8 @@ impl AuthorizationServers {
         });
     }
 
-    /// Revokes the refresh token, then the access token, and says what became of each: (access, refresh).
+    /// Revokes the refresh token, then the access tokens, and says what became of them: (access, refresh). Of several
+    /// access tokens the worst counts.
     pub async fn revoke(
         self: &Arc<Self>,
         disposal: Disposal,
@@ -117,7 +137,7 @@ impl AuthorizationServers {
     ) -> (Outcome, Outcome) {
         let Disposal { begun, access, refresh, created } = disposal;
         let agent = begun.opening.agent.id.to_string();
-        let doomed = |token, hint| Doomed {
+        let doomed = |token, hint, created| Doomed {
             begun: Arc::clone(&begun),
             token,
             hint,
@@ -127,14 +147,14 @@ impl AuthorizationServers {
             created,
         };
         let refresh = match refresh {
-            Some(token) => self.revoke_one(doomed(token, "refresh_token")).await,
+            Some(token) => self.revoke_one(doomed(token, "refresh_token", created)).await,
             None => Outcome::Absent,
         };
-        let access = match access {
-            Some(token) => self.revoke_one(doomed(token, "access_token")).await,
-            None => Outcome::Absent,
-        };
-        (access, refresh)
+        let mut worst = Outcome::Absent;
+        for (token, created) in access {
+            worst = worst.max(self.revoke_one(doomed(token, "access_token", created)).await);
+        }
+        (worst, refresh)
     }
 
     async fn revoke_one(self: &Arc<Self>, doomed: Doomed) -> Outcome {

@@ -90,6 +90,8 @@ struct Gate {
     pkce_method: String,
     code_age: Duration,
     transaction_age: Duration,
+    grant_age: Duration,
+    refresh_count: i64,
     iss_verified: bool,
     state_verified: bool,
     same_caller: bool,
@@ -250,6 +252,8 @@ impl<'c> Case<'c> {
                 ("stateVerified", Expr::new_bool(gate.state_verified)),
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
+            "refresh_token" => fields
+                .extend([("grantAge", duration(gate.grant_age)), ("refreshCount", Expr::new_long(gate.refresh_count))]),
             "grant_scope" => {
                 fields.extend([
                     ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
@@ -311,6 +315,8 @@ fn gate(table: &Table<'_>) -> Gate {
         pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
         code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),
         transaction_age: table.span("transaction_age", Duration::from_secs(30), ANY_SPAN),
+        grant_age: table.span("grant_age", Duration::from_secs(600), ANY_SPAN),
+        refresh_count: table.integer("refresh_count", 0..=1_000_000).and_then(|n| i64::try_from(n).ok()).unwrap_or(0),
         iss_verified: table.boolean("iss_verified", true),
         state_verified: table.boolean("state_verified", true),
         same_caller: table.boolean("same_caller", true),

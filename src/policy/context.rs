@@ -134,6 +134,10 @@ pub(super) fn boolean(value: bool) -> Expr {
     Expr::new_bool(value)
 }
 
+pub(super) fn count(number: u64) -> Expr {
+    Expr::new_long(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
 pub(super) fn duration(span: Duration) -> Expr {
     // A day count beyond i64 milliseconds would be an evaluation error, which is a deny.
     Expr::new_duration(format!("{}ms", span.as_millis()))

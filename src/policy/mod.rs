@@ -1,8 +1,8 @@
 //! May this be done, and on what terms. The only room that knows Cedar.
 //!
-//! Invariant: a [`Permitted`], [`BeginPermitted`] or [`Released`] exists only if Cedar allowed exactly what it owns,
-//! without a single evaluation error, under a strictly validated policy set. There is no pluggable policy port: it
-//! would let every implementor mint permits.
+//! Invariant: a [`Permitted`], [`BeginPermitted`], [`RefreshPermitted`] or [`Released`] exists only if Cedar allowed
+//! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
+//! policy port: it would let every implementor mint permits.
 
 mod annotations;
 mod ask;
@@ -12,11 +12,13 @@ mod entities;
 mod load;
 mod panel;
 mod permit;
+mod refresh;
 mod release;
 mod verdict;
 
 pub use context::Facts;
 pub use load::{BASE_SCHEMA, Snapshot, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
+pub use refresh::{RefreshPermitted, Refreshable};
 pub use release::{IssuedFacts, Releasable, Released};
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

@@ -112,6 +112,13 @@ impl<'a> Panel<'a> {
         }
     }
 
+    /// Checks that no term forbids what a refresh token is for.
+    pub(super) fn keep_unrefreshed(&mut self) {
+        if self.terms.no_refresh {
+            self.unmet = Some("no_refresh");
+        }
+    }
+
     /// Asks a question that is not about an exchange.
     pub(super) fn bare_gate(&mut self, action: &str, now: Wall, caller: &Facts) {
         let ask = || -> Result<Answer, String> {

@@ -249,6 +249,7 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
     if door.side == Side::Front {
         world.record.logs().front_headers.push(request.headers().iter().map(header).collect());
     }
+    let mut underway = None;
     let (delay, outcome) = match (door.side, method.as_str(), path.as_str()) {
         (Side::Front, "GET", "/authorize") => (Duration::ZERO, authorize(world, &request)),
         (Side::Front, "GET", "/jwks") => (Duration::ZERO, Outcome::Reply(Reply::json(200, &world.jwks()))),
@@ -263,6 +264,7 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
             let Some(request) = read(door, chain, request).await else {
                 return Outcome::Reply(Reply::empty(400));
             };
+            underway = Underway::of(world, &request);
             post(world, request, side, &path)
         }
         _ => (Duration::ZERO, Outcome::Reply(Reply::empty(404))),
@@ -271,7 +273,24 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
     if door.side == Side::Token {
         world.paused.subscribe().wait_for(|paused| !paused).await.ok();
     }
+    drop(underway);
     outcome
+}
+
+/// A refresh request under way; counts down when dropped.
+struct Underway(Arc<World>, String);
+
+impl Underway {
+    fn of(world: &Arc<World>, request: &TokenRequest) -> Option<Underway> {
+        let family = world.scripts().families.enter(request.param("refresh_token")?)?;
+        Some(Underway(world.clone(), family))
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.scripts().families.leave(&self.1);
+    }
 }
 
 fn authorize(world: &World, request: &Request<Incoming>) -> Outcome {

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
 pub(crate) mod behaviour;
+mod families;
 mod gzip;
 mod listener;
 pub(crate) mod record;
@@ -357,6 +358,28 @@ impl ScriptedAs {
     /// Every code, verifier, state, nonce and token ever seen or issued here.
     pub(crate) fn secrets(&self) -> BTreeSet<String> {
         self.world.record.logs().secrets.clone()
+    }
+
+    /// The token requests of a refresh so far.
+    pub(crate) fn refreshes(&self) -> Vec<TokenRequest> {
+        let mut requests = self.token_requests();
+        requests.retain(|request| request.param("grant_type") == Some("refresh_token"));
+        requests
+    }
+
+    /// The most refresh requests of one family that were under way at once.
+    pub(crate) fn most_refreshes_at_once(&self) -> usize {
+        self.world.scripts().families.most_at_once()
+    }
+
+    /// Families that were ended because a refresh token was used twice.
+    pub(crate) fn reused_families(&self) -> usize {
+        self.world.scripts().families.reused()
+    }
+
+    /// Ends every refresh token, as when people take their consent back.
+    pub(crate) fn end_all_families(&self) {
+        self.world.scripts().families.end_all();
     }
 
     /// Waits until the condition on this server holds; `false` if it does not in time.

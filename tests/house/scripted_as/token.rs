@@ -79,8 +79,13 @@ impl World {
             request.param(name).ok_or_else(missing)
         };
         self.authenticate(request)?;
-        if need("grant_type")? != "authorization_code" {
-            return Err(refuse("unsupported_grant_type", "only authorization_code"));
+        match need("grant_type")? {
+            "authorization_code" => {}
+            "refresh_token" => {
+                let refused = |(error, why): (&str, &str)| refuse(error, why);
+                return self.scripts().families.refresh(request).map_err(refused);
+            }
+            _ => return Err(refuse("unsupported_grant_type", "neither authorization_code nor refresh_token")),
         }
         let (code, verifier) = (need("code")?, need("code_verifier")?);
         let mut scripts = self.scripts();
@@ -133,6 +138,9 @@ impl World {
             members.insert("scope".into(), json!(scope));
         }
         self.bend(behaviour, &mut members, grant, request);
+        if let Some(Value::String(token)) = members.get("refresh_token") {
+            self.scripts().families.issued(token, grant);
+        }
         self.record.note_members(&members);
         members
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::families::Families;
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -55,6 +56,10 @@ pub(super) struct Grant {
     pub(super) scope: Option<String>,
     pub(super) resources: Vec<String>,
     pub(super) used: bool,
+    /// What its refresh tokens are known by together.
+    pub(super) family: String,
+    /// The refresh token that is being used, which a new one replaces.
+    pub(super) refreshing: Option<String>,
 }
 
 /// Everything behind the lock.
@@ -67,6 +72,7 @@ pub(super) struct Scripts {
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
+    pub(super) families: Families,
 }
 
 /// The state both listeners share.
@@ -103,6 +109,7 @@ impl World {
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
                 grants: HashMap::new(),
+                families: Families::default(),
             }),
         }
     }
@@ -143,6 +150,8 @@ impl World {
             scope: first(query, "scope").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
             used: false,
+            family: fresh("family"),
+            refreshing: None,
         };
         let code = fresh("code");
         self.record.note_secret(&code);
@@ -216,7 +225,7 @@ impl World {
                 "revocation_endpoint": format!("{token}/revoke"),
             },
             "response_types_supported": ["code"],
-            "grant_types_supported": ["authorization_code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
             "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"],

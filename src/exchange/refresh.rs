@@ -1,0 +1,161 @@
+//! Refresh: the corridor for a token that is not held. Decide, record, refresh, judge, release, record, keep.
+
+use super::Corridor;
+use crate::{
+    audit::{Code, Event, Recorded, Severity},
+    grant::{Place, Reply},
+    model::{Boot, Claimed, DecisionId, Fault, Reason},
+    oauth::{Disposal, NotRefreshed, Turn},
+    policy::{RefreshPermitted, Refreshable, Releasable},
+    transaction::Begun,
+};
+use std::sync::Arc;
+
+const OPERATION: &str = "GetToken";
+
+impl Corridor {
+    /// Fetches a token with a grant's refresh token, if policy lets this caller. The caller may hang up: whoever comes
+    /// next finds the token.
+    ///
+    /// # Errors
+    /// What the caller is told; recorded.
+    pub(super) async fn refresh(
+        self: &Arc<Self>,
+        turn: Turn,
+        place: Place,
+        claimed: Claimed,
+        until: Boot,
+    ) -> Result<Recorded<Reply>, Fault> {
+        let event = self.refresh_event(Code::ExchangeDecided, turn.begun(), &place).by(turn.caller());
+        let event = asked(event, &turn);
+        let permitted = match self.policies.refresh(turn, &claimed, self.decision()?) {
+            Ok(permitted) => permitted,
+            Err(no) => {
+                let (turn, refused) = *no;
+                if place.is_ahead() {
+                    // Nobody waits for it: it is asked again later, not at each hand-out.
+                    turn.put_off(self.clock.boot());
+                }
+                return Err(self.deny(event, refused).await);
+            }
+        };
+        let turn = permitted.subject();
+        if let Some(fault) = turn.family().remembered(turn.wish(), self.clock.boot()) {
+            let event = Event { code: Code::ExchangeRefused, ..event.decided(permitted.verdict()) };
+            return Err(self.refuse(event, fault).await);
+        }
+        let (this, underway) = (Arc::clone(self), self.work.enter_always());
+        let rest = tokio::spawn(async move {
+            let result = this.use_refresh_token(permitted, place, &claimed, until).await;
+            drop(underway);
+            result
+        });
+        rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// Records the decision, refreshes, and sees the outcome through to its record.
+    async fn use_refresh_token(
+        self: &Arc<Self>,
+        permitted: RefreshPermitted<Turn>,
+        place: Place,
+        claimed: &Claimed,
+        until: Boot,
+    ) -> Result<Recorded<Reply>, Fault> {
+        let (begun, decision) = (Arc::clone(permitted.subject().begun()), permitted.verdict().id);
+        let failed = self.refresh_event(Code::ExchangeFailed, &begun, &place).by(permitted.subject().caller());
+        let failed = asked(failed.of(decision), permitted.subject());
+        let release_decision = self.decision()?;
+        let (line, recorded) = tokio::join!(self.servers.refresh_line(&begun), self.recorder.record(permitted));
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            // The decision may be in the log already, so its end is too.
+            Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
+        };
+        let refreshed = match self.servers.refresh(recorded, line, until).await {
+            Ok(refreshed) => refreshed,
+            Err(not_refreshed) => return Err(self.not_refreshed(*not_refreshed, &place, failed).await),
+        };
+        let released = match self.policies.release(refreshed, claimed, release_decision) {
+            Ok(released) => released,
+            Err(no) => {
+                let (refreshed, refused) = *no;
+                let (kept, _turn) = refreshed.into_parts();
+                self.servers.dispose(Disposal::of_kept(&kept), "not_released", decision);
+                let event = Event { exchange: Some(decision), ..failed.refused(&refused) };
+                return Err(self.fail(event, refused.fault, decision).await);
+            }
+        };
+        let (reply, _turn) = match self.grants.hold(&place, released) {
+            Ok(held) => held,
+            Err(lost) => {
+                let (kept, fault) = *lost;
+                self.servers.dispose(Disposal::of_kept(&kept), "not_kept", decision);
+                return Err(self.fail(failed, fault, decision).await);
+            }
+        };
+        let recorded = match self.recorder.record_outcome(reply).await {
+            Ok(recorded) => recorded,
+            Err(unrecorded) => {
+                let (reply, fault) = *unrecorded;
+                self.servers.dispose(Disposal::of_kept(&reply.held().kept), "not_recorded", decision);
+                self.recorder.report(failed.failed(&fault, Severity::High));
+                return Err(fault);
+            }
+        };
+        self.grants.shelve(&place, &recorded).inspect_err(|fault| {
+            if fault.reason == Reason::GrantUnknown {
+                self.dispose_rest(&place, "grant_ended", decision);
+            }
+        })?;
+        Ok(recorded)
+    }
+
+    /// Closes a refresh that the server did not end in a token that may be kept.
+    async fn not_refreshed(self: &Arc<Self>, failed: NotRefreshed, place: &Place, event: Event) -> Fault {
+        let NotRefreshed { fault, turn, decided, status, tries, disposal, fatal } = failed;
+        let mut event = event.with("tries", tries);
+        if let Some(status) = status {
+            event = event.with("http_status", status);
+        }
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
+            if let Some(value) = fault.metadata.get(key) {
+                event = event.with(key, value.as_str());
+            }
+        }
+        if let Some(disposal) = disposal {
+            self.servers.dispose(disposal, fault.reason.name(), decided.id);
+        }
+        if fatal {
+            if fault.reason == Reason::ReauthRequired {
+                // The server refuses it already: nothing is to be gained by revoking it.
+                drop(turn.family().end());
+            }
+            if let Some(rest) = self.grants.bury(place.grant()) {
+                self.servers.dispose(rest, fault.reason.name(), decided.id);
+            }
+        }
+        // The next in line sees what became of this one.
+        drop(turn);
+        self.fail(event, fault, decided.id).await
+    }
+
+    fn dispose_rest(&self, place: &Place, why: &'static str, decision: DecisionId) {
+        if let Some(rest) = place.grant().remains() {
+            self.servers.dispose(rest, why, decision);
+        }
+    }
+
+    fn refresh_event(&self, code: Code, begun: &Begun, place: &Place) -> Event {
+        let keyed = self.recorder.keyed();
+        Event::new(code, OPERATION)
+            .on(begun, keyed)
+            .with("grant_type", "refresh_token")
+            .with("grant_ref", keyed.reference("grant", place.grant().handle.bits()))
+            .with("ahead", place.is_ahead())
+    }
+}
+
+fn asked(mut event: Event, turn: &Turn) -> Event {
+    event.requested = turn.wish().scopes.to_strings();
+    event
+}

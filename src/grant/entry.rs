@@ -1,0 +1,156 @@
+//! One grant: what an agent may have tokens of.
+
+use super::{
+    Held, Wanted,
+    held::Shelf,
+    key::{Asked, TokenKey},
+};
+use crate::{
+    config::{Keeping, Narrowing},
+    model::{Agent, Boot, Fault, Handle, Reason, ScopeSet, Terms},
+    oauth::{Disposal, Family, Kept},
+    platform::{Clock, KeyedHash},
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// A grant.
+pub struct Grant {
+    /// Its handle.
+    pub handle: Handle,
+    /// Its agent.
+    pub agent: Arc<Agent>,
+    /// Its first token and where it came from: no later one carries more.
+    pub kept: Arc<Kept>,
+    /// The terms it was first released on.
+    pub terms: Terms,
+    /// Its refresh token, where there is one that may be used.
+    pub(super) family: Option<Arc<Family>>,
+    /// Its tokens.
+    pub(super) shelf: Mutex<Shelf<Arc<Held>>>,
+    pub(super) uses: AtomicU64,
+    /// When its agent asked for it last, by the boot clock.
+    pub(super) used: AtomicU64,
+    /// Whether any reply with its token was written.
+    pub(super) delivered: AtomicBool,
+    /// Revoked: what is still under way must not hand it out.
+    pub(super) ended: AtomicBool,
+    /// When the server ended it, by the boot clock. It is kept for a while to say so.
+    pub(super) died: Mutex<Option<Boot>>,
+}
+
+impl Grant {
+    /// What is left of it and must not live on: its tokens, and the refresh token, which nobody can use from here on.
+    #[must_use]
+    pub fn remains(&self) -> Option<Disposal> {
+        let refresh = self.family.as_ref().and_then(|family| family.end());
+        let access = self.shelf().take_all();
+        let refresh = refresh.as_ref().or(self.kept.tokens.retired.as_ref());
+        Disposal::of_grant(&self.kept, access.iter().map(|held| &*held.kept), refresh)
+    }
+
+    /// Whether it has a refresh token that may be used.
+    #[must_use]
+    pub const fn is_refreshable(&self) -> bool {
+        self.family.is_some()
+    }
+
+    /// The key of its token with these scopes.
+    pub(super) fn key(&self, scopes: &ScopeSet, keyed: &KeyedHash) -> TokenKey {
+        let opening = &self.kept.begun.opening;
+        let asked = Asked {
+            agent: self.agent.id.as_str(),
+            grant: self.handle.bits(),
+            issuer: &opening.issuer.url,
+            client: (opening.client.alias.as_str(), &opening.client.client_id),
+            scopes,
+            resource: opening.resource(),
+            binding: self.kept.bound.then_some(opening.client.identity.thumbprint.as_str()),
+        };
+        TokenKey::of(&asked, keyed)
+    }
+
+    /// The terms that already bind a token of it.
+    pub(super) fn terms_of(&self, held: &Held) -> Terms {
+        self.terms.clone().strictest(held.kept.terms.clone())
+    }
+
+    /// The token under this key, if it may be served and lives for long enough.
+    pub(super) fn servable(&self, key: &TokenKey, min_ttl: Duration, clock: &dyn Clock) -> Option<Arc<Held>> {
+        let held = self.shelf().get(key)?;
+        let left = held.left(clock, &self.terms_of(&held));
+        (!left.is_zero() && left >= min_ttl).then_some(held)
+    }
+
+    pub(super) fn shelve(&self, key: TokenKey, held: &Arc<Held>, clock: &dyn Clock) {
+        self.shelf().put(key, Arc::clone(held), |held| held.remaining(clock));
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Counts a hand-out, if the grant still lives and there may be another one.
+    pub(super) fn count_use(&self, terms: &Terms) -> Result<(), Fault> {
+        let before = self.uses.fetch_add(1, Ordering::Relaxed);
+        if self.is_ended() || terms.max_uses.is_some_and(|max| before >= max) {
+            return Err(Fault::new(Reason::GrantUnknown));
+        }
+        Ok(())
+    }
+
+    pub(super) fn shelf(&self) -> MutexGuard<'_, Shelf<Arc<Held>>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.died.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// When it ends by itself, if nobody asks for it any more. The boot clock counts, which nobody steps.
+    pub(super) fn ends(&self, keeping: &Keeping) -> Boot {
+        match &self.family {
+            None => self.kept.at.0.plus(self.kept.lifetime),
+            Some(_) => keeping.end(self.kept.at.0, Boot(self.used.load(Ordering::Relaxed))),
+        }
+    }
+
+    pub(super) fn lives(&self, keeping: &Keeping, now: Boot) -> Result<(), Fault> {
+        if self.is_dead() {
+            return Err(Reason::ReauthRequired.into());
+        }
+        // One without a refresh token ends with its token, which says so itself.
+        let over = self.family.is_some() && now >= self.ends(keeping);
+        if over || self.is_ended() { Err(Reason::GrantUnknown.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn has(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let beyond = wanted.scopes.as_ref().map(|w| w.beyond(&self.kept.scopes)).unwrap_or_default();
+        if !beyond.is_empty() {
+            let names: Vec<String> = beyond.iter().map(ToString::to_string).collect();
+            return Err(Fault::new(Reason::ScopeNotGranted).with("scopes", names.join(" ")));
+        }
+        if wanted.resource.is_some() && wanted.resource.as_deref() != self.kept.begun.opening.resource() {
+            return Err(Fault::field(Reason::ScopeNotGranted, "resource", "is not the grant's"));
+        }
+        Ok(())
+    }
+
+    /// Whether a refresh can bring what is wanted and not held.
+    pub(super) fn can_refresh(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let narrows = wanted.scopes.as_ref().is_some_and(|w| !self.kept.scopes.is_within(w));
+        let off = self.kept.begun.opening.issuer.narrowing == Narrowing::Off;
+        if narrows && (off || self.family.is_none()) {
+            return Err(Reason::NarrowingUnavailable.into());
+        }
+        let family = self.family.as_ref().ok_or(Reason::TokenExpired)?;
+        // A new token would live no longer than the last one did.
+        let best = self.terms.max_lifetime.unwrap_or(Duration::MAX).min(family.lifetime());
+        if best < wanted.min_ttl { Err(Reason::TokenExpired.into()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,46 @@
+//! Where a [`Refreshed`] is minted: a refresh gave a well-formed token within what was asked. It is sealed inside until
+//! policy has released it.
+
+use super::{Kept, Turn};
+use crate::{
+    caller::Caller,
+    policy::{IssuedFacts, Releasable},
+};
+
+/// What the server issued for a refresh token, judged but not yet released. Nobody else has the family's turn before
+/// it is kept or dropped.
+pub struct Refreshed {
+    kept: Kept,
+    turn: Turn,
+}
+
+impl Refreshed {
+    pub(super) const fn new(kept: Kept, turn: Turn) -> Self {
+        Self { kept, turn }
+    }
+
+    /// Takes it apart to keep or to revoke it.
+    pub(crate) fn into_parts(self) -> (Kept, Turn) {
+        (self.kept, self.turn)
+    }
+}
+
+impl Releasable for Refreshed {
+    fn caller(&self) -> &Caller {
+        self.turn.caller()
+    }
+
+    fn facts(&self) -> IssuedFacts<'_> {
+        let opening = &self.kept.begun.opening;
+        IssuedFacts {
+            client: &opening.client,
+            api: opening.api.as_deref(),
+            allowed: &self.turn.wish().scopes,
+            scopes: &self.kept.scopes,
+            lifetime: self.kept.lifetime,
+            bound: self.kept.bound,
+            refreshable: true,
+            again: true,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Where a [`RefreshPermitted`] is minted: Cedar allowed this caller to use a grant's refresh token, now, for exactly
+//! these scopes.
+
+use super::{
+    Facts, Policies, Refused, Releasable, Verdict,
+    context::{Base, count, duration},
+    panel::Panel,
+};
+use crate::{
+    model::{Boot, Claimed, DecisionId, Reason, Terms},
+    transaction::Begun,
+};
+use std::sync::Arc;
+
+/// The right to use a refresh token. It gives facts only, those of [`Releasable`] about the token that is expected;
+/// nothing it says mints a ticket.
+pub trait Refreshable: Releasable {
+    /// The transaction that the grant came from.
+    fn begun(&self) -> &Arc<Begun>;
+    /// When the grant was given.
+    fn since(&self) -> Boot;
+    /// How often it was refreshed.
+    fn refreshes(&self) -> u64;
+}
+
+/// Cedar allowed exactly this refresh, with these terms.
+pub struct RefreshPermitted<T> {
+    subject: T,
+    verdict: Verdict,
+    terms: Terms,
+}
+
+impl<T> RefreshPermitted<T> {
+    /// The decision.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// What is permitted.
+    #[must_use]
+    pub const fn subject(&self) -> &T {
+        &self.subject
+    }
+
+    /// Takes the permit apart to spend it. For `oauth/` alone.
+    pub(crate) fn into_parts(self) -> (T, Verdict, Terms) {
+        (self.subject, self.verdict, self.terms)
+    }
+}
+
+impl Policies {
+    /// Asks whether this refresh may be done: `refresh_token`, and `grant_scope` for each scope. What would not be
+    /// released afterwards is not asked for at all.
+    ///
+    /// # Errors
+    /// The subject, and the decision.
+    pub fn refresh<T: Refreshable>(
+        &self,
+        subject: T,
+        claimed: &Claimed,
+        id: DecisionId,
+    ) -> Result<RefreshPermitted<T>, Box<(T, Refused)>> {
+        let Some(snapshot) = self.current() else { return Err(Box::new((subject, Refused::not_loaded()))) };
+        let closed = self.releasable(&snapshot, &subject, claimed, id).and_then(|_| {
+            let expected = subject.facts();
+            let facts = Facts::from(subject.caller());
+            let mut panel = Panel::new(&snapshot, subject.caller(), expected.client, id);
+            let base = Base {
+                now: self.clock.wall(),
+                caller: &facts,
+                scopes: expected.allowed.iter().collect(),
+                api: expected.api,
+                bound: expected.bound,
+                lifetime: expected.client.lifetime_ceiling,
+                claimed,
+                approval: None,
+            };
+            let age = self.clock.boot().since(subject.since());
+            let gate = [("grantAge", duration(age)), ("refreshCount", count(subject.refreshes()))];
+            panel.gate("refresh_token", &base, gate);
+            panel.scopes(&base, "refresh");
+            panel.keep_terms(expected.client, expected.api.is_some());
+            panel.keep_unrefreshed();
+            panel.close(Reason::ScopeNoLongerAllowed)
+        });
+        match closed {
+            Ok((verdict, terms)) => Ok(RefreshPermitted { subject, verdict, terms }),
+            Err(refused) => Err(Box::new((subject, *refused))),
+        }
+    }
+}
