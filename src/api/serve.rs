@@ -104,6 +104,8 @@ impl Doors {
                 },
             }
         }
+        // Whoever comes now is refused by the system at once, instead of waiting in a queue that nobody empties.
+        drop(door);
         while connections.join_next().await.is_some() {}
     }
 

@@ -14,4 +14,8 @@
 mod house;
 mod ledger;
 
+mod phase;
+mod strace;
+
 mod kill_at_any_moment;
+mod killed_at_each_phase;

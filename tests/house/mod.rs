@@ -288,6 +288,16 @@ impl House {
         wait(child).await
     }
 
+    /// Sends the daemon a signal and leaves it to do what it does.
+    pub(crate) fn tell(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(self.daemon.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the daemon's end; its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        wait(self.daemon.take().unwrap()).await
+    }
+
     /// Stops the daemon as an init system would.
     pub(crate) async fn stop(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM).await
