@@ -17,5 +17,7 @@ mod ledger;
 mod phase;
 mod strace;
 
+mod hanging_up_at_any_phase;
 mod kill_at_any_moment;
 mod killed_at_each_phase;
+mod stopping_at_any_phase;

@@ -83,7 +83,10 @@ where
         Phase::Deciding => injected = Some(Injected::into(house, SLOW_DISK).await?),
         Phase::Connecting => server.hold_handshakes(true),
         Phase::Sent | Phase::Recording => server.set_pause(true),
-        Phase::HalfAnswered => server.behave(Script::Token(Behaviour::HalfAnswer)),
+        Phase::HalfAnswered => {
+            server.hold_halves(true);
+            server.behave(Script::Token(Behaviour::HalfAnswer));
+        }
     }
     let call = tokio::spawn(call(request.clone()));
     let on_record = |code: &str, before: usize| {
@@ -121,7 +124,7 @@ impl Held {
         match self.phase {
             Phase::Connecting => house.server.hold_handshakes(false),
             Phase::Sent => house.server.set_pause(false),
-            Phase::HalfAnswered => house.server.let_halves_go(),
+            Phase::HalfAnswered => house.server.hold_halves(false),
             Phase::Deciding | Phase::Recording => drop(self.injected.take()),
         }
     }

@@ -84,7 +84,7 @@ pub(crate) enum Behaviour {
     TokenWith400,
     /// An honest answer whose length is announced in full and whose second half never comes.
     CutBody,
-    /// Honest; its second half is held until [`super::ScriptedAs::let_halves_go`].
+    /// Honest, in two halves; [`super::ScriptedAs::hold_halves`] keeps the second back.
     HalfAnswer,
 
     /// Exactly this answer, whatever was asked. The code stays unused.

@@ -251,9 +251,9 @@ impl ScriptedAs {
         self.world.handshakes_held.send_replace(held);
     }
 
-    /// Sends the second half of every [`behaviour::Behaviour::HalfAnswer`], now and from here on.
-    pub(crate) fn let_halves_go(&self) {
-        self.world.halves_held.send_replace(false);
+    /// Keeps the second half of every [`behaviour::Behaviour::HalfAnswer`] back; or lets go.
+    pub(crate) fn hold_halves(&self, held: bool) {
+        self.world.halves_held.send_replace(held);
     }
 
     /// Half answers that were written up to their middle.

@@ -96,7 +96,7 @@ impl World {
             token: format!("https://127.0.0.1:{}", ports.1),
             paused: watch::Sender::new(false),
             handshakes_held: watch::Sender::new(false),
-            halves_held: watch::Sender::new(true),
+            halves_held: watch::Sender::new(false),
             verifier,
             signer: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             scripts: Mutex::new(Scripts {
