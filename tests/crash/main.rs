@@ -17,6 +17,7 @@ mod ledger;
 mod phase;
 mod strace;
 
+mod a_slow_disk_loses_no_decision;
 mod every_cancel_point;
 mod hanging_up_at_any_phase;
 mod kill_at_any_moment;
