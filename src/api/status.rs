@@ -31,7 +31,13 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ParamDuplicate
         | R::ImplicitResponse
         | R::ScopeUndeclared => Code::InvalidArgument,
-        R::ClientUnknown | R::IssuerUnknown | R::ResourceUnknown | R::TxnUnknown | R::GrantUnknown => Code::NotFound,
+        R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
+        R::ServiceUnknown
+        | R::ClientUnknown
+        | R::IssuerUnknown
+        | R::ResourceUnknown
+        | R::TxnUnknown
+        | R::GrantUnknown => Code::NotFound,
         R::OpenidUnsupported
         | R::RedirectUriMismatch
         | R::TxnTerminal
