@@ -34,6 +34,8 @@ pub struct Issuer {
     pub assumed_lifetime: Duration,
     /// What it does with fewer scopes on refresh.
     pub narrowing: Narrowing,
+    /// A stop revokes the tokens that are held, though agents may still use theirs.
+    pub revoke_on_stop: bool,
 }
 
 /// Endpoints from the configuration.
@@ -130,6 +132,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let narrowing = narrowing(table);
+    let revoke_on_stop = table.boolean("revoke_on_stop", false);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -144,6 +147,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         metadata_ttl,
         assumed_lifetime,
         narrowing,
+        revoke_on_stop,
     })
 }
 

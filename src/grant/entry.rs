@@ -54,6 +54,12 @@ impl Grant {
         Disposal::of_grant(&self.kept, access.iter().map(|held| &*held.kept), refresh)
     }
 
+    /// Whether any reply with its token was written.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Acquire)
+    }
+
     /// Whether it has a refresh token that may be used.
     #[must_use]
     pub const fn is_refreshable(&self) -> bool {

@@ -13,5 +13,5 @@ mod store;
 pub use entry::Grant;
 pub use held::Held;
 pub use refreshing::{Missing, Place};
-pub use reply::{HandOut, Reply};
+pub use reply::{Delivery, HandOut, Reply};
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Wanted};

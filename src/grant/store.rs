@@ -256,10 +256,13 @@ impl Grants {
         ended
     }
 
-    /// The grants whose first reply was never written.
+    /// Takes out every grant: the end of the process.
     #[must_use]
-    pub fn undelivered(&self) -> Vec<Arc<Grant>> {
-        self.table().values().filter(|grant| !grant.delivered.load(Ordering::Acquire)).map(Arc::clone).collect()
+    pub fn take_all(&self) -> Vec<Arc<Grant>> {
+        let mut all: Vec<Arc<Grant>> = self.table().drain().map(|(_, grant)| grant).collect();
+        all.retain(|grant| !grant.is_dead());
+        all.iter().for_each(|grant| grant.ended.store(true, Ordering::Release));
+        all
     }
 
     /// How many grants are held.

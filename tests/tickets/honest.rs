@@ -3,9 +3,9 @@ use narrowgate::{
     audit::{Recorded, Recorder},
     caller::Caller,
     grant::{Grants, Reply},
-    model::{AccessToken, AuthorizationCode, Claimed, DecisionId},
-    oauth::{AuthorizationServers, Issued},
-    policy::{Permitted, Policies, Released},
+    model::{AccessToken, AuthorizationCode, Boot, Claimed, DecisionId},
+    oauth::{AuthorizationServers, Issued, Refreshed, Turn},
+    policy::{Permitted, Policies, RefreshPermitted, Refreshable, Released},
     transaction::{Presented, Settled, Transactions},
 };
 use std::sync::Arc;
@@ -31,6 +31,21 @@ pub async fn walk(
 pub async fn outcome(grants: &Grants, recorder: &Recorder, released: Released<Issued>) -> Option<Recorded<Reply>> {
     let (reply, _closing) = grants.keep(released).ok()?;
     recorder.record_outcome(reply).await.ok()
+}
+
+pub async fn refresh(
+    policies: &Policies,
+    recorder: &Recorder,
+    servers: &AuthorizationServers,
+    turn: Turn,
+    claimed: &Claimed,
+    (ids, until): ([DecisionId; 2], Boot),
+) -> Option<Released<Refreshed>> {
+    let line = servers.refresh_line(turn.begun()).await;
+    let permitted: RefreshPermitted<Turn> = policies.refresh(turn, claimed, ids[0]).ok()?;
+    let recorded: Recorded<RefreshPermitted<Turn>> = recorder.record(permitted).await.ok()?;
+    let refreshed: Refreshed = servers.refresh(recorded, line, until).await.ok()?;
+    policies.release(refreshed, claimed, ids[1]).ok()
 }
 
 pub fn secrets(code: &AuthorizationCode, other: &AuthorizationCode) -> bool {

@@ -120,6 +120,8 @@ fn no_ticket_can_be_forged() {
         ("forge_a_record", "E0451"),
         ("forge_an_issued_token", "E0451"),
         ("forge_a_release", "E0451"),
+        ("forge_a_refresh_permit", "E0451"),
+        ("forge_a_refreshed_token", "E0451"),
     ]);
 }
 
@@ -130,6 +132,10 @@ fn no_step_of_the_corridor_can_be_left_out() {
         ("redeem_without_a_permit", "E0308"),
         ("queue_a_permit", "E0277"),
         ("keep_unreleased", "E0308"),
+        ("refresh_without_a_record", "E0308"),
+        ("refresh_without_a_permit", "E0308"),
+        ("queue_a_refresh", "E0277"),
+        ("hold_unreleased", "E0308"),
     ]);
 }
 
@@ -141,6 +147,7 @@ fn nothing_is_spent_twice() {
         ("permit_twice", "E0382"),
         ("record_twice", "E0382"),
         ("redeem_twice", "E0382"),
+        ("refresh_twice", "E0382"),
     ]);
 }
 

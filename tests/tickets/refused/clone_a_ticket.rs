@@ -1,5 +1,5 @@
 use narrowgate::{
-    audit::Recorded, caller::Caller, oauth::Issued, policy::{BeginPermitted, Permitted, Released}, transaction::{Claim, Spent},
+    audit::Recorded, caller::Caller, oauth::{Issued, Refreshed, Turn}, policy::{BeginPermitted, Permitted, RefreshPermitted, Released}, transaction::{Claim, Spent},
 };
 
 pub fn multiply(caller: Caller, claim: Claim, spent: Spent, begin: BeginPermitted, permitted: Permitted) {
@@ -14,4 +14,10 @@ pub fn multiply_further(recorded: Recorded<Permitted>, issued: Issued, released:
     let _ = recorded.clone();
     let _ = issued.clone();
     let _ = released.clone();
+}
+
+pub fn multiply_refreshes(turn: Turn, permitted: RefreshPermitted<Turn>, refreshed: Refreshed) {
+    let _ = turn.clone();
+    let _ = permitted.clone();
+    let _ = refreshed.clone();
 }
