@@ -36,6 +36,8 @@
 //! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be
 //!   recorded is not done, and a token that cannot be recorded is revoked.
 //! * A code is sent at most once, to the endpoint captured when its transaction began.
+//! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
+//! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
 //! * A token broader than allowed is revoked, never handed out.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.

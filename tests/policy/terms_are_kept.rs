@@ -44,7 +44,7 @@ async fn a_token_is_served_as_long_as_its_terms_say() {
 // rows: POL-10
 #[tokio::test]
 async fn after_the_lease_the_token_is_not_served_though_it_lives() {
-    let house = open("@max_lifetime(\"1s\")").await;
+    let house = open("@max_lifetime(\"1s\") @no_refresh").await;
     let mut agent = house.agent().await;
     let redeemed = house.login(&mut agent, &["customers.read"]).await.unwrap();
     get(&mut agent, &redeemed.grant).await.unwrap();

@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 24] = [
+const CODES: [&str; 25] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -17,6 +17,7 @@ const CODES: [&str; 24] = [
     "exchange.failed",
     "exchange.unknown",
     "token.issued",
+    "token.refreshed",
     "token.served",
     "token.withheld",
     "token.revoked",
@@ -44,6 +45,14 @@ async fn refused(agent: &mut Agent, transaction: &str, callback_url: &str, wante
 async fn honest_work(house: &House, agent: &mut Agent) {
     let redeemed = house.login(agent, &["customers.read", "customers.write"]).await.unwrap();
     get(agent, &redeemed.grant).await.unwrap();
+    let scopes = vec!["customers.read".to_owned()];
+    let narrow = GetTokenRequest { grant: redeemed.grant.clone(), scopes, ..GetTokenRequest::default() };
+    agent.get_token(narrow.clone()).await.unwrap();
+    // The same again, and a refresh that fails.
+    agent.get_token(narrow.clone()).await.unwrap();
+    house.server.behave(Script::Token(Behaviour::Status(500)));
+    let scopes = vec!["customers.write".to_owned()];
+    agent.get_token(GetTokenRequest { scopes, ..narrow }).await.err().unwrap();
     house.begin(agent, &["customers.delete"]).await.err().unwrap();
     let mut request = GetTokenRequest { grant: redeemed.grant.clone(), ..GetTokenRequest::default() };
     request.claimed = Some(Claimed { purpose: "bulk-export".to_owned(), ..Claimed::default() });
@@ -51,7 +60,9 @@ async fn honest_work(house: &House, agent: &mut Agent) {
     let mut courier = house.svid_agent(COURIER).await;
     assert_eq!(reason(&get(&mut courier, &redeemed.grant).await.err().unwrap()), "GRANT_UNKNOWN");
     house.login(&mut courier, &["customers.read"]).await.unwrap();
-    for behaviour in [RevocationBehaviour::Ok200, RevocationBehaviour::Unsupported400] {
+    let outcomes =
+        [RevocationBehaviour::Ok200, RevocationBehaviour::Unsupported400, RevocationBehaviour::Unsupported400];
+    for behaviour in outcomes {
         house.server.behave(Script::Revocation(behaviour));
     }
     let request = RevokeGrantRequest { grant: redeemed.grant, ..RevokeGrantRequest::default() };

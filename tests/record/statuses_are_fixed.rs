@@ -134,6 +134,8 @@ async fn bad_redeems(house: &House, agent: &mut Agent, witness: &mut Witness) {
 
 async fn bad_gets(house: &House, agent: &mut Agent, witness: &mut Witness) {
     let scopes = ["customers.read", "customers.write"];
+    // Without a refresh token no other token can be had.
+    house.server.behave(Script::Token(Behaviour::NoRefreshToken));
     let grant = house.login(agent, &scopes).await.unwrap().grant;
     let wanted = |scopes: &[&str], resource: &str, seconds| GetTokenRequest {
         grant: grant.clone(),
@@ -159,6 +161,20 @@ async fn bad_gets(house: &House, agent: &mut Agent, witness: &mut Witness) {
     let none = get(agent, "grant_0").await.err().unwrap();
     assert_eq!(foreign.message(), none.message(), "another's grant is as unknown as none");
     assert_eq!(foreign.details(), none.details());
+}
+
+async fn bad_refreshes(house: &House, agent: &mut Agent, witness: &mut Witness) {
+    let invalid = Behaviour::OAuthError { status: 400, error: "invalid_grant".to_owned(), description: None };
+    for (behaviour, code, reason) in [
+        (invalid, Code::FailedPrecondition, "REAUTH_REQUIRED"),
+        (Behaviour::ResetAfterRequest, Code::Aborted, "REFRESH_OUTCOME_UNKNOWN"),
+    ] {
+        let grant = house.login(agent, &["customers.read", "customers.write"]).await.unwrap().grant;
+        house.server.behave(Script::Token(behaviour));
+        let scopes = vec!["customers.read".to_owned()];
+        let request = GetTokenRequest { grant, scopes, ..GetTokenRequest::default() };
+        witness.expect(agent.get_token(request).await, code, reason);
+    }
 }
 
 async fn bad_servers(house: &House, agent: &mut Agent, witness: &mut Witness) {
@@ -215,6 +231,7 @@ async fn for_every_reason() {
     bad_begins(&mut agent, &mut witness).await;
     bad_redeems(&house, &mut agent, &mut witness).await;
     bad_gets(&house, &mut agent, &mut witness).await;
+    bad_refreshes(&house, &mut agent, &mut witness).await;
     bad_servers(&house, &mut agent, &mut witness).await;
     let mut stranger = house.svid_agent("spiffe://acme.test/agent/nobody").await;
     witness.expect(house.begin(&mut stranger, &READ).await, Code::PermissionDenied, "AGENT_UNKNOWN");
