@@ -228,7 +228,10 @@ fn follow_readiness(
     let (sender, receiver) = watch::channel(why_not(&corridor, false, true));
     tokio::spawn(async move {
         loop {
-            let now = why_not(&corridor, *stopping.borrow(), *writable.borrow());
+            // Copied out: a channel that is being looked at cannot be changed by the audit thread.
+            let stops = *stopping.borrow();
+            let up = *writable.borrow();
+            let now = why_not(&corridor, stops, up);
             sender.send_if_modified(|before| std::mem::replace(before, now) != now);
             tokio::select! {
                 changed = stopping.changed() => if changed.is_err() { return },
