@@ -9,6 +9,7 @@ use crate::{
     ledger::{Ledger, References},
     phase::{Phase, hold},
     plan,
+    strace::Injected,
 };
 use narrowgate::api::proto::token_service_client::TokenServiceClient;
 use rustix::process::Signal;
@@ -204,6 +205,25 @@ async fn held_tokens_outlive_a_stop_unless_their_issuer_says_otherwise() {
             assert!(books.revoked.contains(&references.refresh_token(&issue.refresh)));
         }
     }
+}
+
+// rows: GRPC-13 AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_does_not_hold_the_stop_up() {
+    let mut house =
+        crate::house::Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"300ms\"").open().await;
+    let Some(injected) = Injected::into(&house, "delay_enter=60000000").await else { return };
+    let mut agent = house.agent().await;
+    let status = house.begin(&mut agent, &["customers.read"]).await.err().unwrap();
+    assert_eq!(crate::house::reason(&status), "AUDIT_UNAVAILABLE");
+    house.tell(Signal::TERM);
+    // strace keeps the dead from being waited for, so this looks at its state: gone long before the disk comes back.
+    let status = format!("/proc/{}/status", house.pid());
+    let dead = || std::fs::read_to_string(&status).unwrap().contains("State:\tZ").then_some(());
+    eventually("its end", dead).await;
+    drop(injected);
+    assert_eq!(house.ended().await, Some(0));
+    assert!(house.events("daemon.stopped").is_empty(), "what was never written is not there");
 }
 
 // rows: GRPC-13
