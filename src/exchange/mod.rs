@@ -19,7 +19,7 @@ use crate::{
     caller::Caller,
     config::Config,
     grant::{Ended, Grants},
-    model::{DecisionId, Fault, Reason, Wall},
+    model::{DecisionId, Fault, Reason, Wall, fault::Detection},
     oauth::{AuthorizationServers, Disposal},
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
@@ -102,6 +102,13 @@ impl Corridor {
             Ok(()) => refused.fault,
             Err(unavailable) => unavailable,
         }
+    }
+
+    /// Tells the SOC of something in a call that goes on all the same.
+    pub fn alert(&self, operation: &'static str, caller: &Caller, detection: Detection, evidence: &'static str) {
+        let mut event = Event::new(Code::Detected(detection), operation).by(caller).with("evidence", evidence);
+        event.severity = Severity::High;
+        self.recorder.report(event);
     }
 
     /// Records that a peer was turned away at the door.
