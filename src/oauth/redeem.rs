@@ -133,14 +133,14 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", spent.code.reveal())
-        // RFC 8705 §2: the certificate proves who the client_id says.
-        .append_pair("client_id", &opening.client.client_id)
-        .append_pair("code_verifier", spent.verifier.reveal());
+    form.append_pair("grant_type", "authorization_code").append_pair("code", spent.code.reveal());
     if !opening.issuer.accept.redirect_uri_omitted {
         form.append_pair("redirect_uri", opening.redirect.as_str());
     }
+    form
+        // RFC 8705 §2: the certificate proves who the client_id says.
+        .append_pair("client_id", &opening.client.client_id)
+        .append_pair("code_verifier", spent.verifier.reveal());
     if let Some(resource) = opening.resource() {
         form.append_pair("resource", resource);
     }

@@ -97,10 +97,10 @@ call_deadline = "20s"
 
 [[issuer]]
 alias = "corp"
+allowed_ports = [@TOKEN_PORT@]
 issuer = "@ISSUER@"
 ca = "server-ca.pem"
 deadline = "5s"
-allowed_ports = [@TOKEN_PORT@]
 
 [[client]]
 alias = "sales-crm"
