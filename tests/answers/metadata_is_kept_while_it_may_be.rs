@@ -57,7 +57,7 @@ fn violations() -> Vec<(Behaviour, Map<String, Value>)> {
     let bent = [
         ("issuer", json!("https://evil.example")),
         ("issuer", Value::Null),
-        ("token_endpoint", Value::Null),
+        ("mtls_endpoint_aliases", json!({ "token_endpoint": 7 })),
         ("authorization_endpoint", json!("https://evil.example/authorize")),
         ("authorization_endpoint", json!(7)),
         ("mtls_endpoint_aliases", json!({ "token_endpoint": "https://evil.example/token" })),
