@@ -1,5 +1,5 @@
 //! The samples that people copy: they load, their policies validate, their cases pass.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use narrowgate::{

@@ -275,10 +275,13 @@ mod tests {
     const PRINTABLE: u8 = 0x13;
     const BMP: u8 = 0x1e;
 
+    /// Type, string type and value.
+    type Pair<'a> = (&'a [u8], u8, &'a [u8]);
+
     /// A certificate's name of these RDNs, from the least particular to the most.
-    fn name(rdns: &[&[(&[u8], u8, &[u8])]]) -> DistinguishedName {
-        let rdn = |rdn: &&[(&[u8], u8, &[u8])]| {
-            let pair = |(kind, tag, value): &(&[u8], u8, &[u8])| tlv(0x30, &[tlv(6, kind), tlv(*tag, value)].concat());
+    fn name(rdns: &[&[Pair<'_>]]) -> DistinguishedName {
+        let rdn = |rdn: &&[Pair<'_>]| {
+            let pair = |(kind, tag, value): &Pair<'_>| tlv(0x30, &[tlv(6, kind), tlv(*tag, value)].concat());
             tlv(0x31, &rdn.iter().map(pair).collect::<Vec<_>>().concat())
         };
         let der = tlv(0x30, &rdns.iter().map(rdn).collect::<Vec<_>>().concat());

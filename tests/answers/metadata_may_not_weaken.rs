@@ -1,5 +1,5 @@
 use crate::{
-    house::{House, Plan, eventually, fact, reason, redeem, redeem_request},
+    house::{House, Plan, fact, reason, redeem, redeem_request},
     kit::{READ, facts, members},
     metadata_is_kept_while_it_may_be::{believing, refetched},
 };
