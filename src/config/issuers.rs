@@ -43,6 +43,8 @@ pub struct Issuer {
     pub accept: Accept,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// A stop revokes the tokens that are held, though agents may still use theirs.
+    pub revoke_on_stop: bool,
 }
 
 /// Endpoints from the configuration.
@@ -146,6 +148,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         );
     }
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
+    let revoke_on_stop = table.boolean("revoke_on_stop", false);
     let (url, endpoints) = (
         url?,
         match endpoints {
@@ -169,6 +172,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         profile,
         accept,
         assumed_lifetime,
+        revoke_on_stop,
     })
 }
 

@@ -141,6 +141,7 @@ fn metadata() {
         profile: Profile::OAuth,
         accept: Accept::default(),
         assumed_lifetime: Duration::from_secs(1),
+        revoke_on_stop: false,
     };
     let mut taken = 0;
     feed("metadata", ROUNDS, &[], |bytes| taken += usize::from(fuzz_metadata(&issuer, bytes)));
