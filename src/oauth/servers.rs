@@ -44,6 +44,8 @@ struct Server {
     found: Mutex<Believed>,
     /// The endpoints last found, for those who must not wait.
     known: ArcSwapOption<Endpoints>,
+    /// Why the latest document could not be had or used, for those who must not wait.
+    trouble: ArcSwapOption<Reason>,
 }
 
 impl AuthorizationServers {
@@ -65,8 +67,9 @@ impl AuthorizationServers {
                 Ok(plain) => {
                     let ours = config.clients.values().filter(|client| client.issuer == *alias);
                     let methods = ours.map(|client| client.auth.as_str()).collect();
-                    let (issuer, found, known) = (Arc::clone(issuer), Mutex::default(), ArcSwapOption::empty());
-                    servers.insert(alias.clone(), Server { issuer, plain, methods, found, known });
+                    let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
+                    let issuer = Arc::clone(issuer);
+                    servers.insert(alias.clone(), Server { issuer, plain, methods, found, known, trouble });
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -112,6 +115,7 @@ impl AuthorizationServers {
             }
             judged.usable
         });
+        server.trouble.store(usable.as_ref().err().map(|fault| Arc::new(fault.reason)));
         match usable {
             Ok((endpoints, capabilities)) => {
                 let endpoints = found.believe(endpoints, capabilities, self.clock.boot());
@@ -120,6 +124,12 @@ impl AuthorizationServers {
             }
             Err(fault) => found.fail(&server.issuer, fault, self.clock.boot()),
         }
+    }
+
+    /// The issuers whose metadata could not be had or used when it was last asked for, and why.
+    pub fn not_renewed(&self) -> Vec<(IssuerAlias, Reason)> {
+        let trouble = self.servers.iter().map(|(alias, server)| (alias, server.trouble.load_full()));
+        trouble.filter_map(|(alias, reason)| reason.map(|reason| (alias.clone(), *reason))).collect()
     }
 
     /// Tells the SOC that a document promises less than the one before it. What was promised stays demanded.

@@ -9,6 +9,7 @@ use narrowgate::api::proto::BeginAuthorizationResponse;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// A plan whose issuer's metadata is believed for this long, and used for this long after that.
 pub(crate) fn believing(ttl: &str, stale: &str) -> Plan {
@@ -32,6 +33,14 @@ pub(crate) async fn refetched(house: &House, agent: &mut Agent) -> Result<BeginA
 /// A house whose agent may begin as often as it takes.
 async fn open(plan: Plan) -> House {
     plan.config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n").open().await
+}
+
+/// What the health service says of the whole, and of the metadata.
+async fn health(house: &House) -> (ServingStatus, Option<String>) {
+    let mut client = HealthClient::new(crate::house::unix_channel(&house.path("run/agent.sock")).await);
+    let answer = client.check(HealthCheckRequest::default()).await.unwrap();
+    let detail = answer.metadata().get("narrowgate-metadata").map(|value| value.to_str().unwrap().to_owned());
+    (answer.into_inner().status(), detail)
 }
 
 fn violations() -> Vec<(Behaviour, Map<String, Value>)> {
@@ -90,6 +99,9 @@ async fn the_last_good_document_stays_through_every_violation() {
         let callback = house.server.approve(&begun.authorization_url);
         crate::house::redeem(&mut agent, &begun.transaction, &callback).await.expect(&what);
         assert_eq!(house.server.token_posts(), posts + 1, "{what}");
+        let (status, detail) = health(&house).await;
+        assert_eq!(status, ServingStatus::Serving, "{what}");
+        assert!(detail.as_ref().is_some_and(|detail| detail.starts_with("corp=METADATA_")), "{what}: {detail:?}");
     }
     assert!(house.log().contains("the metadata cannot be renewed: the last good document is used"));
     assert!(!house.log().contains("evil.example/"), "a URL of a refused document is in the log");
@@ -99,6 +111,7 @@ async fn the_last_good_document_stays_through_every_violation() {
     let moved = || house.server.issuer() + "/new?";
     for _ in 0..200 {
         if refetched(&house, &mut agent).await.unwrap().authorization_url.starts_with(&moved()) {
+            assert_eq!(health(&house).await, (ServingStatus::Serving, None));
             return;
         }
     }
