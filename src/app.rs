@@ -169,6 +169,7 @@ fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) ->
             let event = Event::new(Code::PolicyActivated, "policy")
                 .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
             let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
+            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
             recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
             (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
         }

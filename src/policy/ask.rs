@@ -1,9 +1,9 @@
 //! One question to Cedar. Any error in the answer makes it no: Cedar itself would skip the erring policy, and a
 //! skipped forbid is an open door.
 
-use super::{Determining, Snapshot, annotations::Note};
+use super::{Determining, Snapshot, annotations::Note, question::Question};
 use crate::model::Terms;
-use cedar_policy::{Context, Decision, Effect, Entities, EntityUid, Request};
+use cedar_policy::{Decision, Effect, Entities, Request};
 
 /// Cedar's answer.
 #[derive(Clone, Debug)]
@@ -24,20 +24,9 @@ impl Answer {
 }
 
 impl Snapshot {
-    /// Asks whether `principal` may do `action` on `resource`.
-    pub(super) fn ask(&self, principal: EntityUid, action: EntityUid, resource: EntityUid, context: Context) -> Answer {
-        self.ask_about(&self.entities, principal, action, resource, context)
-    }
-
-    /// As [`Self::ask`], about other entities than the generation's.
-    pub(super) fn ask_about(
-        &self,
-        entities: &Entities,
-        principal: EntityUid,
-        action: EntityUid,
-        resource: EntityUid,
-        context: Context,
-    ) -> Answer {
+    /// Asks a question about these entities.
+    pub(super) fn ask(&self, question: &Question, entities: &Entities) -> Answer {
+        let Question { principal, action, resource, context, .. } = question.clone();
         if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
             return Answer::error();
         }

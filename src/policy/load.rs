@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub policy_digest: String,
     /// SHA-256 of the schema, in hex.
     pub schema_digest: String,
+    /// SHA-256 of the entities, in hex.
+    pub entities_digest: String,
     pub(super) schema: Schema,
     pub(super) policies: PolicySet,
     pub(super) entities: Entities,
@@ -92,10 +94,13 @@ pub fn load(config: &Config, generation: u64) -> Result<Snapshot, Vec<Finding>> 
     }
     let entities = entities::build(config, &schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
+    let entities_digest = entities::digest(&entities)
+        .map_err(|e| vec![about(folder, format!("entities have no canonical form: {e}"))])?;
     Ok(Snapshot {
         generation,
         policy_digest: digest(folder, &sources),
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
+        entities_digest,
         schema,
         policies: draft.policies,
         entities,

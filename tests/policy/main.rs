@@ -15,6 +15,7 @@ mod house;
 
 mod a_no_says_why;
 mod an_evaluation_error_denies;
+mod decisions_can_be_asked_again;
 mod every_hand_out_asks_again;
 mod ids_are_data;
 mod mistakes_are_reported_at_once;
