@@ -35,7 +35,7 @@ fn the_annotated_configuration_loads_with_the_sample_policies() {
     pair("client", ca.client("narrowgate", &[San::Uri("spiffe://acme.test/narrowgate")]).unwrap());
 
     let config = config::load(&deploy.join("narrowgate.toml")).map_err(shown).unwrap();
-    let snapshot = policy::load(&config, 1).map_err(shown).unwrap();
+    let snapshot = policy::load(&config, 1, None).map_err(shown).unwrap();
     let tally = policy::cases::run(&config, &snapshot);
     assert!(tally.findings.is_empty(), "{}", shown(tally.findings));
     assert!(tally.passed >= 50, "only {} cases", tally.passed);

@@ -53,7 +53,7 @@ fn replay(args: &ReplayArgs, output: &Output) -> Exit {
         Ok(config) => config,
         Err(findings) => return check::report(&findings, Exit::Usage, output),
     };
-    let snapshot = match policy::load(&config, 1) {
+    let snapshot = match policy::load(&config, 1, None) {
         Ok(snapshot) => snapshot,
         Err(findings) => return check::report(&findings, Exit::Policy, output),
     };

@@ -47,6 +47,8 @@ pub(super) struct Keeping {
 /// Every question of one decision, in the order asked.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
+    /// Entities made for this decision alone, beside the generation's: what they say must be on record too.
+    pub(super) own: Vec<Entity>,
     pub(super) steps: Vec<Step>,
     /// `None` where no scope hangs on the decision.
     pub(super) keeping: Option<Keeping>,
@@ -74,9 +76,15 @@ impl Asked {
             entry
         });
         let mut record = json!({ "principal": principal, "bases": bases, "questions": questions.collect::<Vec<_>>() });
-        if let (Some(map), Some(keeping)) = (record.as_object_mut(), self.keeping) {
-            map.insert("bound".to_owned(), json!(keeping.bound));
-            map.insert("audience".to_owned(), json!(keeping.audience));
+        if let Some(map) = record.as_object_mut() {
+            if let Some(keeping) = self.keeping {
+                map.insert("bound".to_owned(), json!(keeping.bound));
+                map.insert("audience".to_owned(), json!(keeping.audience));
+            }
+            if !self.own.is_empty() {
+                let own = self.own.iter().map(|entity| entity.to_json_value().unwrap_or_default());
+                map.insert("entities".to_owned(), own.collect());
+            }
         }
         record
     }
@@ -101,7 +109,9 @@ impl Asked {
                 steps.push(Step::from_json(entry, id, bases, principal.as_ref(), schema)?);
             }
         }
-        Ok(Self { steps, keeping })
+        let own = record.get("entities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let read = |entity: &Value| Entity::from_json_value(entity.clone(), Some(schema)).map_err(|e| e.to_string());
+        Ok(Self { own: own.iter().map(read).collect::<Result<_, _>>()?, steps, keeping })
     }
 }
 
@@ -114,7 +124,7 @@ impl Step {
         };
         let unaskable = || (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
         let Some(question) = &self.question else { return unaskable() };
-        let (Ok(mut context), Ok(own)) = (question.context_json(), question.own_json()) else { return unaskable() };
+        let Ok(mut context) = question.context_json() else { return unaskable() };
         let base = context.remove("base").map(|base| {
             bases.iter().position(|b| *b == base).unwrap_or_else(|| {
                 bases.push(base);
@@ -128,9 +138,6 @@ impl Step {
         entry.insert("context".to_owned(), Value::Object(context));
         if let Some(base) = base {
             entry.insert("base".to_owned(), json!(base));
-        }
-        if !own.is_empty() {
-            entry.insert("entities".to_owned(), Value::Array(own));
         }
         (Value::Object(entry), json!(question.resource.id().unescaped()))
     }
@@ -159,14 +166,11 @@ impl Step {
             let base = usize::try_from(base).ok().and_then(|at| bases.get(at)).ok_or("a question's base is missing")?;
             context.insert("base".to_owned(), base.clone());
         }
-        let context = Context::from_json_value(Value::Object(context), Some((schema, &action)))
-            .map_err(|e| format!("a context does not fit the schema: {e}"))?;
-        let own = entry.get("entities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let own: Result<Vec<Entity>, String> =
-            own.iter().map(|e| Entity::from_json_value(e.clone(), Some(schema)).map_err(|e| e.to_string())).collect();
         let principal = principal.cloned().ok_or("has no principal")?;
         let resource = read_uid(&json!({ "type": text("type")?, "id": id }))?;
-        Ok(Self { part, question: Some(Question { principal, action, resource, context, own: own? }) })
+        // A context that does not fit the schema is an error to Cedar, and so it was when it was first asked.
+        let context = Context::from_json_value(Value::Object(context), Some((schema, &action))).ok();
+        Ok(Self { part, question: context.map(|context| Question { principal, action, resource, context }) })
     }
 }
 

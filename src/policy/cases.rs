@@ -184,9 +184,8 @@ impl<'c> Case<'c> {
             action: uid("Action", &self.action)?,
             resource,
             context: self.context()?,
-            own: self.entities()?,
         };
-        let answer = question.ask(snapshot);
+        let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
         if answer.errors > 0 {
             return Err(
                 "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()

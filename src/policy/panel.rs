@@ -14,7 +14,7 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, Wall},
 };
-use cedar_policy::{EntityUid, RestrictedExpression as Expr};
+use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression as Expr};
 use std::sync::Arc;
 
 /// What asking about each scope alone has shown, where some are allowed and some are not.
@@ -32,6 +32,8 @@ pub(super) struct Panel<'a> {
     snapshot: &'a Snapshot,
     principal: Result<EntityUid, String>,
     client: Result<EntityUid, String>,
+    /// The generation's entities and this decision's own; `None` for the generation's alone.
+    entities: Option<Entities>,
     asked: Asked,
     id: DecisionId,
     gate: Option<Answer>,
@@ -65,6 +67,7 @@ impl<'a> Panel<'a> {
             snapshot,
             principal,
             client,
+            entities: None,
             asked: Asked::default(),
             id,
             gate: None,
@@ -75,6 +78,18 @@ impl<'a> Panel<'a> {
             unmet: None,
             errors_before: 0,
         }
+    }
+
+    /// Lets the questions know entities that are made for this decision alone. They go on record with it.
+    ///
+    /// # Errors
+    /// What does not fit the schema; nothing may be asked then.
+    pub(super) fn about(&mut self, own: Vec<Entity>) -> Result<(), String> {
+        if !own.is_empty() {
+            self.asked.own.extend(own);
+            self.entities = Some(self.snapshot.entities_with(self.asked.own.clone())?);
+        }
+        Ok(())
     }
 
     /// Asks the question about the exchange as a whole.
@@ -100,7 +115,8 @@ impl<'a> Panel<'a> {
 
     /// Asks a question and takes its answer for what it is for. What is asked is kept: the record says it.
     pub(super) fn put(&mut self, step: Step) {
-        let answer = step.question.as_ref().map_or_else(Answer::error, |question| question.ask(self.snapshot));
+        let entities = self.entities.as_ref().unwrap_or(&self.snapshot.entities);
+        let answer = step.question.as_ref().map_or_else(Answer::error, |q| self.snapshot.ask(q, entities));
         if answer.allowed {
             self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
         }
@@ -182,15 +198,17 @@ impl<'a> Panel<'a> {
         fields: impl IntoIterator<Item = (&'static str, Expr)>,
     ) -> Result<Question, String> {
         let (principal, action, context) = (self.principal.clone()?, uid("Action", action)?, context(fields)?);
-        Ok(Question { principal, action, resource: resource?, context, own: Vec::new() })
+        Ok(Question { principal, action, resource: resource?, context })
     }
 
-    /// The reason code of a no: that of the first forbid by id, or `no_permit`.
+    /// The reason code of a no: that of the first forbid by id, or `no_permit`; `policy_expired` where a permit was there until
+    /// its date.
     fn code_of(&self, answer: &Answer) -> String {
         let note = self.first_forbid(answer).and_then(|id| self.snapshot.note(id));
         match note.and_then(|n| n.code.clone()) {
             Some(code) => code,
             None if answer.errors > 0 => "evaluation_error".to_owned(),
+            None if answer.expired => "policy_expired".to_owned(),
             None => "no_permit".to_owned(),
         }
     }

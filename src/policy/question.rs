@@ -1,8 +1,8 @@
 //! One question to Cedar, whole. What is asked is what is recorded: the log holds this very value, so nothing that
 //! decided can be missing from it.
 
-use super::{Snapshot, ask::Answer};
-use cedar_policy::{Context, Entity, EntityUid};
+use crate::model::Wall;
+use cedar_policy::{Context, EntityUid, EvalResult};
 use serde_json::{Map, Value, json};
 
 /// A question.
@@ -12,20 +12,19 @@ pub(super) struct Question {
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
     pub(super) context: Context,
-    /// Entities of this request alone, beside or instead of the generation's own.
-    pub(super) own: Vec<Entity>,
 }
 
 impl Question {
-    /// Asks it.
-    pub(super) fn ask(&self, snapshot: &Snapshot) -> Answer {
-        if self.own.is_empty() {
-            return snapshot.ask(self, &snapshot.entities);
-        }
-        match snapshot.entities.clone().upsert_entities(self.own.clone(), Some(&snapshot.schema)) {
-            Ok(entities) => snapshot.ask(self, &entities),
-            Err(_) => Answer::error(),
-        }
+    /// The time it is asked at, as the policies see it.
+    pub(super) fn now(&self) -> Option<Wall> {
+        let now = match self.context.get("base") {
+            Some(EvalResult::Record(base)) => base.get("now").cloned(),
+            _ => self.context.get("now"),
+        };
+        let Some(EvalResult::ExtensionValue(call)) = now else { return None };
+        // As Cedar writes it: datetime("2026-11-22T10:00:00.000Z").
+        let instant: jiff::Timestamp = call.split('"').nth(1)?.parse().ok()?;
+        Some(Wall(instant.as_millisecond()))
     }
 
     /// Its context as JSON, with entities and extension values in their short forms: the schema, which the log names
@@ -38,11 +37,6 @@ impl Question {
             }
             _ => Err("a context is a record".to_owned()),
         }
-    }
-
-    /// Its own entities as JSON.
-    pub(super) fn own_json(&self) -> Result<Vec<Value>, String> {
-        self.own.iter().map(|entity| entity.to_json_value().map_err(|e| e.to_string())).collect()
     }
 }
 

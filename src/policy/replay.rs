@@ -12,7 +12,9 @@ impl Snapshot {
     /// What is wrong with the questions; under another schema they may not fit.
     pub fn replay(&self, asked: &Value) -> Result<Verdict, String> {
         let asked = Asked::from_json(asked, &self.schema)?;
-        let (mut panel, mut narrowing) = (Panel::again(self), Panel::again(self));
+        let mut panel = Panel::again(self);
+        panel.about(asked.own)?;
+        let mut narrowing = panel.clone();
         let mut scopes = Vec::new();
         for mut step in asked.steps {
             match step.part {
