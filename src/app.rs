@@ -147,8 +147,14 @@ impl Daemon {
         let Self { corridor, audit_thread, stop, .. } = self;
         // Whoever follows the readiness lets go with it.
         drop((stop, corridor));
-        // The thread ends with the last sender, which a retry of a revocation may still hold.
-        let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+        // The thread ends with the last sender, which a retry of a revocation may still hold. It is not joined: a disk
+        // that hangs would keep the process for ever.
+        let ended = async {
+            while !audit_thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
     /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.
