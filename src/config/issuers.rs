@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    id_token::{IdTokens, id_tokens},
     pem::{CertificateAndKey, certificates},
     reader::Table,
     registry::{environment, team},
@@ -31,6 +32,8 @@ pub struct Issuer {
     pub metadata_ttl: Duration,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// What is demanded of its ID tokens.
+    pub id_tokens: IdTokens,
 }
 
 /// Endpoints from the configuration.
@@ -42,6 +45,8 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Where its keys are (RFC 7517 §5). Needed where ID tokens are asked for.
+    pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
     pub iss_parameter: bool,
 }
@@ -125,6 +130,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     // Everything is read before anything is given up, or the keys not reached would look unknown.
     let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
+    let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     Some(Issuer {
         alias: alias?,
@@ -139,6 +145,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         deadline,
         metadata_ttl,
         assumed_lifetime,
+        id_tokens,
     })
 }
 
@@ -176,8 +183,9 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     let authorization = table.required("authorization", endpoint);
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
-    Some(Endpoints { authorization: authorization?, token: token?, revocation, iss_parameter })
+    Some(Endpoints { authorization: authorization?, token: token?, revocation, jwks, iss_parameter })
 }
 
 pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {

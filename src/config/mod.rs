@@ -4,14 +4,17 @@
 
 mod catalog;
 mod findings;
+mod id_token;
 mod issuers;
 mod main_file;
 mod pem;
 mod reader;
 mod registry;
 
-pub use catalog::{Api, Catalog, DeclaredScope};
+pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
+pub(crate) use id_token::CLOCK_SKEW_MAX;
+pub use id_token::IdTokens;
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
 pub use main_file::load;

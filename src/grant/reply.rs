@@ -52,6 +52,7 @@ impl Releasable for HandOut {
             bound: kept.bound,
             refreshable: kept.tokens.refresh.is_some(),
             again: true,
+            subject: kept.subject.as_ref(),
         }
     }
 }
@@ -135,6 +136,7 @@ impl Auditable for Reply {
             Kind::Again { recovered: false } => "GetToken",
         };
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
+        event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());
         if self.grant.terms.audit_high || self.grant.terms.notify {
             event.severity = Severity::High;

@@ -51,7 +51,7 @@ reasons! {
     IssuerUnknown "ISSUER_UNKNOWN" "No issuer has this alias, or the client belongs to another one." "Name issuers by alias, never by URL, or leave the field empty.",
     ResourceUnknown "RESOURCE_UNKNOWN" "No API with this identifier is declared for the issuer." "Declare it in the catalogue.",
     ScopeUndeclared "SCOPE_UNDECLARED" "A scope is not declared in the catalogue for the resource." "Declare it, with its risk, or ask for another.",
-    OpenidUnsupported "OPENID_UNSUPPORTED" "ID tokens are not supported yet, so `openid` cannot be asked for." "Leave the scope out.",
+    OpenidUnsupported "OPENID_UNSUPPORTED" "The issuer publishes no keys that may be used, so its ID tokens cannot be verified." "Look at the daemon's log for the line to add, or leave `openid` out.",
     RedirectUriMismatch "REDIRECT_URI_MISMATCH" "The redirect URI is not the pinned one, byte for byte." "Use a pinned URI of the client.",
     QuotaExceeded "QUOTA_EXCEEDED" "The agent holds as many transactions or grants as it may." "Finish or revoke some, or wait for them to end.",
     RequestTooLarge "REQUEST_TOO_LARGE" "The request message is larger than 64 KiB." "Send less.",
@@ -99,4 +99,9 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
+    JwksUnavailable "JWKS_UNAVAILABLE" "The authorization server's keys could not be fetched, or are not believed. The code was not sent." "Retry the same call.",
+    IdTokenInvalid "ID_TOKEN_INVALID" "The ID token is missing or breaks OpenID Connect Core §3.1.3.7. The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
+    NonceMismatch "NONCE_MISMATCH" "The ID token was not made for this transaction. The tokens were revoked." "Begin again, and look at the audit log.",
+    AtHashMismatch "AT_HASH_MISMATCH" "The ID token was not made for this access token. The tokens were revoked." "Begin again, and look at the audit log.",
+    StepUpRequired "STEP_UP_REQUIRED" "The person did not log in as freshly or as strongly as demanded. The tokens were revoked." "Begin again; have the person log in anew, with the methods demanded.",
 }

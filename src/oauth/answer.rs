@@ -1,7 +1,7 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
 use super::{http::Answer, strict_json::Strict};
-use crate::model::{AccessToken, Fault, Reason, RefreshToken, ScopeSet, fault::Detection};
+use crate::model::{AccessToken, Fault, IdToken, Reason, RefreshToken, ScopeSet, fault::Detection};
 use serde::{
     Deserializer,
     de::{Error, MapAccess, Visitor},
@@ -27,6 +27,8 @@ pub(super) struct Leftover {
 pub(super) struct Success {
     pub(super) access: AccessToken,
     pub(super) refresh: Option<RefreshToken>,
+    /// The ID token (OIDC Core §3.1.3.3), which nobody has looked at yet.
+    pub(super) id_token: Option<IdToken>,
     pub(super) lifetime: Duration,
     pub(super) scopes: ScopeSet,
 }
@@ -106,7 +108,7 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
         return Err(malformed(members));
     };
-    Ok(Success { access, refresh, lifetime, scopes })
+    Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
@@ -146,6 +148,8 @@ fn bad(reason: Reason, members: Members) -> Bad {
 struct Members {
     access_token: Option<Zeroizing<String>>,
     refresh_token: Option<Zeroizing<String>>,
+    /// Anything but a text is no ID token.
+    id_token: Option<IdToken>,
     token_type: Option<Value>,
     expires_in: Option<Value>,
     scope: Option<Value>,
@@ -200,6 +204,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
             match name.as_str() {
                 "access_token" => members.access_token = Some(Zeroizing::new(map.next_value()?)),
                 "refresh_token" => members.refresh_token = Some(Zeroizing::new(map.next_value()?)),
+                "id_token" => {
+                    members.id_token = match map.next_value::<Strict>()?.0 {
+                        Value::String(text) => Some(IdToken::new(text)),
+                        _ => None,
+                    };
+                }
                 "token_type" => members.token_type = Some(map.next_value::<Strict>()?.0),
                 "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),

@@ -9,9 +9,10 @@ mod authorize;
 mod bound;
 mod discovery;
 mod http;
+mod identity;
 mod issued;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
+mod keys;
 mod redeem;
 mod revoke;
 mod servers;

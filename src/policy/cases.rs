@@ -8,8 +8,10 @@ use super::{
 };
 use crate::{
     caller::Transport,
-    config::{Config, Document, Finding, Table, about},
-    model::{Agent, AgentId, ApiAlias, Claimed, ClientAlias, Environment, Scope, Terms, Wall, time::parse_span},
+    config::{Config, Document, Finding, ScopeHome, Table, about},
+    model::{
+        Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Terms, Wall, time::parse_span,
+    },
 };
 use cedar_policy::{Context, Entities, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -75,6 +77,8 @@ struct Case<'c> {
     bound: bool,
     claimed: Claimed,
     approval: Option<Approval>,
+    /// Who logged in, as an ID token of the client's issuer would say.
+    person: Option<Subject>,
     lifetime: Duration,
     flow: String,
     gate: Gate,
@@ -162,6 +166,7 @@ impl<'c> Case<'c> {
             bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
             claimed,
             approval: table.table("approval", approval).flatten(),
+            person: table.table("subject", person).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
@@ -216,6 +221,9 @@ impl<'c> Case<'c> {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
             own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));
         }
+        if let Some(person) = &self.person {
+            own.push(entities::user(self.issuer()?, person)?);
+        }
         snapshot.entities.clone().upsert_entities(own, Some(&snapshot.schema)).map_err(|e| e.to_string())
     }
 
@@ -266,15 +274,27 @@ impl<'c> Case<'c> {
                     ("unknownScopes", Expr::new_bool(self.token.unknown_scopes)),
                 ])?;
                 fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
+                if let Some(person) = &self.person {
+                    fields.push(("subject", super::context::subject(self.issuer()?, person)?));
+                }
             }
             other => return Err(format!("`action` {other:?} is not one that is asked")),
         }
         context(fields)
     }
 
+    fn issuer(&self) -> Result<&IssuerAlias, String> {
+        let client = self.config.clients.get(&self.client).ok_or("`client` is not one of the configuration's")?;
+        Ok(&client.issuer)
+    }
+
     fn api(&self, scopes: &[Scope]) -> Option<&crate::config::Api> {
-        let alias: &ApiAlias = &self.config.catalog.scopes.get(scopes.first()?)?.api;
-        self.config.catalog.apis.get(alias).map(|api| &**api)
+        let catalog = &self.config.catalog;
+        let alias = scopes.iter().find_map(|scope| match &catalog.scopes.get(scope)?.home {
+            ScopeHome::Api(alias) => Some(alias),
+            ScopeHome::Issuers(_) => None,
+        });
+        catalog.apis.get(alias?).map(|api| &**api)
     }
 }
 
@@ -334,6 +354,18 @@ fn approval(table: &Table<'_>) -> Option<Approval> {
     let at = table.required("at", instant);
     let scopes = table.list("scopes", scope);
     Some(Approval { approver: approver?, team: team?, at: at?, scopes })
+}
+
+fn person(table: &Table<'_>) -> Option<Subject> {
+    let sub = table.required("sub", owned);
+    Some(Subject {
+        issuer: String::new(),
+        acr: word(table, "acr"),
+        auth_time: table.optional("auth_time", instant),
+        mfa: table.boolean("mfa", false),
+        groups: table.list("groups", owned),
+        sub: sub?,
+    })
 }
 
 fn terms(table: &Table<'_>) -> Terms {

@@ -12,7 +12,7 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, Wall},
 };
-use cedar_policy::{EntityUid, RestrictedExpression as Expr};
+use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression as Expr};
 
 /// Scopes allowed, scopes refused with their reason codes, and evaluation errors.
 type Narrowed = (Vec<Scope>, Vec<(Scope, String)>, usize);
@@ -31,6 +31,8 @@ pub(super) struct Panel<'a> {
     terms: Terms,
     unmet: Option<&'static str>,
     errors_before: usize,
+    /// The generation's entities and the person; `None` for the generation's alone.
+    entities: Option<Entities>,
 }
 
 impl<'a> Panel<'a> {
@@ -47,13 +49,30 @@ impl<'a> Panel<'a> {
             terms: Terms::default(),
             unmet: None,
             errors_before: 0,
+            entities: None,
         }
     }
 
+    /// Lets the questions know the person: an entity made for this decision alone.
+    ///
+    /// # Errors
+    /// What does not fit the schema; nothing may be asked then.
+    pub(super) fn about(&mut self, user: Entity) -> Result<(), String> {
+        let known = self.snapshot.entities.clone();
+        let entities = known.upsert_entities([user], Some(&self.snapshot.schema)).map_err(|e| e.to_string())?;
+        self.entities = Some(entities);
+        Ok(())
+    }
+
     /// Asks the question about the exchange as a whole.
-    pub(super) fn gate<const N: usize>(&mut self, action: &str, base: &Base<'_>, extra: [(&'static str, Expr); N]) {
+    pub(super) fn gate(
+        &mut self,
+        action: &str,
+        base: &Base<'_>,
+        extra: impl IntoIterator<Item = (&'static str, Expr)>,
+    ) {
         let resource = self.client.clone();
-        let answer = self.question(action, resource, base, extra.into());
+        let answer = self.question(action, resource, base, extra.into_iter().collect());
         if answer.allowed {
             self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
         }
@@ -136,7 +155,9 @@ impl<'a> Panel<'a> {
         let ask = || -> Result<Answer, String> {
             let mut fields = vec![("base", base.expression()?)];
             fields.extend(extra);
-            Ok(self.snapshot.ask(self.principal.clone()?, uid("Action", action)?, resource?, context(fields)?))
+            let entities = self.entities.as_ref().unwrap_or(&self.snapshot.entities);
+            let (principal, action) = (self.principal.clone()?, uid("Action", action)?);
+            Ok(self.snapshot.ask_about(entities, principal, action, resource?, context(fields)?))
         };
         ask().unwrap_or_else(|_| Answer::error())
     }

@@ -5,7 +5,7 @@
 
 use narrowgate::{
     caller::Svid,
-    config::{Document, Issuer},
+    config::{Document, IdTokens, Issuer},
     dev::ca::{Ca, San},
     model::{
         AccessToken, AuthorizationCode, Environment, Handle, IssuerAlias, PinnedRedirect, Scope, ScopeSet,
@@ -137,6 +137,7 @@ fn metadata() {
         deadline: Duration::from_secs(1),
         metadata_ttl: Duration::from_secs(1),
         assumed_lifetime: Duration::from_secs(1),
+        id_tokens: IdTokens::default(),
     };
     let mut taken = 0;
     feed("metadata", ROUNDS, &[], |bytes| taken += usize::from(fuzz_metadata(&issuer, bytes)));

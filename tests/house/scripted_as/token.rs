@@ -133,6 +133,7 @@ impl World {
             members.insert("scope".into(), json!(scope));
         }
         self.bend(behaviour, &mut members, grant, request);
+        self.identify(behaviour, &mut members, grant);
         self.record.note_members(&members);
         members
     }
