@@ -1,12 +1,12 @@
 use crate::{
     house::{
-        House, eventually,
+        House, eventually, fact, redeem,
         scripted_as::{
             behaviour::{Behaviour, Script},
             identity::{Forgery, rsa_jwk},
         },
     },
-    kit::{claims, facts, login, object, refuses, roomy},
+    kit::{BOTH, claims, facts, login, object, refuses, roomy},
 };
 use serde_json::json;
 use std::time::Duration;
@@ -29,8 +29,11 @@ async fn unknown_keys_cause_one_fetch() {
     let mut agent = house.agent().await;
     login(&house, &mut agent).await.unwrap();
     assert_eq!(house.server.jwks_requests(), 1);
-    for n in 0..40 {
-        refuses(&house, &mut agent, named(&format!("unheard-of-{n}")), INVALID, "unknown_key").await;
+    for n in 0..100 {
+        let unknown = Behaviour::IdToken(named(&format!("unheard-of-{n}")));
+        house.server.behave(Script::Token(unknown));
+        let status = login(&house, &mut agent).await.err().unwrap();
+        assert_eq!(fact(&status, "rule").as_deref(), Some("unknown_key"));
     }
     assert_eq!(house.server.jwks_requests(), 2, "one refresh a minute, whatever tokens name");
     // Nor do odd names fetch, or open, anything.
@@ -41,6 +44,26 @@ async fn unknown_keys_cause_one_fetch() {
     refuses(&house, &mut agent, named(&"k".repeat(20_000)), INVALID, "kid").await;
     assert_eq!(house.server.jwks_requests(), 2);
     login(&house, &mut agent).await.unwrap();
+}
+
+// rows: JOSE-02
+#[tokio::test]
+async fn logins_at_the_same_time_share_one_fetch() {
+    let house = roomy("").open().await;
+    house.server.behave(Script::Jwks(Behaviour::Delay { ms: 300, then: Box::new(Behaviour::Honest) }));
+    let mut agent = house.agent().await;
+    let mut approved = Vec::new();
+    for _ in 0..8 {
+        approved.push(house.approved(&mut agent, &BOTH).await);
+    }
+    let calls = approved.into_iter().map(|(transaction, callback)| {
+        let mut agent = agent.clone();
+        tokio::spawn(async move { redeem(&mut agent, &transaction, &callback).await.map(|_| ()) })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(house.server.jwks_requests(), 1);
 }
 
 // rows: JOSE-02 JOSE-13
