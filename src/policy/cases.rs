@@ -5,6 +5,7 @@ use super::{
     context::{Base, audiences, context, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     load::collect,
+    person,
 };
 use crate::{
     caller::Transport,
@@ -166,7 +167,7 @@ impl<'c> Case<'c> {
             bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
             claimed,
             approval: table.table("approval", approval).flatten(),
-            person: table.table("subject", person).flatten(),
+            person: table.table("subject", person::read).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
@@ -222,7 +223,8 @@ impl<'c> Case<'c> {
             own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));
         }
         if let Some(person) = &self.person {
-            own.push(entities::user(self.issuer()?, person)?);
+            let issuer = self.config.issuers.get(self.issuer()?).ok_or("the client's issuer is not configured")?;
+            own.push(person::entity(issuer, person)?);
         }
         snapshot.entities.clone().upsert_entities(own, Some(&snapshot.schema)).map_err(|e| e.to_string())
     }
@@ -356,18 +358,6 @@ fn approval(table: &Table<'_>) -> Option<Approval> {
     Some(Approval { approver: approver?, team: team?, at: at?, scopes })
 }
 
-fn person(table: &Table<'_>) -> Option<Subject> {
-    let sub = table.required("sub", owned);
-    Some(Subject {
-        issuer: String::new(),
-        acr: word(table, "acr"),
-        auth_time: table.optional("auth_time", instant),
-        mfa: table.boolean("mfa", false),
-        groups: table.list("groups", owned),
-        sub: sub?,
-    })
-}
-
 fn terms(table: &Table<'_>) -> Terms {
     Terms {
         max_lifetime: table.optional("max_lifetime", |t| parse_span(t).ok_or_else(|| "is no span of time".to_owned())),
@@ -380,11 +370,11 @@ fn terms(table: &Table<'_>) -> Terms {
     }
 }
 
-fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
+pub(super) fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
     table.optional(key, owned).filter(|t| !t.is_empty())
 }
 
-fn owned(text: &str) -> Result<String, String> {
+pub(super) fn owned(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
@@ -392,7 +382,7 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
 }
 
-fn instant(text: &str) -> Result<Wall, String> {
+pub(super) fn instant(text: &str) -> Result<Wall, String> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     parsed.map(|t| Wall(t.as_millisecond())).map_err(|_| "is no RFC 3339 instant".to_owned())
 }

@@ -12,6 +12,7 @@ mod entities;
 mod load;
 mod panel;
 mod permit;
+mod person;
 mod release;
 mod verdict;
 

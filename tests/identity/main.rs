@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::panic,
-    clippy::unreachable,
     clippy::print_stderr,
     reason = "tests"
 )]
@@ -20,6 +19,7 @@ mod a_persons_facts_reach_policy_after_the_id_token;
 mod a_refused_id_token_leaves_nothing;
 mod an_id_token_goes_to_nobody;
 mod capabilities_need_a_permit_of_their_own;
+mod cases_may_name_the_person;
 mod every_event_of_an_identity_is_valid_ocsf;
 mod keys_are_believed_for_a_while;
 mod no_code_is_spent_without_keys;

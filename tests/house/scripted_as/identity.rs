@@ -86,8 +86,8 @@ impl Identity {
     pub(super) fn new(access_token_key: Value) -> Identity {
         let signer = fresh_key();
         let published = vec![access_token_key, p256_jwk(&signer, "id-1")];
-        let person = json!({ "sub": "canary-sub-of-ana", "amr": ["pwd"] });
-        let Value::Object(person) = person else { unreachable!() };
+        let person = [("sub".to_owned(), json!("canary-sub-of-ana")), ("amr".to_owned(), json!(["pwd"]))];
+        let person = Map::from_iter(person);
         Identity { signer, kid: "id-1".to_owned(), published, person }
     }
 
