@@ -34,6 +34,8 @@ pub struct Issuer {
     pub assumed_lifetime: Duration,
     /// What is demanded of its ID tokens.
     pub id_tokens: IdTokens,
+    /// A stop revokes the tokens that are held, though agents may still use theirs.
+    pub revoke_on_stop: bool,
 }
 
 /// Endpoints from the configuration.
@@ -132,6 +134,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
     let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
+    let revoke_on_stop = table.boolean("revoke_on_stop", false);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -146,6 +149,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         metadata_ttl,
         assumed_lifetime,
         id_tokens,
+        revoke_on_stop,
     })
 }
 

@@ -138,6 +138,7 @@ fn metadata() {
         metadata_ttl: Duration::from_secs(1),
         assumed_lifetime: Duration::from_secs(1),
         id_tokens: IdTokens::default(),
+        revoke_on_stop: false,
     };
     let mut taken = 0;
     feed("metadata", ROUNDS, &[], |bytes| taken += usize::from(fuzz_metadata(&issuer, bytes)));
