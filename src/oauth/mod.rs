@@ -24,6 +24,7 @@ pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
+pub use jose::fuzz_keys_and_token;
 pub use redeem::NotIssued;
 pub use revoke::{Disposal, Outcome};
 pub use servers::AuthorizationServers;

@@ -7,9 +7,11 @@ use crate::house::{
         identity::Forgery,
     },
 };
-use narrowgate::api::proto::RedeemCodeResponse;
+use narrowgate::{
+    api::proto::RedeemCodeResponse,
+    platform::{Clock, SystemClock},
+};
 use serde_json::{Map, Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::{Code, Status};
 
 pub(crate) const READ: &str = "customers.read";
@@ -88,8 +90,7 @@ pub(crate) fn claims(changes: Value) -> Forgery {
 
 /// Seconds since 1970, moved.
 pub(crate) fn seconds(moved: i64) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    json!(i64::try_from(now).unwrap() + moved)
+    json!(SystemClock.wall().0 / 1000 + moved)
 }
 
 /// A parameter of a URL.

@@ -91,6 +91,14 @@ impl Kind {
     }
 }
 
+/// Reads a key set as if an issuer had published it, and a token as if one had signed it with those keys, for the
+/// fuzzer: it must never panic. Whether the key set is taken.
+pub fn fuzz_keys_and_token(document: &[u8], token: &str) -> bool {
+    let Ok(keys) = jwks::KeySet::parse(document) else { return false };
+    let _ = jws::verify(token, &keys, &Algorithms::default(), Kind::IdToken);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
