@@ -54,6 +54,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceUnsupported
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
+        | R::IssuerEndpointChanged
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ScopeRejected
@@ -71,6 +72,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::PolicyNotLoaded
         | R::MetadataUnavailable
         | R::JwksUnavailable
+        | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

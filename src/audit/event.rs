@@ -86,6 +86,7 @@ impl Code {
                 Detection::JwksRejected => "detect.jwks_rejected",
                 Detection::JwksWeakKey => "detect.jwks_weak_key",
                 Detection::IdTokenForged => "detect.id_token_forged",
+                Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
     }

@@ -86,6 +86,9 @@ pub(super) fn message(event: &Event) -> String {
             Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
             Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
             Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
+            Detection::MetadataDowngrade => {
+                "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
+            }
         },
     }
 }

@@ -35,6 +35,8 @@ pub enum Detection {
     JwksWeakKey,
     /// An ID token is not what its transaction asked for.
     IdTokenForged,
+    /// The authorization server's metadata promises less security than it did.
+    MetadataDowngrade,
 }
 
 /// The longest fact, in bytes.

@@ -8,6 +8,7 @@ use super::{
         jwks::KeySet,
         jws::{Rejected, Verified, verify},
     },
+    leniency::CURE,
 };
 use crate::{
     config::Issuer,
@@ -91,12 +92,26 @@ fn refusal(issuer: &Issuer, fault: IdTokenFault) -> Fault {
         IdTokenFault::StepUp => return Fault::new(Reason::StepUpRequired).with("issuer", alias.as_str()),
     };
     let told = Fault::new(reason).with("issuer", alias.as_str()).with("rule", rule);
+    let told = match cure(rule) {
+        Some(key) => told.with(CURE, format!("[issuer.id_token] {key}")),
+        None => told,
+    };
     // Made for someone or something else, or by someone else: no mere slip of an issuer.
     match rule {
         "nonce" | "at_hash" | "signature" | "wrong_key" | "iss" | "aud" | "azp" => {
             told.detected(Detection::IdTokenForged)
         }
         _ => told,
+    }
+}
+
+/// The key that would let such a token pass, where there is one.
+fn cure(rule: &str) -> Option<&'static str> {
+    match rule {
+        "alg" => Some("algs"),
+        "aud" => Some("trusted_audiences"),
+        "exp" | "iat" | "nbf" | "auth_time" => Some("clock_skew"),
+        _ => None,
     }
 }
 

@@ -136,7 +136,7 @@ impl Keys {
     /// Fetches and keeps. The caller holds the turn.
     async fn fetch(&self, url: &str) -> Result<Arc<KeySet>, Fault> {
         let at = self.clock.boot();
-        let timed = tokio::time::timeout(self.issuer.deadline, download(url, &self.tls)).await;
+        let timed = tokio::time::timeout(self.issuer.deadline, self.download(url)).await;
         match timed.unwrap_or(Err(Missing::Unavailable("no answer in time"))) {
             Ok(set) => {
                 let set = Arc::new(set);
@@ -181,6 +181,31 @@ impl Keys {
         self.recorder.report(event.with("keys_before", named(before)).with("keys", named(set)));
     }
 
+    /// Gets a key set over a connection without client certificate, from where the configuration lets it be.
+    async fn download(&self, url: &str) -> Result<KeySet, Missing> {
+        let url = Url::parse(url).map_err(|_| Missing::Unavailable("not a URL"))?;
+        let reach = self.issuer.allowed_hosts.reach(&url).map_err(|_| Missing::Unavailable("not an allowed host"))?;
+        let line = http::connect(&url, &self.tls, reach).await.map_err(|_| Missing::Unavailable("no connection"))?;
+        let answer = http::get(line, KEY_SET_BYTES_MAX).await.map_err(|broken| match broken {
+            Broken::Connection => Missing::Unavailable("the connection broke"),
+            Broken::TooLong => Missing::Rejected("size"),
+        })?;
+        if answer.status != 200 {
+            return Err(Missing::Unavailable("the status is not 200"));
+        }
+        if !answer.is_json() && !answer.is_content("application/jwk-set+json") {
+            return Err(Missing::Unavailable("the answer is no JSON in plain encoding"));
+        }
+        KeySet::parse(&answer.body).map_err(|rejected| {
+            Missing::Rejected(match rejected {
+                KeysRejected::Size => "size",
+                KeysRejected::Malformed => "malformed",
+                KeysRejected::TooMany => "too_many_keys",
+                KeysRejected::Private => "private_key",
+            })
+        })
+    }
+
     fn detected(&self, detection: Detection) -> Event {
         let mut event = Event::new(Code::Detected(detection), "jwks").with("issuer", self.issuer.url.as_str());
         event.severity = Severity::High;
@@ -191,28 +216,4 @@ impl Keys {
 /// Thumbprints (RFC 7638) of the first keys.
 fn named(set: &KeySet) -> Vec<String> {
     set.keys().iter().take(NAMED_MAX).map(Key::thumbprint).map(str::to_owned).collect()
-}
-
-/// Gets a key set over a connection without client certificate.
-async fn download(url: &str, tls: &Arc<ClientConfig>) -> Result<KeySet, Missing> {
-    let url = Url::parse(url).map_err(|_| Missing::Unavailable("not a URL"))?;
-    let line = http::connect(&url, tls).await.map_err(|_| Missing::Unavailable("no connection"))?;
-    let answer = http::get(line, KEY_SET_BYTES_MAX).await.map_err(|broken| match broken {
-        Broken::Connection => Missing::Unavailable("the connection broke"),
-        Broken::TooLong => Missing::Rejected("size"),
-    })?;
-    if answer.status != 200 {
-        return Err(Missing::Unavailable("the status is not 200"));
-    }
-    if !answer.is_json() && !answer.is_content("application/jwk-set+json") {
-        return Err(Missing::Unavailable("the answer is no JSON in plain encoding"));
-    }
-    KeySet::parse(&answer.body).map_err(|rejected| {
-        Missing::Rejected(match rejected {
-            KeysRejected::Size => "size",
-            KeysRejected::Malformed => "malformed",
-            KeysRejected::TooMany => "too_many_keys",
-            KeysRejected::Private => "private_key",
-        })
-    })
 }

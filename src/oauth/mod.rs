@@ -4,15 +4,19 @@
 //! began. A token that policy has not released never leaves this room but to be revoked. Not even an error carries a
 //! word of the server's text.
 
+mod addresses;
 mod answer;
 mod authorize;
+mod believed;
 mod bound;
+mod capabilities;
 mod discovery;
 mod http;
 mod identity;
 mod issued;
 mod jose;
 mod keys;
+mod leniency;
 mod redeem;
 mod revoke;
 mod servers;
