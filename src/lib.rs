@@ -39,6 +39,8 @@
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
 //! * A token broader than allowed is revoked, never handed out.
+//! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
+//!   release, to the log by keyed reference, and to nobody else.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
 //! * Everything is bounded, and each bound is a named constant or a configured limit.

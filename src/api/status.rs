@@ -54,6 +54,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceUnsupported
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
+        | R::IssuerEndpointChanged
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ReauthRequired
@@ -61,12 +62,18 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
-        | R::TokenBindingMismatch => Code::FailedPrecondition,
+        | R::TokenBindingMismatch
+        | R::IdTokenInvalid
+        | R::NonceMismatch
+        | R::AtHashMismatch
+        | R::StepUpRequired => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::JwksUnavailable
+        | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

@@ -37,6 +37,7 @@ impl<T: Refreshable> Auditable for RefreshPermitted<T> {
             .by(subject.caller())
             .decided(self.verdict());
         event.requested = subject.facts().allowed.to_strings();
+        let event = event.acting_for(subject.facts().subject, keyed);
         event.with("phase", "intent").with("grant_type", "refresh_token").with("refresh_count", subject.refreshes())
     }
 }

@@ -27,7 +27,7 @@ impl Corridor {
         until: Boot,
     ) -> Result<Recorded<Reply>, Fault> {
         let event = self.refresh_event(Code::ExchangeDecided, turn.begun(), &place).by(turn.caller());
-        let event = asked(event, &turn);
+        let event = self.asked(event, &turn);
         let permitted = match self.policies.refresh(turn, &claimed, self.decision()?) {
             Ok(permitted) => permitted,
             Err(no) => {
@@ -63,7 +63,7 @@ impl Corridor {
     ) -> Result<Recorded<Reply>, Fault> {
         let (begun, decision) = (Arc::clone(permitted.subject().begun()), permitted.verdict().id);
         let failed = self.refresh_event(Code::ExchangeFailed, &begun, &place).by(permitted.subject().caller());
-        let failed = asked(failed.of(decision), permitted.subject());
+        let failed = self.asked(failed.of(decision), permitted.subject());
         let release_decision = self.decision()?;
         let (line, recorded) = tokio::join!(self.servers.refresh_line(&begun), self.recorder.record(permitted));
         let recorded = match recorded {
@@ -153,9 +153,9 @@ impl Corridor {
             .with("grant_ref", keyed.reference("grant", place.grant().handle.bits()))
             .with("ahead", place.is_ahead())
     }
-}
 
-fn asked(mut event: Event, turn: &Turn) -> Event {
-    event.requested = turn.wish().scopes.to_strings();
-    event
+    fn asked(&self, mut event: Event, turn: &Turn) -> Event {
+        event.requested = turn.wish().scopes.to_strings();
+        event.acting_for(turn.origin().subject.as_ref(), self.recorder.keyed())
+    }
 }

@@ -50,10 +50,12 @@ impl Releasable for HandOut {
             api: kept.begun.opening.api.as_deref(),
             allowed: &kept.scopes,
             scopes: &kept.scopes,
+            tolerated: &kept.tolerated,
             lifetime: self.remaining,
             bound: kept.bound,
             refreshable: self.grant.is_refreshable(),
             again: true,
+            subject: kept.subject.as_ref(),
         }
     }
 }
@@ -193,6 +195,7 @@ impl Auditable for Reply {
         };
         let from_cache = matches!(self.kind, Kind::Again { .. });
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
+        event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());
         if self.grant.terms.audit_high || self.grant.terms.notify {
             event.severity = Severity::High;
@@ -206,6 +209,10 @@ impl Auditable for Reply {
         event.exchange = Some(if from_cache { self.verdict.id } else { kept.decided.id });
         if let Kind::Refreshed { ahead } = self.kind {
             event = event.with("grant_type", "refresh_token").with("ahead", ahead);
+        }
+        if !kept.tolerated.is_empty() {
+            let tolerated: Vec<String> = kept.tolerated.iter().map(ToString::to_string).collect();
+            event = event.with("tolerated_scopes", tolerated);
         }
         event
             .with("phase", phase)

@@ -202,10 +202,12 @@ impl Releasable for Turn {
             api: opening.api.as_deref(),
             allowed: &self.wish.scopes,
             scopes: &self.wish.scopes,
+            tolerated: &self.family.origin.tolerated,
             lifetime: self.family.lifetime(),
             bound: opening.client.bound_tokens,
             refreshable: true,
             again: true,
+            subject: self.family.origin.subject.as_ref(),
         }
     }
 }

@@ -4,15 +4,20 @@
 //! began. A refresh token leaves only inside a recorded permit, one at a time for each grant. A token that policy has
 //! not released never leaves this room but to be revoked. Not even an error carries a word of the server's text.
 
+mod addresses;
 mod answer;
 mod authorize;
+mod believed;
 mod bound;
+mod capabilities;
 mod discovery;
 mod family;
 mod http;
+mod identity;
 mod issued;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
+mod keys;
+mod leniency;
 mod redeem;
 mod refresh;
 mod refreshed;
@@ -27,6 +32,7 @@ pub use discovery::fuzz_metadata;
 pub use family::{Family, Turn, Wish};
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
+pub use jose::fuzz_keys_and_token;
 pub use redeem::NotIssued;
 pub use refresh::NotRefreshed;
 pub use refreshed::Refreshed;

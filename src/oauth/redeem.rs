@@ -3,14 +3,17 @@
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
-    bound,
+    bound::{self, Binding},
     http::{self, Answer, Broken, Line},
+    identity::Presented,
+    jose::jwks::KeySet,
+    leniency::{CURE, tell_cure},
     revoke::open,
 };
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Reason, ScopeSet},
+    model::{Fault, Nonce, Reason, ScopeSet, Subject},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
 };
@@ -39,7 +42,7 @@ impl AuthorizationServers {
     ///
     /// # Errors
     /// The claim is spent in every case; see [`NotIssued`].
-    pub async fn redeem(&self, recorded: Recorded<Permitted>, line: Line) -> Result<Issued, Box<NotIssued>> {
+    pub async fn redeem(&self, recorded: Recorded<Permitted>, mut line: Line) -> Result<Issued, Box<NotIssued>> {
         let (claim, decided, terms) = recorded.into_inner().into_parts();
         let begun = Arc::clone(claim.begun());
         // From here on the transaction is over whatever happens.
@@ -50,30 +53,53 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
             }
         };
+        let keys = line.keys.take();
         let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
         let at = (self.clock.boot(), self.clock.wall());
-        let Spent { caller, closing, required, .. } = spent;
-        let Success { access, refresh, lifetime, scopes, .. } =
-            match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {
-                Ok(success) => success,
-                Err(failed) => {
-                    let Failed { fault, status, leftover } = *failed;
-                    let disposal = Disposal::of_leftover(&begun, leftover);
-                    return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
-                }
-            };
+        let Spent { caller, closing, required, nonce, .. } = spent;
+        let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
+        let result = match (result, nonce) {
+            (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
+            (result, _) => result.map(|success| (success, None)),
+        };
+        let (Success { access, refresh, lifetime, scopes, tolerated, .. }, subject) = match result {
+            Ok(success) => success,
+            Err(failed) => {
+                let Failed { fault, status, leftover } = *failed;
+                tell_cure(&begun.opening.issuer, &fault);
+                let disposal = Disposal::of_leftover(&begun, leftover);
+                return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
+            }
+        };
         let bound = begun.opening.client.bound_tokens;
         let kept = Kept {
             begun,
             tokens: Tokens { access, refresh, retired: None },
             scopes,
+            tolerated,
             lifetime,
             at,
             bound,
+            subject,
             decided,
             terms,
         };
         Ok(Issued::new(kept, caller, closing))
+    }
+
+    /// An answer and who logged in; without the one, nothing of the other is kept.
+    async fn with_subject(
+        &self,
+        success: Success,
+        begun: &Begun,
+        keys: Option<Arc<KeySet>>,
+        nonce: Nonce,
+    ) -> Result<(Success, Option<Subject>), Box<Failed>> {
+        let presented = Presented { keys, nonce, id_token: success.id_token.as_ref(), access: &success.access };
+        match self.identify(begun, presented).await {
+            Ok(subject) => Ok((success, Some(subject))),
+            Err(fault) => Err(unkept(fault, &success)),
+        }
     }
 }
 
@@ -107,7 +133,7 @@ pub(super) async fn attempt(
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    let expected = Expected { allowed, assumed_lifetime: issuer.assumed_lifetime };
+    let expected = Expected { allowed, assumed_lifetime: issuer.assumed_lifetime, accept: &issuer.accept };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
@@ -122,16 +148,25 @@ pub(super) fn hold_against(
 ) -> Result<Success, Box<Failed>> {
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
-    let fault = if client.bound_tokens && !bound::is_bound_to(&success.access, &client.identity.thumbprint) {
+    let typ = &begun.opening.issuer.accept.access_token_typ;
+    let judged = client.bound_tokens.then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
+    let fault = if judged == Some(Binding::Wrong) {
         Fault::new(Reason::TokenBindingMismatch)
+    } else if judged == Some(Binding::OtherTyp) {
+        Fault::new(Reason::TokenBindingMismatch).with(CURE, "[issuer.accept] access_token_typ")
     } else if missing.is_empty() {
         return Ok(success);
     } else {
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Fault::new(Reason::ScopeNarrowed).with("scopes", names.join(" "))
     };
+    Err(unkept(fault, &success))
+}
+
+/// A well-formed answer of which nothing may be kept.
+pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
     let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
-    Err(Box::new(Failed { fault, status: Some(200), leftover }))
+    Box::new(Failed { fault, status: Some(200), leftover })
 }
 
 /// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.
@@ -139,9 +174,11 @@ pub(super) fn hold_against(
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", spent.code.reveal())
-        .append_pair("redirect_uri", opening.redirect.as_str())
+    form.append_pair("grant_type", "authorization_code").append_pair("code", spent.code.reveal());
+    if !opening.issuer.accept.redirect_uri_omitted {
+        form.append_pair("redirect_uri", opening.redirect.as_str());
+    }
+    form
         // RFC 8705 §2: the certificate proves who the client_id says.
         .append_pair("client_id", &opening.client.client_id)
         .append_pair("code_verifier", spent.verifier.reveal());

@@ -5,8 +5,8 @@ use super::{
     AuthorizationServers, Disposal, Family, Kept, Refreshed, Tokens, Turn,
     answer::{Leftover, Success},
     http::Line,
-    redeem::{Failed, attempt, hold_against},
-    revoke::open,
+    leniency::tell_cure,
+    redeem::{Failed, attempt, hold_against, unkept},
 };
 use crate::{
     audit::Recorded,
@@ -100,9 +100,7 @@ impl AuthorizationServers {
         if turn.narrows() && !confirmed {
             // A server that ignores `scope` here and leaves it out of its answer would look the same.
             tracing::error!(issuer = %begun.opening.issuer.alias, "it does not say whether it narrows on refresh, so the token was revoked; if it does, set refresh_narrowing = \"assumed\", if it does not, \"off\"");
-            let leftover =
-                Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
-            return Err(Box::new(Failed { fault: Reason::NarrowingUnavailable.into(), status: Some(200), leftover }));
+            return Err(unkept(Reason::NarrowingUnavailable.into(), &success));
         }
         Ok(success)
     }
@@ -122,7 +120,7 @@ impl AuthorizationServers {
     }
 
     fn refreshed(&self, success: Success, turn: Turn, decided: Verdict, terms: Terms) -> Refreshed {
-        let Success { access, refresh, lifetime, scopes, .. } = success;
+        let Success { access, refresh, lifetime, scopes, tolerated, .. } = success;
         let (begun, family) = (Arc::clone(turn.begun()), turn.family());
         // Without a new one the old one stays (RFC 6749 §6).
         let homeless = refresh.and_then(|new| family.rotate(new));
@@ -132,9 +130,12 @@ impl AuthorizationServers {
             begun,
             tokens: Tokens { access, refresh: None, retired: homeless },
             scopes,
+            tolerated,
             lifetime,
             at: (self.clock.boot(), self.clock.wall()),
             bound,
+            // An ID token that may come with a refresh is nobody's: the person is who they were (OIDC Core §12.2).
+            subject: turn.origin().subject.clone(),
             decided,
             terms,
         };
@@ -149,6 +150,7 @@ impl AuthorizationServers {
             adopt(turn.family(), &mut leftover);
         }
         let disposal = Disposal::of_leftover(&begun, leftover);
+        tell_cure(&begun.opening.issuer, &fault);
         let fault = as_told(fault);
         let fatal = fault.reason == Reason::ReauthRequired || is_beyond_grant(&fault, turn.origin());
         if fault.reason == Reason::ScopeUpgraded && !fatal {

@@ -37,10 +37,12 @@ impl Releasable for Refreshed {
             api: opening.api.as_deref(),
             allowed: &self.turn.wish().scopes,
             scopes: &self.kept.scopes,
+            tolerated: &self.kept.tolerated,
             lifetime: self.kept.lifetime,
             bound: self.kept.bound,
             refreshable: true,
             again: true,
+            subject: self.kept.subject.as_ref(),
         }
     }
 }

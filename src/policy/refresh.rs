@@ -3,8 +3,9 @@
 
 use super::{
     Facts, Policies, Refused, Releasable, Verdict,
+    asked::Keeping,
     context::{Base, count, duration},
-    panel::Panel,
+    panel::{Panel, REFRESH},
 };
 use crate::{
     model::{Boot, Claimed, DecisionId, Reason, Terms},
@@ -78,10 +79,9 @@ impl Policies {
             };
             let age = self.clock.boot().since(subject.since());
             let gate = [("grantAge", duration(age)), ("refreshCount", count(subject.refreshes()))];
-            panel.gate("refresh_token", &base, gate);
+            panel.gate(REFRESH, &base, gate);
             panel.scopes(&base, "refresh");
-            panel.keep_terms(expected.client, expected.api.is_some());
-            panel.keep_unrefreshed();
+            panel.keep_terms(Keeping { bound: expected.client.bound_tokens, audience: expected.api.is_some() });
             panel.close(Reason::ScopeNoLongerAllowed)
         });
         match closed {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -15,6 +15,7 @@ use url::Url;
 
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
 use super::families::Families;
+use super::identity::{Identity, p256_jwk};
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -54,6 +55,7 @@ pub(super) struct Grant {
     pub(super) redirect_uri: String,
     pub(super) challenge: String,
     pub(super) scope: Option<String>,
+    pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
     pub(super) used: bool,
     /// What its refresh tokens are known by together.
@@ -68,11 +70,15 @@ pub(super) struct Scripts {
     pub(super) token: Queue<Behaviour>,
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
+    pub(super) jwks: Queue<Behaviour>,
+    pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
+    /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
+    pub(super) redirect_uri_refused: bool,
 }
 
 /// The state both listeners share.
@@ -94,6 +100,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(ports: (u16, u16), path: &str, verifier: Arc<dyn ClientCertVerifier>) -> World {
         let front = format!("https://127.0.0.1:{}", ports.0);
+        let signer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let identity = Identity::new(p256_jwk(&signer, "scripted-1"));
         World {
             record: Record::default(),
             issuer: format!("{front}{path}"),
@@ -104,16 +112,19 @@ impl World {
             handshakes_held: watch::Sender::new(false),
             halves_held: watch::Sender::new(false),
             verifier,
-            signer: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+            signer,
             scripts: Mutex::new(Scripts {
                 token: Queue::new(Behaviour::Honest),
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
+                jwks: Queue::new(Behaviour::Honest),
+                identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
+                redirect_uri_refused: false,
             }),
         }
     }
@@ -152,6 +163,7 @@ impl World {
             redirect_uri: need("redirect_uri")?.to_owned(),
             challenge: challenge.to_owned(),
             scope: first(query, "scope").map(str::to_owned),
+            nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
             used: false,
             family: fresh("family"),
@@ -238,16 +250,6 @@ impl World {
         });
         let Value::Object(members) = all else { return Map::new() };
         members
-    }
-
-    /// The key set that access tokens are signed with.
-    pub(super) fn jwks(&self) -> Value {
-        let point = self.signer.public_key().as_ref();
-        json!({ "keys": [{
-            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "scripted-1",
-            "x": URL_SAFE_NO_PAD.encode(&point[1..33]),
-            "y": URL_SAFE_NO_PAD.encode(&point[33..65]),
-        }] })
     }
 }
 
