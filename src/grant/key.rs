@@ -96,7 +96,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
-        // rows: CACH-01 CACH-02
+        // rows: CACH-02
         #[test]
         fn requests_that_differ_in_anything_never_share_a_token(a in owned(), b in owned()) {
             let keyed = KeyedHash::new(&[7; 32]);
@@ -104,7 +104,7 @@ mod tests {
             prop_assert_ne!(key(&a, &keyed), key(&a, &KeyedHash::new(&[8; 32])));
         }
 
-        // rows: CACH-01 CACH-02
+        // rows: CACH-02
         #[test]
         fn one_changed_field_is_another_token(a in owned(), which in 0..8usize) {
             let keyed = KeyedHash::new(&[7; 32]);
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    // rows: CACH-01 CACH-02
+    // rows: CACH-02
     #[test]
     fn scopes_do_not_run_into_each_other() {
         let keyed = KeyedHash::new(&[7; 32]);

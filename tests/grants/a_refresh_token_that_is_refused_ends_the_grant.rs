@@ -4,7 +4,7 @@ use crate::{
 };
 use tonic::Code;
 
-// rows: RT-05 CACH-08
+// rows: RT-05
 #[tokio::test]
 async fn nothing_of_a_refused_family_is_served_again() {
     let (house, mut agent, redeemed) = granted(Plan::new()).await;
