@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
     panel::Panel,
 };
@@ -94,7 +95,7 @@ impl Policies {
             panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
+            panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)
         };
         match closed {
