@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -84,6 +84,7 @@ struct Draft {
     agents: PathBuf,
     apis: PathBuf,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
+    named: BTreeSet<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
 }
@@ -100,8 +101,8 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
-    let issuers = issuers(root, daemon);
-    let clients = clients(root, daemon, &issuers);
+    let (issuers, named) = issuers(root, daemon);
+    let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
     Some(Draft {
         environment: declared?,
@@ -112,6 +113,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         agents: agents?,
         apis: apis?,
         issuers,
+        named,
         clients,
         limits,
     })
@@ -203,9 +205,13 @@ fn limits(table: &Table<'_>) -> Limits {
     }
 }
 
-fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<Issuer>> {
+/// The issuers, and the aliases of all that were named: what refers to one that is wrong elsewhere is no mistake of its
+/// own.
+fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<Issuer>>, BTreeSet<IssuerAlias>) {
     let mut issuers: BTreeMap<IssuerAlias, Arc<Issuer>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
     root.tables("issuer", |table| {
+        named.extend(table.optional("alias", |text| Ok(IssuerAlias::parse(text))).flatten());
         let issuer = issuer(table, daemon)?;
         if issuers.values().any(|other| other.url == issuer.url) {
             table.wrong_at("issuer", "is configured twice", None);
@@ -215,18 +221,16 @@ fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<I
         }
         Some(())
     });
-    issuers
+    (issuers, named)
 }
 
-fn clients(
-    root: &Table<'_>,
-    daemon: Environment,
-    issuers: &BTreeMap<IssuerAlias, Arc<Issuer>>,
-) -> BTreeMap<ClientAlias, Arc<Client>> {
+fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>) -> BTreeMap<ClientAlias, Arc<Client>> {
     let mut clients = BTreeMap::new();
+    let mut written = false;
     root.tables("client", |table| {
+        written = true;
         let client = client(table, daemon)?;
-        if !issuers.contains_key(&client.issuer) {
+        if !named.contains(&client.issuer) {
             table.wrong_at("issuer", format!("names no valid [[issuer]]: \"{}\"", client.issuer), None);
         }
         if let Some(other) = clients.insert(client.alias.clone(), Arc::new(client)) {
@@ -235,9 +239,9 @@ fn clients(
         }
         Some(())
     });
-    if clients.is_empty() {
+    if clients.is_empty() && !written {
         root.wrong(
-            "no valid [[client]] is configured",
+            "no [[client]] is configured",
             Some("register narrowgate at the authorization server and add its alias, client_id and certificate"),
         );
     }
@@ -245,12 +249,12 @@ fn clients(
 }
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
-    let unknown = catalog.apis.values().filter(|api| !draft.issuers.contains_key(&api.issuer));
+    let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
     let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
     let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
         ScopeHome::Api(_) => None,
         ScopeHome::Issuers(issuers) => {
-            let issuer = issuers.iter().find(|issuer| !draft.issuers.contains_key(issuer))?;
+            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
             Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
         }
     });

@@ -6,6 +6,7 @@ use super::{
     entities::{self, uid},
     load::collect,
     person,
+    question::Question,
 };
 use crate::{
     caller::Transport,
@@ -14,7 +15,7 @@ use crate::{
         Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Terms, Wall, time::parse_span,
     },
 };
-use cedar_policy::{Context, Entities, Entity, RestrictedExpression as Expr};
+use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 /// What became of the cases.
@@ -181,13 +182,17 @@ impl<'c> Case<'c> {
     }
 
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let entities = self.entities(snapshot)?;
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
             _ => uid("Client", self.client.as_str())?,
         };
-        let principal = uid("Agent", self.agent.id.as_str())?;
-        let answer = snapshot.ask_about(&entities, principal, uid("Action", &self.action)?, resource, self.context()?);
+        let question = Question {
+            principal: uid("Agent", self.agent.id.as_str())?,
+            action: uid("Action", &self.action)?,
+            resource,
+            context: self.context()?,
+        };
+        let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
         if answer.errors > 0 {
             return Err(
                 "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()
@@ -216,8 +221,8 @@ impl<'c> Case<'c> {
         }
     }
 
-    /// The generation's entities with this case's agent and approver.
-    fn entities(&self, snapshot: &Snapshot) -> Result<Entities, String> {
+    /// This case's agent and approver, which stand before the generation's.
+    fn entities(&self) -> Result<Vec<Entity>, String> {
         let mut own = vec![entities::agent(&self.agent)?];
         if let Some(approval) = &self.approval {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
@@ -227,7 +232,7 @@ impl<'c> Case<'c> {
             let issuer = self.config.issuers.get(self.issuer()?).ok_or("the client's issuer is not configured")?;
             own.push(person::entity(issuer, person)?);
         }
-        snapshot.entities.clone().upsert_entities(own, Some(&snapshot.schema)).map_err(|e| e.to_string())
+        Ok(own)
     }
 
     fn context(&self) -> Result<Context, String> {

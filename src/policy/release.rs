@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
     entities::user,
     panel::Panel,
@@ -97,7 +98,7 @@ impl Policies {
             let mut extra = vec![("handOut", text(hand_out)), ("token", issued)];
             if let Some(person) = token.subject {
                 let issuer = &token.client.issuer;
-                let known = user(issuer, person).and_then(|user| panel.about(user));
+                let known = user(issuer, person).and_then(|user| panel.about(vec![user]));
                 // A value of another type than the schema's fails the question: no person is never an answer.
                 let facts = known.and_then(|()| super::context::subject(issuer, person));
                 extra.push(("subject", facts.unwrap_or_else(|_| Expr::new_bool(false))));
@@ -105,7 +106,7 @@ impl Policies {
             panel.gate("release_token", &base, extra);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
+            panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)
         };
         match closed {
