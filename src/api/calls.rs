@@ -1,9 +1,10 @@
 //! What every call goes through before it reaches a service: no browser, a known authority, a deadline, no panic.
 
-use super::status::status_of;
+use super::{method::method, status::status_of};
 use crate::{
     caller::Peer,
-    model::{Fault, Reason},
+    model::{Fault, Reason, TraceId},
+    platform::{Entropy, trace},
 };
 use http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
@@ -26,6 +27,8 @@ pub(super) struct Gate {
     pub(super) deadline_max: Duration,
     /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
     pub(super) authorities: Option<Vec<String>>,
+    /// For the ids of traces that begin here.
+    pub(super) entropy: Arc<dyn Entropy>,
 }
 
 /// Stops the work when the caller hangs up.
@@ -52,8 +55,11 @@ impl Gate {
             (None, true) => Duration::MAX,
             (asked, false) => asked.map_or(self.deadline_max, |a| a.saturating_sub(MARGIN).min(self.deadline_max)),
         };
+        let trace = traced(request.headers_mut()).or_else(|| trace::begin(&*self.entropy));
+        let id = trace.map(tracing::field::display);
+        let span = tracing::info_span!("call", method = method(request.uri().path()), trace_id = id);
         let routes = self.routes.clone();
-        let mut work = AbortOnDrop(tokio::spawn(async move {
+        let mut work = AbortOnDrop(trace::spawn_call(trace, span, async move {
             match routes.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -94,6 +100,22 @@ fn readable(response: Response<Body>) -> Response<Body> {
             answer(Fault::field(Reason::FieldInvalid, "request", "is not one message of the method's type"))
         }
         _ => response,
+    }
+}
+
+/// Takes the caller's trace context out of the headers, so that nothing further on can log it, decide by it or pass it
+/// on. Of it only the trace id is kept, if there is exactly one well-formed `traceparent`: `tracestate` and `baggage`
+/// are anyone's words (W3C Trace Context §6) and end here, whatever their size.
+fn traced(headers: &mut HeaderMap) -> Option<TraceId> {
+    for unread in ["tracestate", "baggage"] {
+        headers.remove(unread);
+    }
+    let parents: Vec<_> =
+        headers.get_all("traceparent").iter().map(|v| TraceId::of_traceparent(v.as_bytes())).collect();
+    headers.remove("traceparent");
+    match parents.as_slice() {
+        [one] => *one,
+        _ => None,
     }
 }
 
@@ -165,7 +187,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_internal_and_says_nothing_and_the_rest_lives() {
         let routes = Routes::new(Faulty).prepare();
-        let gate = Arc::new(Gate { routes, deadline_max: Duration::from_secs(5), authorities: None });
+        let entropy = Arc::new(crate::platform::SystemEntropy::new());
+        let gate = Arc::new(Gate { routes, deadline_max: Duration::from_secs(5), authorities: None, entropy });
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn(move |request| {
             let gate = Arc::clone(&gate);

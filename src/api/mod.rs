@@ -4,6 +4,7 @@
 
 mod calls;
 mod health;
+mod method;
 mod mtls;
 mod quota;
 mod serve;

@@ -77,6 +77,7 @@ impl Doors {
                 Door::Unix(_) => None,
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
             },
+            entropy: Arc::clone(&self.corridor.entropy),
         });
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let peers = Arc::new(Peers::default());

@@ -3,7 +3,7 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{Agent, DecisionId, Fault, Reason, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, TraceId, Wall, fault::Detection},
     policy::Verdict,
 };
 use serde_json::Value;
@@ -196,6 +196,8 @@ pub struct Event {
     pub session: Option<Session>,
     /// How loud.
     pub severity: Severity,
+    /// The trace of the call it happened in.
+    pub trace: Option<TraceId>,
     /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
     pub facts: Vec<(&'static str, Value)>,
 }
@@ -217,6 +219,7 @@ impl Event {
             reason: None,
             session: None,
             severity: Severity::Informational,
+            trace: None,
             facts: Vec::new(),
         }
     }

@@ -46,8 +46,10 @@ impl Renderer {
     fn frame(&self, event: &Event, sequence: u64) -> Map<String, Value> {
         let (Class(uid, name, category, category_name), activity, activity_name) = class(event.code);
         let now = self.clock.wall().0;
-        let profiles: &[&str] = match uid {
-            6003 | 3003 | 2004 => &["security_control", "host"],
+        let profiles: &[&str] = match (uid, event.trace) {
+            // The one class that has the profile; elsewhere the trace is among our own facts alone.
+            (6003, Some(_)) => &["security_control", "host", "trace"],
+            (6003 | 3003 | 2004, _) => &["security_control", "host"],
             _ => &["host"],
         };
         let (severity_id, severity) = severity(event.severity);
@@ -177,6 +179,7 @@ impl Renderer {
             .as_ref()
             .map(|r| json!([{ "uid": r, "name": r, "type": "oauth.resource_server", "role_id": 1, "role": "Target" }]));
         put(record, "resources", json!(resources));
+        put(record, "trace", event.trace.map_or(Value::Null, |trace| json!({ "uid": trace.to_string() })));
         verdict(event, record);
     }
 
@@ -299,6 +302,7 @@ fn unmapped(event: &Event) -> Value {
     }
     facts.insert("operation".to_owned(), json!(event.operation));
     facts.insert("requested_scopes".to_owned(), json!(event.requested));
+    facts.insert("trace_id".to_owned(), json!(event.trace.map(|trace| trace.to_string())));
     facts.insert("granted_scopes".to_owned(), json!(event.granted));
     if let Some(actor) = &event.actor {
         facts.insert("owner".to_owned(), json!(actor.owner));

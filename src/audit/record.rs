@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     model::{Fault, Reason},
-    platform::KeyedHash,
+    platform::{KeyedHash, trace},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
@@ -103,7 +103,7 @@ impl Recorder {
     /// # Errors
     /// As [`Self::record`], if the log is known not to be writable or its queue is full.
     pub fn record_queued<T: Queueable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
-        if self.is_writable() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
+        if self.is_writable() && self.sink.send(job(value.event(&self.keyed), Ack::None)) {
             return Ok(Recorded(value));
         }
         Err(Box::new((value, Reason::AuditUnavailable.into())))
@@ -129,7 +129,7 @@ impl Recorder {
     /// Sends an event and waits for the answer; `None` if the queue is full or the writer is gone.
     async fn written(&self, event: Event, ack: impl FnOnce(oneshot::Sender<bool>) -> Ack) -> Option<bool> {
         let (sender, done) = oneshot::channel();
-        if !self.sink.send(Job { event, ack: ack(sender) }) {
+        if !self.sink.send(job(event, ack(sender))) {
             return None;
         }
         done.await.ok()
@@ -137,8 +137,14 @@ impl Recorder {
 
     /// Records what has happened already. If the log cannot be written now, it is written as soon as it can be.
     pub fn report(&self, event: Event) {
-        if !self.sink.send(Job { event, ack: Ack::None }) {
+        if !self.sink.send(job(event, Ack::None)) {
             tracing::error!("the audit queue is full: an event of something already past is lost");
         }
     }
+}
+
+/// An event on its way, tied to the trace of the call that runs: here and nowhere earlier, so that nothing that leads
+/// to the event can have looked at it.
+fn job(event: Event, ack: Ack) -> Job {
+    Job { event: Event { trace: trace::current(), ..event }, ack }
 }

@@ -11,6 +11,7 @@ pub mod scope;
 pub mod secret;
 pub mod terms;
 pub mod time;
+pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
 pub use fault::Fault;
@@ -21,3 +22,4 @@ pub use scope::{Scope, ScopeSet};
 pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, Nonce, RefreshToken, Secret, StateValue};
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};
+pub use trace::TraceId;
