@@ -10,6 +10,7 @@ mod quota;
 mod serve;
 mod service;
 mod status;
+mod traced;
 mod unix;
 mod wire;
 
