@@ -1,11 +1,17 @@
 //! What every call goes through before it reaches a service: no browser, a known authority, a deadline, no panic.
 
-use super::{method::method, status::status_of, traced::traced};
+use super::{
+    count::{Count, HUNG_UP, reason_of},
+    method::method,
+    status::status_of,
+    traced::traced,
+};
 use crate::{
     caller::Peer,
     grant::Delivery,
     model::{Fault, Reason},
     platform::{Entropy, trace},
+    telemetry::Metrics,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
@@ -43,6 +49,8 @@ pub(super) struct Gate {
     pub(super) authorities: Option<Vec<String>>,
     /// For the ids of traces that begin here.
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Where calls are counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What the calls of one connection have in common.
@@ -75,13 +83,15 @@ impl Drop for AbortOnDrop {
 }
 
 impl Gate {
-    /// Answers one call.
-    pub(super) async fn call(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        peer: Peer,
-        link: Link,
-    ) -> Response<Body> {
+    /// Answers one call, and counts it.
+    pub(super) async fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer, link: Link) -> Response<Body> {
+        let mut count = Count { metrics: &self.metrics, method: method(request.uri().path()), reason: HUNG_UP };
+        let response = self.answer(request, peer, link).await;
+        count.reason = reason_of(&response);
+        response
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer, link: Link) -> Response<Body> {
         if !self.admits(&request) {
             return answer(Fault::new(Reason::RequestRefused));
         }
@@ -251,6 +261,7 @@ mod tests {
             connection_age: Duration::MAX,
             authorities: None,
             entropy: Arc::new(crate::platform::SystemEntropy::new()),
+            metrics: Arc::default(),
         });
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn(move |request| {

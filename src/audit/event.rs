@@ -149,13 +149,20 @@ pub struct ClientFacts {
     pub client_id: String,
     /// The issuer's identifier.
     pub issuer: String,
+    /// The issuer's alias.
+    pub issuer_alias: String,
 }
 
 impl ClientFacts {
     /// The facts of a client and its issuer.
     #[must_use]
     pub fn of(client: &Client, issuer: &Issuer) -> Self {
-        Self { alias: client.alias.to_string(), client_id: client.client_id.clone(), issuer: issuer.url.clone() }
+        Self {
+            alias: client.alias.to_string(),
+            client_id: client.client_id.clone(),
+            issuer: issuer.url.clone(),
+            issuer_alias: issuer.alias.to_string(),
+        }
     }
 }
 

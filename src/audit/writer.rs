@@ -80,6 +80,10 @@ impl Sink {
         hangs || !*self.writable.borrow()
     }
 
+    pub(super) fn tick(&self) -> Duration {
+        self.clock.tick()
+    }
+
     pub(super) fn send(&self, job: Job) -> bool {
         self.queue.try_send(job).is_ok()
     }

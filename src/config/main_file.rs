@@ -37,6 +37,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         environment: draft.environment,
         unix: draft.unix,
         tcp: draft.tcp,
+        metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
         registry,
@@ -76,6 +77,7 @@ struct Draft {
     environment: Environment,
     unix: Option<UnixListener>,
     tcp: Option<TcpListener>,
+    metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
     agents: PathBuf,
@@ -88,10 +90,14 @@ struct Draft {
 fn draft(root: &Table<'_>) -> Option<Draft> {
     let declared = root.required("environment", environment);
     let daemon = declared.unwrap_or(Environment::Prod);
-    let listeners = root.table("listen", |t| (t.table("unix", unix).flatten(), t.table("tcp", tcp).flatten()));
+    let listeners = root.table("listen", |t| (t.table("unix", unix_socket).flatten(), t.table("tcp", tcp).flatten()));
     let (unix, tcp) = listeners.unwrap_or_default();
     if unix.is_none() && tcp.is_none() {
         root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
+    }
+    let metrics = root.table("metrics", unix_socket).flatten();
+    if metrics.is_some() && metrics.as_ref().map(|m| &m.path) == unix.as_ref().map(|u| &u.path) {
+        root.wrong("[metrics] and [listen.unix] have the same path", Some("give each its own socket"));
     }
     let audit = section(root, "audit", audit).flatten();
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
@@ -104,6 +110,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         environment: declared?,
         unix,
         tcp,
+        metrics,
         audit: audit?,
         policies: policies?,
         agents: agents?,
@@ -122,7 +129,7 @@ fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<
     value
 }
 
-fn unix(table: &Table<'_>) -> Option<UnixListener> {
+fn unix_socket(table: &Table<'_>) -> Option<UnixListener> {
     let path = table.required("path", |text| {
         if text.starts_with('@') || text.contains('\0') {
             return Err("is in the abstract namespace, where anyone can take its place".to_owned());

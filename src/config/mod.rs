@@ -32,6 +32,8 @@ pub struct Config {
     pub unix: Option<UnixListener>,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The socket on which the daemon's numbers are read, if they are.
+    pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
     /// The folder of Cedar policies.
@@ -60,7 +62,7 @@ impl Config {
     }
 }
 
-/// The agents' Unix socket.
+/// A Unix socket.
 #[derive(Debug, Clone)]
 pub struct UnixListener {
     /// Its path.
