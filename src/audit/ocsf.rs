@@ -6,6 +6,7 @@ use super::{
     words::{Class, class, message, severity},
 };
 use crate::{
+    model::fault::Detection,
     platform::{Clock, Entropy},
     policy::Verdict,
 };
@@ -201,7 +202,8 @@ impl Renderer {
 
     fn finding(&self, event: &Event, record: &mut Map<String, Value>) {
         let code = event.code.as_str();
-        control(record, Control::Blocked);
+        let allowed = event.code == Code::Detected(Detection::BreakGlass);
+        control(record, if allowed { Control::Allowed } else { Control::Blocked });
         put(record, "status_id", json!(1));
         put(record, "status", json!("New"));
         put(record, "is_alert", json!(true));

@@ -30,6 +30,8 @@ pub struct Config {
     pub environment: Environment,
     /// The Unix socket, if agents may come by it.
     pub unix: Option<UnixListener>,
+    /// Whether people's login sessions are served on the Unix socket like any other caller.
+    pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
     /// The socket on which the daemon's numbers are read, if they are.

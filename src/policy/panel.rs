@@ -35,10 +35,20 @@ pub(super) struct Panel<'a> {
 
 impl<'a> Panel<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, caller: &Caller, client: &Client, id: DecisionId) -> Self {
+        Self::about(snapshot, caller, uid("Client", client.alias.as_str()), id)
+    }
+
+    /// A panel about this resource.
+    pub(super) fn about(
+        snapshot: &'a Snapshot,
+        caller: &Caller,
+        resource: Result<EntityUid, String>,
+        id: DecisionId,
+    ) -> Self {
         Self {
             snapshot,
             principal: uid("Agent", caller.agent().id.as_str()),
-            client: uid("Client", client.alias.as_str()),
+            client: resource,
             id,
             gate: None,
             granted: Vec::new(),
