@@ -102,8 +102,11 @@ impl Daemon {
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
-        let doors =
-            Arc::new(Doors::new(Arc::clone(&corridor), Readiness::new(readiness.clone()), Arc::clone(&metrics)));
+        let doors = Arc::new(Doors::new(
+            Arc::clone(&corridor),
+            Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
+            Arc::clone(&metrics),
+        ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
         for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
@@ -153,8 +156,14 @@ impl Daemon {
         let Self { corridor, audit_thread, stop, .. } = self;
         // Whoever follows the readiness lets go with it.
         drop((stop, corridor));
-        // The thread ends with the last sender, which a retry of a revocation may still hold.
-        let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+        // The thread ends with the last sender, which a retry of a revocation may still hold. It is not joined: a disk
+        // that hangs would keep the process for ever.
+        let ended = async {
+            while !audit_thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
     /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.
@@ -208,11 +217,16 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
 }
 
 fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) -> (Arc<Policies>, Vec<Finding>) {
-    match policy::load(config, 1) {
+    match policy::load(config, 1, Some(clock.wall())) {
         Ok(snapshot) => {
             let event = Event::new(Code::PolicyActivated, "policy")
                 .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
             let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
+            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
+            let event = match snapshot.first_expiry() {
+                Some((day, id)) => event.with("first_expiry", format!("{day} {id}")),
+                None => event,
+            };
             recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
             (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
         }

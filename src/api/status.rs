@@ -55,6 +55,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceUnsupported
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
+        | R::IssuerEndpointChanged
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ScopeRejected
@@ -67,6 +68,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

@@ -83,6 +83,7 @@ impl Code {
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",
+                Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
     }
@@ -260,7 +261,7 @@ impl Event {
     pub fn decided(mut self, verdict: &Verdict) -> Self {
         self.severity = match verdict {
             v if v.errors > 0 => Severity::High,
-            v if v.audit_high => Severity::High,
+            v if v.terms.audit_high || v.terms.notify => Severity::High,
             v if v.denied.is_some() => Severity::Low,
             _ => self.severity,
         };

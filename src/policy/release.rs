@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
     entities::{DAEMON, uid},
     panel::Panel,
@@ -9,7 +10,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct IssuedFacts<'a> {
     pub allowed: &'a ScopeSet,
     /// The scopes it carries.
     pub scopes: &'a ScopeSet,
+    /// Scopes it carries besides, which the issuer's switch tolerates.
+    pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
     pub lifetime: Duration,
     /// Whether it is certificate-bound.
@@ -93,7 +96,7 @@ impl Policies {
             panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
+            panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)
         };
         match closed {
@@ -122,7 +125,7 @@ impl Policies {
     /// The decision and what to tell the caller.
     pub fn break_glass(&self, caller: &Caller, id: DecisionId) -> Result<Verdict, Box<Refused>> {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
-        let mut panel = Panel::about(&snapshot, caller, uid("Daemon", DAEMON), id);
+        let mut panel = Panel::on(&snapshot, caller, uid("Daemon", DAEMON), id);
         panel.bare_gate("break_glass", self.clock.wall(), &Facts::from(caller));
         panel.close_gate()
     }
@@ -135,7 +138,8 @@ fn issued(token: &IssuedFacts<'_>) -> Result<Expr, String> {
         ("audiences", audiences(token.api)?),
         ("proof", proof(token.bound)?),
         ("refreshable", Expr::new_bool(token.refreshable)),
-        // Scopes beyond the catalogue never come this far: the answer's judge refuses them.
+        // Scopes that nobody declared never come this far: the answer's judge refuses them.
         ("unknownScopes", Expr::new_bool(false)),
+        ("toleratedScopes", Expr::new_set(token.tolerated.iter().map(|scope| text(scope.as_str())))),
     ])
 }
