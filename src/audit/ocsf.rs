@@ -44,7 +44,7 @@ impl Renderer {
         // After pruning: in a question an empty set is a fact. Its texts are bounded where they came in.
         let facts = record.pointer_mut("/unmapped/narrowgate").and_then(Value::as_object_mut);
         if let (Some(verdict), Some(facts)) = (decision::of(event), facts) {
-            facts.insert("asked".to_owned(), verdict.asked.to_json());
+            facts.insert("asked".to_owned(), verdict.asked.to_json(event.subject.as_deref()));
         }
         write_line(&record, into)
     }
@@ -261,8 +261,12 @@ fn outcome(record: &mut Map<String, Value>, success: bool) {
     put(record, "status", json!(if success { "Success" } else { "Failure" }));
 }
 
-/// Whose token it is: until an ID token names the person, the agent.
+/// Whose token it is: the person's, by keyed reference; without an ID token that names them, the agent's.
 fn user(event: &Event) -> Value {
+    if let Some(reference) = &event.subject {
+        let domain = event.client.as_ref().map(|client| &client.issuer);
+        return json!({ "uid": reference, "name": reference, "type_id": 1, "type": "User", "domain": domain });
+    }
     let name = event.actor.as_ref().map_or("unknown", |a| a.agent.as_str());
     json!({ "uid": name, "name": name, "type_id": 4, "type": "Service" })
 }
@@ -290,6 +294,10 @@ fn unmapped(event: &Event) -> Value {
     facts.insert("requested_scopes".to_owned(), json!(event.requested));
     facts.insert("trace_id".to_owned(), json!(event.trace.map(|trace| trace.to_string())));
     facts.insert("granted_scopes".to_owned(), json!(event.granted));
+    if event.session.is_some() || event.subject.is_some() {
+        facts.insert("subject_known".to_owned(), json!(event.subject.is_some()));
+        facts.insert("subject_ref".to_owned(), json!(event.subject));
+    }
     if let Some(actor) = &event.actor {
         facts.insert("owner".to_owned(), json!(actor.owner));
         facts.insert("spiffe_id".to_owned(), json!(actor.spiffe_id));

@@ -1,7 +1,7 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, ScopeHome, TcpListener, UnixListener,
     issuers::{client, issuer},
     leniency::past_policy,
     pem::{CertificateAndKey, certificates},
@@ -273,9 +273,13 @@ fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>)
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
     let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
-    unknown
-        .map(|api| {
-            super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))
-        })
-        .collect()
+    let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
+    let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
+        ScopeHome::Api(_) => None,
+        ScopeHome::Issuers(issuers) => {
+            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
+            Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
+        }
+    });
+    unknown.chain(capabilities).map(|wrong| super::about(&draft.apis, wrong)).collect()
 }

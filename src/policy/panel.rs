@@ -103,7 +103,12 @@ impl<'a> Panel<'a> {
     }
 
     /// Asks the question about the exchange as a whole.
-    pub(super) fn gate<const N: usize>(&mut self, action: &str, base: &Base<'_>, extra: [(&'static str, Expr); N]) {
+    pub(super) fn gate(
+        &mut self,
+        action: &str,
+        base: &Base<'_>,
+        extra: impl IntoIterator<Item = (&'static str, Expr)>,
+    ) {
         let base = base.expression().map(|base| ("base", base));
         let question =
             base.and_then(|base| self.question(action, self.client.clone(), [base].into_iter().chain(extra)));
