@@ -158,7 +158,7 @@ pub fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(Exit::Internal, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match cli.command {
             Command::Serve { config, log, log_json } => {
                 crate::telemetry::start(&log, log_json);
@@ -177,5 +177,8 @@ pub fn run() -> Exit {
                 Exit::Ok
             }
         }
-    })
+    });
+    // A name that is being looked up or a disk that hangs does not keep a command that has ended.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
 }
