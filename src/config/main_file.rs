@@ -7,7 +7,10 @@ use super::{
     reader::{Document, Table},
     registry::environment,
 };
-use crate::model::{ClientAlias, Environment, IssuerAlias};
+use crate::{
+    model::{ClientAlias, Environment, IssuerAlias},
+    platform::sandbox::Sandbox,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,6 +26,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Every mistake in any of them.
 pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let document = Document::open(path).map_err(|finding| vec![finding])?;
+    let named = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
     let (registry, more) = Registry::load(&draft.agents);
@@ -44,6 +48,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
+        sandbox: draft.sandbox,
+        files: named.take(),
     };
     let mixed_up = undefended(path, &config);
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -83,6 +89,7 @@ struct Draft {
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
+    sandbox: Sandbox,
 }
 
 fn draft(root: &Table<'_>) -> Option<Draft> {
@@ -97,6 +104,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
+    let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let issuers = issuers(root, daemon);
     let clients = clients(root, daemon, &issuers);
     let (agents, apis) = data.unwrap_or_default();
@@ -111,6 +119,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         issuers,
         clients,
         limits,
+        sandbox,
     })
 }
 
@@ -176,6 +185,15 @@ fn audit(table: &Table<'_>) -> Option<AuditLog> {
     let commit_timeout = table.span("commit_timeout", SECOND, SECOND / 100..=30 * SECOND);
     let outcome_hold = table.span("outcome_hold", 10 * SECOND, SECOND / 100..=60 * SECOND);
     Some(AuditLog { directory: directory?, commit_timeout, outcome_hold })
+}
+
+fn sandbox(word: &str) -> Result<Sandbox, String> {
+    match word {
+        "on" => Ok(Sandbox::On),
+        "required" => Ok(Sandbox::Required),
+        "off" => Ok(Sandbox::Off),
+        _ => Err("must be \"on\", \"required\" or \"off\"".to_owned()),
+    }
 }
 
 fn limits(table: &Table<'_>) -> Limits {

@@ -17,3 +17,9 @@ pub fn harden() {
         }
     }
 }
+
+/// Whether this is root, to whom permissions mean nothing.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

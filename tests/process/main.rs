@@ -1,0 +1,18 @@
+//! The process itself: what it gives up, what its memory keeps, what it makes of a bad day.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
+
+#[path = "../house/mod.rs"]
+mod house;
+mod ward;
+
+mod memory_and_cores_are_closed;
+mod no_program_is_started;
+mod the_environment_opens_nothing;
