@@ -4,7 +4,7 @@ use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound,
-    http::{self, Broken, Line},
+    http::{self, Answer, Broken, Line},
     revoke::open,
 };
 use crate::{
@@ -87,18 +87,23 @@ struct Failed {
 /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
 async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
-    let silent =
-        |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
     let left = issuer.deadline.saturating_sub(line.spent);
-    let answer = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await {
-        Err(_) => return Err(silent(Reason::AsTimeout)),
-        Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
-        Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
-        Ok(Ok(answer)) => answer,
+    let mut came = Zeroizing::default();
+    let reason = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await {
+        Ok(Ok(answer)) => return judge(&answer, begun),
+        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
+        Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
+        Err(_) => Reason::AsTimeout,
     };
+    // A token may have come whole before the answer broke off: it lives at the server all the same.
+    Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
+}
+
+fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
+    let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
     let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
-    answer::judge(&answer, &expected).map_err(|bad| {
+    answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
     })
