@@ -66,8 +66,19 @@ impl Daemon {
     /// # Errors
     /// See [`Failure`]; nothing is bound then.
     pub async fn start(config: Config, file: &Path) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        Self::start_with(config, file, Arc::new(SystemClock), Arc::new(SystemEntropy::new())).await
+    }
+
+    /// As [`Self::start`], on this clock and this entropy: the ports that tests hold still.
+    ///
+    /// # Errors
+    /// See [`Failure`]; nothing is bound then.
+    pub async fn start_with(
+        config: Config,
+        file: &Path,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Failure> {
         let config = Arc::new(config);
         let keyed = Arc::new(installation_key(&config.audit.directory, &*entropy)?);
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };

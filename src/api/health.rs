@@ -4,13 +4,16 @@
 use std::pin::Pin;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
 };
 
 /// The services whose health can be asked for: the whole, and the token service.
 const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
+
+/// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
+pub const WHY: &str = "narrowgate-why";
 
 /// Whether calls are served, and why not.
 #[derive(Clone)]
@@ -34,7 +37,12 @@ impl Health for Readiness {
         if !SERVICES.contains(&request.get_ref().service.as_str()) {
             return Err(Status::not_found("no such service"));
         }
-        Ok(Response::new(response(Self::status(*self.0.borrow()))))
+        let why_not = *self.0.borrow();
+        let mut answer = Response::new(response(Self::status(why_not)));
+        if let Some(why) = why_not {
+            answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
+        }
+        Ok(answer)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;

@@ -50,8 +50,9 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
             }
         };
-        let result = attempt(line, form(&spent), &begun).await;
+        // Before the code leaves: a token may be as old as that, for instance after a suspend while the answer waits.
         let at = (self.clock.boot(), self.clock.wall());
+        let result = attempt(line, form(&spent), &begun).await;
         let Spent { caller, closing, required, .. } = spent;
         let Success { access, refresh, lifetime, scopes } =
             match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {

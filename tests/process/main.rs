@@ -11,8 +11,11 @@
 
 #[path = "../house/mod.rs"]
 mod house;
+mod stepped;
 mod ward;
 
+mod an_implausible_clock_issues_nothing;
 mod memory_and_cores_are_closed;
 mod no_program_is_started;
+mod the_boot_clock_decides_what_has_ended;
 mod the_environment_opens_nothing;
