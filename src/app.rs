@@ -233,6 +233,12 @@ fn installation_key(directory: &Path, entropy: &dyn Entropy) -> Result<KeyedHash
     fs::create_dir_all(directory).map_err(|e| fail(format!("its folder cannot be made: {e}")))?;
     let mut key = zeroize::Zeroizing::new([0u8; 32]);
     if !path.exists() {
+        if audit::has_log(directory) {
+            // Made anew it would silently break the thread between the references of before and after.
+            return Err(fail(
+                "is missing beside a log that was written with it; put it back, or move the log away".to_owned(),
+            ));
+        }
         entropy.fill(key.as_mut_slice()).map_err(|_| fail("no entropy".to_owned()))?;
         // Written whole under another name first: a crash leaves no half key.
         let draft = directory.join("correlation.key.new");

@@ -18,4 +18,5 @@ pub use check::{Checked, self_check};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
+pub use segment::has_log;
 pub use writer::{Installation, Sink, StartError, open};

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     clippy::print_stderr,
     reason = "tests"
@@ -12,8 +13,13 @@
 #[path = "../house/mod.rs"]
 mod house;
 mod stepped;
+#[path = "../house/strace.rs"]
+mod strace;
 mod ward;
 
+mod a_bad_day_for_the_log;
+mod a_bad_day_for_the_process;
+mod a_bad_start_says_why;
 mod an_implausible_clock_issues_nothing;
 mod memory_and_cores_are_closed;
 mod no_program_is_started;
