@@ -103,6 +103,8 @@ impl Daemon {
         );
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
+        // Before anything is served: what is on record after it belongs to this run.
+        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -113,19 +115,21 @@ impl Daemon {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
             serving.spawn(async move { doors.serve(door, stopping).await });
         }
-        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         Ok(Self { corridor, serving, stop, readiness, address, policy_findings, audit_thread })
     }
 
-    /// Stops: no new calls, those under way finish, the last record is written.
+    /// Stops: no new calls, those under way finish, what never reached its agent is revoked, the last record is
+    /// written. What agents hold lives on until it ends, and so does the refresh token held here for it, unless its
+    /// issuer says `revoke_on_stop`: to revoke it would end the agents' tokens at most servers (RFC 7009 §2.1), so that
+    /// every restart would be an outage.
     pub async fn stop(mut self) {
-        self.corridor.work.stop();
+        let work = Arc::clone(&self.corridor.work);
+        work.stop();
         let _ = self.stop.send(true);
-        self.corridor.revoke_undelivered();
         let config = &self.corridor.config;
         let longest = config.issuers.values().map(|issuer| issuer.deadline).max().unwrap_or_default();
         let patience = DRAIN_MIN + longest + config.audit.outcome_hold;
-        if tokio::time::timeout(patience, self.corridor.work.idle()).await.is_err() {
+        if tokio::time::timeout(patience, work.idle()).await.is_err() {
             tracing::warn!("gave up waiting for calls under way");
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
@@ -134,13 +138,34 @@ impl Daemon {
         })
         .await;
         self.serving.shutdown().await;
+        // Only now: before, a reply may be on its way. From here on nobody can ask for one.
+        let left = self.corridor.let_go();
+        if tokio::time::timeout(DRAIN_MIN + longest, work.idle()).await.is_err() {
+            tracing::warn!("gave up waiting for revocations");
+        }
+        let mut event = Event::new(Code::DaemonStopped, "lifecycle")
+            .with("grants_left", left.grants)
+            .with("refresh_tokens_left", left.refresh_tokens);
+        if work.under_way() > 0 {
+            event.severity = Severity::High;
+            event = event.with("under_way", work.under_way());
+        }
         // It may fail, and the log says at the next start that this stop is not in it.
-        let _ = self.corridor.recorder.durable(Event::new(Code::DaemonStopped, "lifecycle")).await;
+        let _ = self.corridor.recorder.durable(event).await;
         let Self { corridor, audit_thread, stop, .. } = self;
         // Whoever follows the readiness lets go with it.
         drop((stop, corridor));
         // The thread ends with the last sender, which a retry of a revocation may still hold.
         let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+    }
+
+    /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.
+    pub async fn record_cut_off(corridor: &Corridor) {
+        let mut event = Event::new(Code::DaemonStopped, "lifecycle")
+            .with("cut_off", true)
+            .with("under_way", corridor.work.under_way());
+        event.severity = Severity::High;
+        let _ = corridor.recorder.durable(event).await;
     }
 
     /// The corridor, for the demo and tests that look inside.
@@ -214,7 +239,9 @@ fn follow_readiness(
     let (sender, receiver) = watch::channel(why_not(&corridor, false, true));
     tokio::spawn(async move {
         loop {
-            let now = why_not(&corridor, *stopping.borrow(), *writable.borrow());
+            // Copied out first: a borrow held while the same value is read again deadlocks with a writer in between.
+            let (is_stopping, can_write) = (*stopping.borrow(), *writable.borrow());
+            let now = why_not(&corridor, is_stopping, can_write);
             sender.send_if_modified(|before| std::mem::replace(before, now) != now);
             tokio::select! {
                 changed = stopping.changed() => if changed.is_err() { return },

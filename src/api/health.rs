@@ -1,6 +1,8 @@
 //! gRPC health v1, per service. tonic-health's own server ends a watch on an unknown service; the protocol says to
 //! answer SERVICE_UNKNOWN and stay.
 
+use super::calls::refused;
+use crate::model::{Fault, Reason};
 use std::pin::Pin;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
@@ -35,7 +37,7 @@ impl Readiness {
 impl Health for Readiness {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         if !SERVICES.contains(&request.get_ref().service.as_str()) {
-            return Err(Status::not_found("no such service"));
+            return Err(refused(&Fault::new(Reason::ServiceUnknown)));
         }
         let why_not = *self.0.borrow();
         let mut answer = Response::new(response(Self::status(why_not)));

@@ -77,6 +77,7 @@ impl Code {
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",
+                Detection::ProxyIdentityHeader => "detect.proxy_identity_header",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
                 Detection::StateMismatch => "detect.state_mismatch",

@@ -31,6 +31,8 @@ pub struct Issuer {
     pub metadata_ttl: Duration,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// A stop revokes the tokens that are held, though agents may still use theirs.
+    pub revoke_on_stop: bool,
 }
 
 /// Endpoints from the configuration.
@@ -126,6 +128,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
+    let revoke_on_stop = table.boolean("revoke_on_stop", false);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -139,6 +142,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         deadline,
         metadata_ttl,
         assumed_lifetime,
+        revoke_on_stop,
     })
 }
 

@@ -137,6 +137,8 @@ pub struct Limits {
     pub replay_window: Duration,
     /// The longest a call may take.
     pub call_deadline: Duration,
+    /// How long a connection of an agent may live before it is asked to come anew.
+    pub connection_age: Duration,
     /// Calls a second of one agent.
     pub calls_per_second: u32,
     /// Calls of one agent that may come at once after a pause.
@@ -156,6 +158,7 @@ impl Default for Limits {
             code_hold: Duration::from_secs(60),
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
+            connection_age: Duration::from_secs(3600),
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,

@@ -118,11 +118,27 @@ impl Reply {
         self.kind == Kind::Again { recovered: true }
     }
 
-    /// The token, for the wire: from here on the reply counts as written.
+    /// The token, for the wire.
     #[must_use]
-    pub fn deliver(&self) -> &AccessToken {
-        self.grant.delivered.store(true, Ordering::Release);
+    pub fn token(&self) -> &AccessToken {
         &self.grant.kept.tokens.access
+    }
+
+    /// To be told when the reply is written. Until then the grant counts as undelivered.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        Delivery(Arc::clone(&self.grant))
+    }
+}
+
+/// The delivery of one reply.
+#[derive(Clone)]
+pub struct Delivery(Arc<Grant>);
+
+impl Delivery {
+    /// The last byte is on its way to the agent.
+    pub fn written(self) {
+        self.0.delivered.store(true, Ordering::Release);
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Detection {
     UnknownAgent,
     /// A connection outlived the process that made it, or came from another program.
     PeerChanged,
+    /// A header claims an identity that only a proxy in front could have checked; nobody believes it.
+    ProxyIdentityHeader,
     /// A handle of another agent was presented.
     CrossAgentHandle,
     /// A code seen before was presented again, here or under another transaction.

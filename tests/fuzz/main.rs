@@ -137,6 +137,7 @@ fn metadata() {
         deadline: Duration::from_secs(1),
         metadata_ttl: Duration::from_secs(1),
         assumed_lifetime: Duration::from_secs(1),
+        revoke_on_stop: false,
     };
     let mut taken = 0;
     feed("metadata", ROUNDS, &[], |bytes| taken += usize::from(fuzz_metadata(&issuer, bytes)));

@@ -78,6 +78,8 @@ pub(super) struct World {
     pub(super) front: String,
     pub(super) token: String,
     pub(super) paused: watch::Sender<bool>,
+    pub(super) handshakes_held: watch::Sender<bool>,
+    pub(super) halves_held: watch::Sender<bool>,
     verifier: Arc<dyn ClientCertVerifier>,
     pub(super) signer: EcdsaKeyPair,
     scripts: Mutex<Scripts>,
@@ -93,6 +95,8 @@ impl World {
             front,
             token: format!("https://127.0.0.1:{}", ports.1),
             paused: watch::Sender::new(false),
+            handshakes_held: watch::Sender::new(false),
+            halves_held: watch::Sender::new(false),
             verifier,
             signer: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             scripts: Mutex::new(Scripts {
