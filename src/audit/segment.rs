@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A segment is closed when it has grown to this.
-const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+pub(super) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// An open segment.
 pub(super) struct Segment {

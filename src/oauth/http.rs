@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request over one TLS connection: no redirects, no proxies, no cookies, no retries, everything capped.
 
+use super::wiped;
 use crate::model::{Fault, Reason};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -137,7 +138,7 @@ async fn read(mut incoming: Incoming, bytes_max: usize, came: &mut Zeroizing<Vec
         let frame = frame.map_err(|_| Broken::Connection)?;
         let Ok(data) = frame.into_data() else { continue };
         let room = bytes_max.saturating_sub(came.len());
-        came.extend_from_slice(data.get(..room).unwrap_or(&data));
+        wiped::add(came, data.get(..room).unwrap_or(&data));
         if data.len() > room {
             return Err(Broken::TooLong);
         }

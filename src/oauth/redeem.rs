@@ -6,6 +6,7 @@ use super::{
     bound,
     http::{self, Answer, Broken, Line},
     revoke::open,
+    wiped,
 };
 use crate::{
     audit::Recorded,
@@ -15,7 +16,6 @@ use crate::{
     transaction::{Begun, Spent},
 };
 use std::sync::Arc;
-use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// Why there is no token.
@@ -130,7 +130,7 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
 #[expect(clippy::disallowed_methods, reason = "this is the wire")]
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
-    let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
+    let mut form = wiped::roomy_form(&[spent.code.reveal(), spent.verifier.reveal()]);
     form.append_pair("grant_type", "authorization_code")
         .append_pair("code", spent.code.reveal())
         .append_pair("redirect_uri", opening.redirect.as_str())

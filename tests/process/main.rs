@@ -15,6 +15,7 @@ mod house;
 mod stepped;
 #[path = "../house/strace.rs"]
 mod strace;
+mod the_unit_file_is_hardened;
 mod ward;
 
 mod a_bad_day_for_the_log;
@@ -23,5 +24,6 @@ mod a_bad_start_says_why;
 mod an_implausible_clock_issues_nothing;
 mod memory_and_cores_are_closed;
 mod no_program_is_started;
+mod secrets_are_wiped;
 mod the_boot_clock_decides_what_has_ended;
 mod the_environment_opens_nothing;
