@@ -4,6 +4,7 @@ mod check;
 mod client;
 #[cfg(feature = "dev")]
 mod demo;
+mod forecast;
 mod health;
 mod listen;
 mod output;
