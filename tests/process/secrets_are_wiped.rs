@@ -40,13 +40,15 @@ fn every_kind_of_secret() {
     assert_eq!(left('g', Nonce::new(canary('g')), place), 0);
 }
 
+type Refuses = fn(String) -> bool;
+
 // rows: LEAK-01
 #[test]
 fn one_that_is_refused() {
     let memory = File::open("/proc/self/mem").unwrap();
     let mut bytes = vec![0u8; LENGTH];
     // A line feed at its end makes it no code and no token.
-    let parsers: [(u8, fn(String) -> bool); 3] = [
+    let parsers: [(u8, Refuses); 3] = [
         (b'h', |text| AuthorizationCode::parse(text).is_none()),
         (b'i', |text| AccessToken::parse(text).is_none()),
         (b'j', |text| RefreshToken::parse(text).is_none()),
