@@ -109,7 +109,10 @@ impl Daemon {
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
-        let doors = Arc::new(Doors::new(Arc::clone(&corridor), Readiness::new(readiness.clone())));
+        let doors = Arc::new(Doors::new(
+            Arc::clone(&corridor),
+            Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
+        ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
         for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
@@ -155,8 +158,14 @@ impl Daemon {
         let Self { corridor, audit_thread, stop, .. } = self;
         // Whoever follows the readiness lets go with it.
         drop((stop, corridor));
-        // The thread ends with the last sender, which a retry of a revocation may still hold.
-        let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+        // The thread ends with the last sender, which a retry of a revocation may still hold. It is not joined: a disk
+        // that hangs would keep the process for ever.
+        let ended = async {
+            while !audit_thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
     /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.

@@ -2,8 +2,11 @@
 //! answer SERVICE_UNKNOWN and stay.
 
 use super::calls::refused;
-use crate::model::{Fault, Reason};
-use std::pin::Pin;
+use crate::{
+    model::{Fault, Reason},
+    oauth::AuthorizationServers,
+};
+use std::{pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
 use tonic::{Request, Response, Status, metadata::MetadataValue};
@@ -17,15 +20,19 @@ const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
 /// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
 pub const WHY: &str = "narrowgate-why";
 
+/// The header of an answer about the whole that names each issuer whose metadata cannot be renewed, as `alias=REASON`.
+/// The last good document may stand in, so that calls are served all the same: the status says nothing of it.
+const METADATA_HEADER: &str = "narrowgate-metadata";
+
 /// Whether calls are served, and why not.
 #[derive(Clone)]
-pub struct Readiness(watch::Receiver<Option<&'static str>>);
+pub struct Readiness(watch::Receiver<Option<&'static str>>, Arc<AuthorizationServers>);
 
 impl Readiness {
-    /// Follows this: `None` while serving, or the reason why not.
+    /// Follows this: `None` while serving, or the reason why not; and what is wrong with the metadata of these.
     #[must_use]
-    pub const fn new(why_not: watch::Receiver<Option<&'static str>>) -> Self {
-        Self(why_not)
+    pub const fn new(why_not: watch::Receiver<Option<&'static str>>, servers: Arc<AuthorizationServers>) -> Self {
+        Self(why_not, servers)
     }
 
     fn status(why_not: Option<&'static str>) -> ServingStatus {
@@ -43,6 +50,14 @@ impl Health for Readiness {
         let mut answer = Response::new(response(Self::status(why_not)));
         if let Some(why) = why_not {
             answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
+        }
+        if request.get_ref().service.is_empty() {
+            for (alias, reason) in self.1.not_renewed() {
+                // An alias and a reason are ASCII, so that it always fits.
+                if let Ok(value) = format!("{alias}={}", reason.name()).parse() {
+                    answer.metadata_mut().append(METADATA_HEADER, value);
+                }
+            }
         }
         Ok(answer)
     }

@@ -54,6 +54,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceUnsupported
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
+        | R::IssuerEndpointChanged
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ScopeRejected
@@ -66,6 +67,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

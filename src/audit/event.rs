@@ -84,6 +84,7 @@ impl Code {
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",
+                Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
     }

@@ -84,6 +84,9 @@ pub(super) fn message(event: &Event) -> String {
             Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
             Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
             Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+            Detection::MetadataDowngrade => {
+                "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
+            }
         },
     }
 }

@@ -168,7 +168,7 @@ pub fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(Exit::Internal, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match cli.command {
             // Served above, on a runtime that is made inside its sandbox.
             Command::Serve { .. } => Exit::Internal,
@@ -185,7 +185,10 @@ pub fn run() -> Exit {
                 Exit::Ok
             }
         }
-    })
+    });
+    // A name that is being looked up or a disk that hangs does not keep a command that has ended.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

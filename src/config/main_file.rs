@@ -3,6 +3,7 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
     issuers::{client, issuer},
+    leniency::past_policy,
     pem::{CertificateAndKey, certificates},
     reader::{Document, Table},
     registry::environment,
@@ -34,6 +35,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let (catalog, more) = Catalog::load(&draft.apis);
     findings.extend(more);
     findings.extend(dangling(&draft, &catalog));
+    let issuers = draft.issuers.values();
+    findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -3,17 +3,24 @@
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
 mod catalog;
+mod distinguished_name;
 mod findings;
+mod hosts;
 mod issuers;
+mod leniency;
 mod main_file;
 mod pem;
+mod published;
 mod reader;
 mod registry;
 
 pub use catalog::{Api, Catalog, DeclaredScope};
 pub use findings::{Finding, about, nearest, position};
+pub(crate) use hosts::repeats_ours;
+pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use leniency::{Accept, Profile};
 pub use main_file::load;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};

@@ -48,6 +48,7 @@ impl Releasable for HandOut {
             api: kept.begun.opening.api.as_deref(),
             allowed: &kept.scopes,
             scopes: &kept.scopes,
+            tolerated: &kept.tolerated,
             lifetime: self.remaining,
             bound: kept.bound,
             refreshable: kept.tokens.refresh.is_some(),
@@ -162,6 +163,10 @@ impl Auditable for Reply {
         });
         // The exchange's own id on the first, so that decision and outcome pair; the hand-out's on later ones.
         event.exchange = Some(if self.kind == Kind::First { kept.decided.id } else { self.verdict.id });
+        if !kept.tolerated.is_empty() {
+            let tolerated: Vec<String> = kept.tolerated.iter().map(ToString::to_string).collect();
+            event = event.with("tolerated_scopes", tolerated);
+        }
         event
             .with("phase", if self.kind == Kind::First { "outcome" } else { "hand_out" })
             .with("original_decision_id", kept.decided.id.to_string())

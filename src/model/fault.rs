@@ -27,6 +27,8 @@ pub enum Detection {
     RedirectMismatch,
     /// The authorization server issued more than allowed.
     ScopeEscalation,
+    /// The authorization server's metadata promises less security than it did.
+    MetadataDowngrade,
 }
 
 /// The longest fact, in bytes.

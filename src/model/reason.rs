@@ -102,4 +102,6 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
+    MetadataStale "METADATA_STALE" "The authorization server's metadata is older than it may be, and no new one can be had." "Retry later.",
+    IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. The code was not sent." "Begin again, once the platform team knows why it moved.",
 }

@@ -1,15 +1,21 @@
 //! The authorization servers of the configuration, ready to be talked to.
 
-use super::{discovery, http, tls};
+use super::{believed::Believed, capabilities::judge, discovery, http, tls};
 use crate::{
-    audit::Recorder,
+    audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer, about},
-    model::{Boot, ClientAlias, Fault, IssuerAlias, Reason},
+    model::{ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
     platform::{Clock, Work},
     transaction::Begun,
 };
+use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
@@ -32,8 +38,14 @@ struct Server {
     issuer: Arc<Issuer>,
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
-    /// What discovery found, and when. The lock makes concurrent calls share one fetch.
-    found: Mutex<Option<(Arc<Endpoints>, Boot)>>,
+    /// How our clients authenticate there.
+    methods: BTreeSet<&'static str>,
+    /// What discovery found. The lock makes concurrent calls share one fetch.
+    found: Mutex<Believed>,
+    /// The endpoints last found, for those who must not wait.
+    known: ArcSwapOption<Endpoints>,
+    /// Why the latest document could not be had or used, for those who must not wait.
+    trouble: ArcSwapOption<Reason>,
 }
 
 impl AuthorizationServers {
@@ -53,8 +65,11 @@ impl AuthorizationServers {
         for (alias, issuer) in &config.issuers {
             match tls::client_config(&issuer.roots, None) {
                 Ok(plain) => {
-                    servers
-                        .insert(alias.clone(), Server { issuer: Arc::clone(issuer), plain, found: Mutex::new(None) });
+                    let ours = config.clients.values().filter(|client| client.issuer == *alias);
+                    let methods = ours.map(|client| client.auth.as_str()).collect();
+                    let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
+                    let issuer = Arc::clone(issuer);
+                    servers.insert(alias.clone(), Server { issuer, plain, methods, found, known, trouble });
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -85,31 +100,76 @@ impl AuthorizationServers {
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
         }
+        let asked = self.clock.boot();
         let mut found = server.found.lock().await;
-        let now = self.clock.boot();
-        if let Some((endpoints, _)) = found.as_ref().filter(|(_, at)| now < at.plus(server.issuer.metadata_ttl)) {
-            return Ok(Arc::clone(endpoints));
+        if let Some(answer) = found.answer(&server.issuer, asked, self.clock.boot()) {
+            return answer;
         }
         let fetch = discovery::discover(&server.issuer, &server.plain);
         let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;
-        let endpoints = Arc::new(fetched.map_err(|_| Fault::new(Reason::MetadataUnavailable))??);
-        *found = Some((Arc::clone(&endpoints), now));
-        Ok(endpoints)
+        let fetched = fetched.unwrap_or_else(|_| Err(Reason::MetadataUnavailable.into()));
+        let usable = fetched.and_then(|document| {
+            let judged = judge(&server.issuer, &server.methods, found.capabilities(), document);
+            if found.is_news(&judged.weakened) {
+                self.report_downgrade(&server.issuer, &judged.weakened);
+            }
+            judged.usable
+        });
+        server.trouble.store(usable.as_ref().err().map(|fault| Arc::new(fault.reason)));
+        match usable {
+            Ok((endpoints, capabilities)) => {
+                let endpoints = found.believe(endpoints, capabilities, self.clock.boot());
+                server.known.store(Some(Arc::clone(&endpoints)));
+                Ok(endpoints)
+            }
+            Err(fault) => found.fail(&server.issuer, fault, self.clock.boot()),
+        }
+    }
+
+    /// The issuers whose metadata could not be had or used when it was last asked for, and why.
+    pub fn not_renewed(&self) -> Vec<(IssuerAlias, Reason)> {
+        let trouble = self.servers.iter().map(|(alias, server)| (alias, server.trouble.load_full()));
+        trouble.filter_map(|(alias, reason)| reason.map(|reason| (alias.clone(), *reason))).collect()
+    }
+
+    /// Tells the SOC that a document promises less than the one before it. What was promised stays demanded.
+    fn report_downgrade(&self, issuer: &Issuer, weakened: &[&'static str]) {
+        let members = weakened.join(" ");
+        tracing::error!(issuer = %issuer.alias, members, "METADATA_DOWNGRADE: the metadata promises less than before");
+        let mut event = Event::new(Code::Detected(Detection::MetadataDowngrade), "Discovery");
+        event.severity = Severity::High;
+        self.recorder.report(event.with("issuer", issuer.alias.as_str()).with("members", members));
+    }
+
+    /// Whether the token endpoint is still where it was when the transaction began, as far as is known. The code goes
+    /// to the endpoint captured then or nowhere: a server that has moved in between may not be the one that issued it.
+    fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
+        let opening = &begun.opening;
+        let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
+        let Some(known) = server.known.load_full() else { return Ok(()) };
+        let origin = |endpoint: &str| Url::parse(endpoint).ok().map(|url| url.origin());
+        if origin(&known.token) == origin(&opening.endpoints.token) {
+            return Ok(());
+        }
+        Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
     }
 
     /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent.
     ///
     /// # Errors
-    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn connect(&self, begun: &Begun) -> Result<http::Line, Fault> {
+        self.still_there(begun)?;
         self.line(&begun.opening.client, &begun.opening.endpoints.token, begun.opening.issuer.deadline).await
     }
 
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
+        let issuer = self.servers.get(&client.issuer).map(|server| &server.issuer).ok_or(Reason::Internal)?;
+        let reach = issuer.allowed_hosts.reach(&url).map_err(|_| Fault::new(Reason::MetadataRejected))?;
         let begun = self.clock.boot();
-        let connected = tokio::time::timeout(deadline, http::connect(&url, tls)).await;
+        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach)).await;
         let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
         line.spent = self.clock.boot().since(begun);
         Ok(line)

@@ -101,6 +101,7 @@ struct Token {
     lifetime: Duration,
     refreshable: bool,
     unknown_scopes: bool,
+    tolerated_scopes: Vec<String>,
 }
 
 struct Approval {
@@ -264,6 +265,7 @@ impl<'c> Case<'c> {
                     ("proof", proof(self.bound)?),
                     ("refreshable", Expr::new_bool(self.token.refreshable)),
                     ("unknownScopes", Expr::new_bool(self.token.unknown_scopes)),
+                    ("toleratedScopes", Expr::new_set(self.token.tolerated_scopes.iter().map(|scope| text(scope)))),
                 ])?;
                 fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
             }
@@ -325,6 +327,7 @@ fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
         lifetime: table.span("issued_lifetime", lifetime, ANY_SPAN),
         refreshable: table.boolean("refreshable", false),
         unknown_scopes: table.boolean("unknown_scopes", false),
+        tolerated_scopes: table.list("tolerated_scopes", |t| Ok(t.to_owned())),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct IssuedFacts<'a> {
     pub allowed: &'a ScopeSet,
     /// The scopes it carries.
     pub scopes: &'a ScopeSet,
+    /// Scopes it carries besides, which the issuer's switch tolerates.
+    pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
     pub lifetime: Duration,
     /// Whether it is certificate-bound.
@@ -123,7 +125,8 @@ fn issued(token: &IssuedFacts<'_>) -> Result<Expr, String> {
         ("audiences", audiences(token.api)?),
         ("proof", proof(token.bound)?),
         ("refreshable", Expr::new_bool(token.refreshable)),
-        // Scopes beyond the catalogue never come this far: the answer's judge refuses them.
+        // Scopes that nobody declared never come this far: the answer's judge refuses them.
         ("unknownScopes", Expr::new_bool(false)),
+        ("toleratedScopes", Expr::new_set(token.tolerated.iter().map(|scope| text(scope.as_str())))),
     ])
 }

@@ -105,7 +105,7 @@ impl Inside {
     }
 
     async fn login(&self) -> Login {
-        let begun = self.corridor().begin(self.caller(), begin_input("customers.read")).await.ok().unwrap();
+        let begun = good(self.corridor().begin(self.caller(), begin_input("customers.read")).await);
         let came = self.house.server.approve(&begun.url);
         Login { transaction: begun.transaction.text(transaction::HANDLE_PREFIX), came, id: Uuid::new_v4() }
     }
@@ -169,6 +169,11 @@ impl Inside {
     }
 }
 
+/// What it came to; a refusal is told by its name.
+fn good<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|fault| panic!("{}", fault.reason.name()))
+}
+
 fn begin_input(scope: &str) -> BeginInput {
     BeginInput {
         client: "sales-crm".to_owned(),
@@ -181,8 +186,8 @@ fn begin_input(scope: &str) -> BeginInput {
     }
 }
 
-fn plan() -> Plan {
-    Plan::new().config("[limits]", "[limits]\ntransactions_per_agent = 1000\ngrants_per_agent = 1000")
+fn roomy() -> Plan {
+    crate::plan().config("[limits]", "[limits]\ntransactions_per_agent = 1000\ngrants_per_agent = 1000")
 }
 
 /// Walks from no poll at all to the one that completes; the number of points at which it was dropped.
@@ -198,14 +203,14 @@ async fn walk(mut once: impl AsyncFnMut(usize) -> bool) -> usize {
 // rows: GRPC-05 (attack 28)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_begin() {
-    let inside = Inside::open(plan()).await;
+    let inside = Inside::open(roomy()).await;
     let (transactions, events) =
         (&inside.corridor().transactions, || inside.house.events("authorization.decided").len());
     let discovering = walk(async |polls| {
         let (open, before) = (transactions.sizes().0, events());
         let corridor = inside.fresh();
         let call = corridor.begin(inside.caller(), begin_input("customers.read"));
-        let done = polled(polls, call).await.map(|begun| begun.ok().unwrap()).is_some();
+        let done = polled(polls, call).await.map(good).is_some();
         inside.settled().await;
         assert_eq!(transactions.sizes().0 - open, usize::from(done), "a transaction that nobody knows of");
         assert!(events() - before <= 1, "one call, one decision");
@@ -227,18 +232,18 @@ async fn of_begin() {
 // rows: GRPC-05 CODE-06 (attack 28)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_redeem() {
-    let inside = Inside::open(plan()).await;
+    let inside = Inside::open(roomy()).await;
     let fresh = walk(async |polls| {
         let (login, posts) = (inside.login().await, inside.house.server.token_posts());
-        let done = polled(polls, inside.redeem(&login)).await.map(|reply| reply.ok().unwrap()).is_some();
+        let done = polled(polls, inside.redeem(&login)).await.map(good).is_some();
         inside.assert_safe(&login, posts, &format!("redeem, {polls} polls")).await;
         done
     })
     .await;
     let repeated = walk(async |polls| {
         let (login, posts) = (inside.login().await, inside.house.server.token_posts());
-        inside.redeem(&login).await.ok().unwrap();
-        let done = polled(polls, inside.redeem(&login)).await.map(|reply| reply.ok().unwrap()).is_some();
+        good(inside.redeem(&login).await);
+        let done = polled(polls, inside.redeem(&login)).await.map(good).is_some();
         assert!(inside.assert_safe(&login, posts, &format!("repeat, {polls} polls")).await);
         done
     })
@@ -249,7 +254,7 @@ async fn of_redeem() {
         let mut first = pin!(inside.redeem(&login));
         assert!(polled(1, first.as_mut()).await.is_none());
         let repeat = async {
-            let done = polled(polls, inside.redeem(&login)).await.map(|reply| reply.ok().unwrap()).is_some();
+            let done = polled(polls, inside.redeem(&login)).await.map(good).is_some();
             inside.house.server.set_pause(false);
             done
         };
@@ -260,7 +265,7 @@ async fn of_redeem() {
             inside.house.server.set_pause(false);
         };
         let (done, first, ()) = tokio::join!(repeat, first, let_go);
-        first.ok().unwrap();
+        good(first);
         assert!(inside.assert_safe(&login, posts, &format!("repeat in flight, {polls} polls")).await);
         done
     })
@@ -284,11 +289,10 @@ async fn of_redeem() {
 // rows: GRPC-05 (attack 28)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_get_and_revoke() {
-    let inside = Inside::open(plan()).await;
+    let inside = Inside::open(roomy()).await;
     let login = inside.login().await;
-    let grant = inside.redeem(&login).await.ok().unwrap().get().grant().handle;
-    let got =
-        walk(async |polls| polled(polls, inside.get(grant)).await.map(|reply| reply.ok().unwrap()).is_some()).await;
+    let grant = good(inside.redeem(&login).await).get().grant().handle;
+    let got = walk(async |polls| polled(polls, inside.get(grant)).await.map(good).is_some()).await;
     let nothing = Handle::new([7; 16]);
     let unknown = walk(async |polls| {
         let Some(answer) = polled(polls, inside.get(nothing)).await else { return false };
@@ -298,10 +302,10 @@ async fn of_get_and_revoke() {
     .await;
     let revoked = walk(async |polls| {
         let login = inside.login().await;
-        let grant = inside.redeem(&login).await.ok().unwrap().get().grant().handle;
+        let grant = good(inside.redeem(&login).await).get().grant().handle;
         let (posts, said) = (inside.house.server.revocation_posts(), inside.house.events("token.revoked").len());
         let done = polled(polls, inside.corridor().revoke(inside.caller(), grant)).await;
-        let done = done.map(|reply| reply.ok().unwrap()).is_some();
+        let done = done.map(good).is_some();
         inside.settled().await;
         // Never polled, it never began; begun, it is done to the end.
         let expected = if polls == 0 { 0 } else { 2 };
@@ -326,7 +330,7 @@ fn of_what_goes_on_without_the_caller() {
     // One thread, and the driver asked at each turn: a turn is at most one step of the redemption.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build().unwrap();
     runtime.block_on(async {
-        let inside = Inside::open(plan()).await;
+        let inside = Inside::open(roomy()).await;
         let login = inside.login().await;
         let mut turns = 0;
         let mut call = Box::pin(inside.redeem(&login));

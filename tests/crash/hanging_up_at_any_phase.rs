@@ -1,9 +1,10 @@
 //! The caller hangs up, over the real wire, while its redemption stands still at each phase.
 
 use crate::{
-    house::{Agent, House, Plan, eventually, reason, unix_agent},
+    house::{Agent, House, eventually, reason, unix_agent},
     ledger::{Ledger, References},
     phase::{Held, Phase, hold, hold_by},
+    plan,
 };
 use std::{collections::BTreeSet, time::Duration};
 use tonic::Code;
@@ -60,7 +61,7 @@ async fn noticed() {
 // rows: GRPC-05 (attack 28)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_post_nothing_is_spent_and_after_it_the_token_is_kept() {
-    let house = Plan::new().config("deadline = \"5s\"", "deadline = \"15s\"").open().await;
+    let house = plan().config("deadline = \"5s\"", "deadline = \"15s\"").open().await;
     let mut agent = house.agent().await;
     let mut points = 0;
     for way in [Way::Reset, Way::Close, Way::Deadline] {
@@ -104,7 +105,7 @@ async fn before_the_post_nothing_is_spent_and_after_it_the_token_is_kept() {
 // rows: GRPC-05 (attack 28)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_nobody_comes_back_for_is_revoked() {
-    let plan = Plan::new().config("[limits]", "[limits]\nreplay_window = \"1s\"");
+    let plan = plan().config("[limits]", "[limits]\nreplay_window = \"1s\"");
     let house = plan.config("[audit]", "[audit]\noutcome_hold = \"1s\"").open().await;
     let mut agent = house.agent().await;
     for phase in [Phase::Sent, Phase::HalfAnswered] {
@@ -130,7 +131,7 @@ async fn a_token_nobody_comes_back_for_is_revoked() {
 // rows: GRPC-05
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_hung_up_on_a_revocation_has_it_done_all_the_same() {
-    let house = Plan::new().open().await;
+    let house = plan().open().await;
     let mut agent = house.agent().await;
     let grant = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
     house.server.set_pause(true);

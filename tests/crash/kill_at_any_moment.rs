@@ -3,7 +3,7 @@
 
 use crate::{
     house::{
-        Agent, House, Plan, begin_request, eventually, get, reason, redeem_request,
+        Agent, House, begin_request, eventually, get, reason, redeem_request,
         scripted_as::{
             Callback, ScriptedAs,
             behaviour::{Behaviour, Script},
@@ -11,6 +11,7 @@ use crate::{
         unix_agent,
     },
     ledger::{Ledger, References},
+    plan,
 };
 use narrowgate::api::proto::{RedeemCodeRequest, RedeemCodeResponse, RevokeGrantRequest};
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,8 +98,8 @@ impl Round<'_> {
     }
 
     async fn login(&self, agent: &mut Agent) -> Result<(), No> {
-        self.seen.calls.set(self.seen.calls.get() + 1);
         let begun = agent.begin_authorization(begin_request(&["customers.read"])).await.map_err(|s| no(&s))?;
+        self.seen.calls.set(self.seen.calls.get() + 1);
         let begun = begun.into_inner();
         let callback = self.server.approve(&begun.authorization_url);
         if self.dice.chance(10) {
@@ -210,7 +211,12 @@ async fn round(house: &mut House, dice: &Dice, seen: &Seen, books: &mut Ledger) 
     let round = Round { server: &house.server, dice, seen };
     round.present_what_was_held(&mut unix_agent(&socket).await).await;
     let life = Duration::from_micros(dice.below(300_000));
+    // Its life begins with the first answer: what happens before is the crash loop's.
+    let (calls, began) = (seen.calls.get(), Instant::now());
     let killer = async {
+        while seen.calls.get() == calls && began.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         tokio::time::sleep(life).await;
         kill_process(pid, Signal::KILL).unwrap();
     };
@@ -283,9 +289,7 @@ async fn nothing_is_off_the_record() {
     let clock = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = number("NARROWGATE_KILL_SEED").unwrap_or(u64::from(clock.subsec_nanos())) | 1;
     let dice = Dice(Cell::new(seed));
-    let mut plan = Plan::new().config("[limits]", "[limits]\ntransactions_per_agent = 1000");
-    // Hundreds of crashes keep a disk busy, and so do the neighbours of this test.
-    plan = plan.config("commit_timeout = \"5s\"", "commit_timeout = \"30s\"").config("\"20s\"", "\"60s\"");
+    let mut plan = plan().config("[limits]", "[limits]\ntransactions_per_agent = 1000");
     // Hundreds of runs at trace would be a log of gigabytes.
     plan.log = "warn".to_owned();
     let mut house = plan.build();

@@ -22,4 +22,10 @@ mod every_cancel_point;
 mod hanging_up_at_any_phase;
 mod kill_at_any_moment;
 mod killed_at_each_phase;
+mod nobody_holds_the_audit_thread_up;
 mod stopping_at_any_phase;
+
+/// The plan of these tests. A disk that crashes and neighbours keep busy is not what they are about.
+fn plan() -> house::Plan {
+    house::Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"30s\"")
+}

@@ -2,12 +2,14 @@
 
 use crate::{
     house::{
-        House, Plan, begin_request, eventually,
+        House, begin_request, eventually,
         scripted_as::behaviour::{RevocationBehaviour, Script},
         unix_channel,
     },
     ledger::{Ledger, References},
     phase::{Phase, hold},
+    plan,
+    strace::Injected,
 };
 use narrowgate::api::proto::token_service_client::TokenServiceClient;
 use rustix::process::Signal;
@@ -67,12 +69,15 @@ fn sorted(tokens: impl Iterator<Item = String>) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_under_way_is_finished() {
     for phase in Phase::ALL {
-        let mut house = Plan::new().open().await;
+        let mut house = plan().open().await;
         let (mut agent, mut watch) = (house.agent().await, watch(&house).await);
         let Some(mut held) = hold(&house, &mut agent, phase).await else { continue };
         house.tell(Signal::TERM);
         assert_eq!(next(&mut watch).await, ServingStatus::NotServing, "{phase:?}");
-        let status = new_call(&house.path("run/agent.sock")).await;
+        // Not only when it ends: a new connection is refused while it drains.
+        let socket = house.path("run/agent.sock");
+        eventually("the door is closed", || (!socket.exists()).then_some(())).await;
+        let status = new_call(&socket).await;
         assert_eq!(status.code(), Code::Unavailable, "{phase:?}: {status:?}");
         // On the old connection too, before and after its GOAWAY. If that comes while the client hands the call to the
         // connection, tonic calls it cancelled, not sent.
@@ -93,7 +98,7 @@ async fn what_is_under_way_is_finished() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_waits_for_any_more_is_revoked() {
     for phase in Phase::ALL {
-        let mut house = Plan::new().open().await;
+        let mut house = plan().open().await;
         let mut agent = house.agent().await;
         let Some(mut held) = hold(&house, &mut agent, phase).await else { continue };
         held.hang_up().await;
@@ -131,7 +136,7 @@ async fn goaway(stream: &mut UnixStream) -> u32 {
 // rows: GRPC-13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_gets_goaway_and_the_stop_is_quick() {
-    let mut house = Plan::new().open().await;
+    let mut house = plan().open().await;
     let mut idle = UnixStream::connect(house.path("run/agent.sock")).await.unwrap();
     idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     // The server's own settings: it has taken the connection.
@@ -152,7 +157,7 @@ async fn an_idle_connection_gets_goaway_and_the_stop_is_quick() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once_and_is_on_record() {
     for second in [Signal::TERM, Signal::INT] {
-        let mut house = Plan::new().open().await;
+        let mut house = plan().open().await;
         let mut agent = house.agent().await;
         let mut held = hold(&house, &mut agent, Phase::Sent).await.unwrap();
         house.tell(Signal::TERM);
@@ -180,7 +185,7 @@ async fn a_second_signal_ends_it_at_once_and_is_on_record() {
 async fn held_tokens_outlive_a_stop_unless_their_issuer_says_otherwise() {
     for (switch, revoked) in [("false", 0), ("true", 6)] {
         let switch = format!("deadline = \"5s\"\nrevoke_on_stop = {switch}");
-        let mut house = Plan::new().config("deadline = \"5s\"", &switch).open().await;
+        let mut house = plan().config("deadline = \"5s\"", &switch).open().await;
         let mut agent = house.agent().await;
         for _ in 0..3 {
             house.login(&mut agent, &["customers.read"]).await.unwrap();
@@ -202,10 +207,29 @@ async fn held_tokens_outlive_a_stop_unless_their_issuer_says_otherwise() {
     }
 }
 
+// rows: GRPC-13 AUD-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_does_not_hold_the_stop_up() {
+    let mut house =
+        crate::house::Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"300ms\"").open().await;
+    let Some(injected) = Injected::into(&house, "delay_enter=60000000").await else { return };
+    let mut agent = house.agent().await;
+    let status = house.begin(&mut agent, &["customers.read"]).await.err().unwrap();
+    assert_eq!(crate::house::reason(&status), "AUDIT_UNAVAILABLE");
+    house.tell(Signal::TERM);
+    // strace keeps the dead from being waited for, so this looks at its state: gone long before the disk comes back.
+    let status = format!("/proc/{}/status", house.pid());
+    let dead = || std::fs::read_to_string(&status).unwrap().contains("State:\tZ").then_some(());
+    eventually("its end", dead).await;
+    drop(injected);
+    assert_eq!(house.ended().await, Some(0));
+    assert!(house.events("daemon.stopped").is_empty(), "what was never written is not there");
+}
+
 // rows: GRPC-13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_cannot_revoke_does_not_hold_the_stop_up() {
-    let mut house = Plan::new().config("deadline = \"5s\"", "deadline = \"1s\"\nrevoke_on_stop = true").open().await;
+    let mut house = plan().config("deadline = \"5s\"", "deadline = \"1s\"\nrevoke_on_stop = true").open().await;
     let mut agent = house.agent().await;
     for _ in 0..3 {
         house.login(&mut agent, &["customers.read"]).await.unwrap();

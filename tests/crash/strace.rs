@@ -4,6 +4,7 @@ use crate::house::{House, eventually};
 use std::{
     fs, io,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// strace on the daemon, meddling with fdatasync; dropped, it lets go.
@@ -43,6 +44,14 @@ impl Drop for Injected {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        for _ in 0..200 {
+            if matches!(self.0.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // It may wait for a thread of the dead that waits for it.
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

@@ -5,7 +5,7 @@
 
 use narrowgate::{
     caller::Svid,
-    config::{Document, Issuer},
+    config::{Accept, AllowedHosts, Document, Issuer, Profile},
     dev::ca::{Ca, San},
     model::{
         AccessToken, AuthorizationCode, Environment, Handle, IssuerAlias, PinnedRedirect, Scope, ScopeSet,
@@ -133,9 +133,13 @@ fn metadata() {
         environment: Environment::Dev,
         roots: Vec::new(),
         endpoints: None,
-        allowed_hosts: vec!["mtls.example.test".to_owned()],
+        allowed_hosts: AllowedHosts::of("https://as.example.test", None).and("mtls.example.test"),
         deadline: Duration::from_secs(1),
         metadata_ttl: Duration::from_secs(1),
+        metadata_stale: Duration::from_secs(1),
+        strict_metadata: false,
+        profile: Profile::OAuth,
+        accept: Accept::default(),
         assumed_lifetime: Duration::from_secs(1),
         revoke_on_stop: false,
     };

@@ -98,6 +98,7 @@ call_deadline = "20s"
 
 [[issuer]]
 alias = "corp"
+allowed_ports = [@TOKEN_PORT@]
 issuer = "@ISSUER@"
 ca = "server-ca.pem"
 deadline = "5s"
@@ -181,8 +182,11 @@ impl Plan {
             write(&format!("{name}.pem"), &identity.certificate_pem);
             write(&format!("{name}.key"), &identity.key_pem);
         }
-        let config =
-            self.config.replace("@FOLDER@", &folder.path().display().to_string()).replace("@ISSUER@", &server.issuer());
+        let config = self
+            .config
+            .replace("@FOLDER@", &folder.path().display().to_string())
+            .replace("@ISSUER@", &server.issuer())
+            .replace("@TOKEN_PORT@", &server.token_port().to_string());
         write("narrowgate.toml", &config);
         write("agents.toml", &self.agents);
         write("apis.toml", &self.apis);

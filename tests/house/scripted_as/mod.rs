@@ -241,6 +241,11 @@ impl ScriptedAs {
         self.world.scripts().clients.insert(client_id.to_owned(), uri.to_owned());
     }
 
+    /// From now on, or no more, a token request with `redirect_uri` is refused.
+    pub(crate) fn refuse_redirect_uri_at_token(&self, refuse: bool) {
+        self.world.scripts().redirect_uri_refused = refuse;
+    }
+
     /// Holds the token listener's answers back, after the requests have taken effect; or lets go.
     pub(crate) fn set_pause(&self, paused: bool) {
         self.world.paused.send_replace(paused);

@@ -85,12 +85,16 @@ impl World {
         }
         let (code, verifier) = (need("code")?, need("code_verifier")?);
         let mut scripts = self.scripts();
+        let redirect_uri_refused = scripts.redirect_uri_refused;
+        if redirect_uri_refused && request.param("redirect_uri").is_some() {
+            return Err(refuse("invalid_request", "redirect_uri has no place here"));
+        }
         let grant = scripts.grants.get_mut(code);
         let grant = grant.ok_or_else(|| refuse("invalid_grant", "unknown code"))?;
         if std::mem::replace(&mut grant.used, true) {
             return Err(refuse("invalid_grant", "the code was used before"));
         }
-        if need("redirect_uri")? != grant.redirect_uri {
+        if !redirect_uri_refused && need("redirect_uri")? != grant.redirect_uri {
             return Err(refuse("invalid_grant", "another redirect_uri"));
         }
         if need("client_id")? != grant.client_id {

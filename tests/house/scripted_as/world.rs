@@ -67,6 +67,8 @@ pub(super) struct Scripts {
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
+    /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
+    pub(super) redirect_uri_refused: bool,
 }
 
 /// The state both listeners share.
@@ -107,6 +109,7 @@ impl World {
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
                 grants: HashMap::new(),
+                redirect_uri_refused: false,
             }),
         }
     }
