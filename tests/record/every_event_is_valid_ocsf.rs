@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 25] = [
+const CODES: [&str; 26] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
