@@ -209,11 +209,16 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
 }
 
 fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) -> (Arc<Policies>, Vec<Finding>) {
-    match policy::load(config, 1) {
+    match policy::load(config, 1, Some(clock.wall())) {
         Ok(snapshot) => {
             let event = Event::new(Code::PolicyActivated, "policy")
                 .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
             let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
+            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
+            let event = match snapshot.first_expiry() {
+                Some((day, id)) => event.with("first_expiry", format!("{day} {id}")),
+                None => event,
+            };
             recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
             (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
         }

@@ -67,7 +67,7 @@ impl Deployment {
 fn the_annotated_configuration_loads_with_the_sample_policies() {
     let deployment = Deployment::new();
     let config = deployment.load().unwrap();
-    let snapshot = policy::load(&config, 1).map_err(shown).unwrap();
+    let snapshot = policy::load(&config, 1, None).map_err(shown).unwrap();
     let tally = policy::cases::run(&config, &snapshot);
     assert!(tally.findings.is_empty(), "{}", shown(tally.findings));
     assert!(tally.passed >= 50, "only {} cases", tally.passed);

@@ -61,12 +61,17 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
-        | R::TokenBindingMismatch => Code::FailedPrecondition,
+        | R::TokenBindingMismatch
+        | R::IdTokenInvalid
+        | R::NonceMismatch
+        | R::AtHashMismatch
+        | R::StepUpRequired => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::JwksUnavailable
         | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted

@@ -3,7 +3,8 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{Agent, DecisionId, Fault, Reason, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, Subject, Wall, fault::Detection},
+    platform::KeyedHash,
     policy::Verdict,
 };
 use serde_json::Value;
@@ -84,6 +85,10 @@ impl Code {
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",
+                Detection::JwksChanged => "detect.jwks_changed",
+                Detection::JwksRejected => "detect.jwks_rejected",
+                Detection::JwksWeakKey => "detect.jwks_weak_key",
+                Detection::IdTokenForged => "detect.id_token_forged",
                 Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
@@ -199,6 +204,8 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// The token.
     pub session: Option<Session>,
+    /// The person it acts for, by keyed reference: who they are is not the log's to tell.
+    pub subject: Option<String>,
     /// How loud.
     pub severity: Severity,
     /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
@@ -221,6 +228,7 @@ impl Event {
             verdict: None,
             reason: None,
             session: None,
+            subject: None,
             severity: Severity::Informational,
             facts: Vec::new(),
         }
@@ -252,7 +260,7 @@ impl Event {
     pub fn decided(mut self, verdict: &Verdict) -> Self {
         self.severity = match verdict {
             v if v.errors > 0 => Severity::High,
-            v if v.audit_high => Severity::High,
+            v if v.terms.audit_high || v.terms.notify => Severity::High,
             v if v.denied.is_some() => Severity::Low,
             _ => self.severity,
         };
@@ -267,6 +275,14 @@ impl Event {
     pub fn failed(mut self, fault: &Fault, severity: Severity) -> Self {
         self.reason = Some(fault.reason);
         self.severity = self.severity.max(severity);
+        self
+    }
+
+    /// Names the person, where an ID token did: the same reference wherever the same issuer says the same `sub`.
+    #[must_use]
+    pub fn acting_for(mut self, subject: Option<&Subject>, keyed: &KeyedHash) -> Self {
+        // An issuer identifier is a URL, so it has no line break.
+        self.subject = subject.map(|s| keyed.reference("subject", format!("{}\n{}", s.issuer, s.sub).as_bytes()));
         self
     }
 

@@ -84,6 +84,10 @@ pub(super) fn message(event: &Event) -> String {
             Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
             Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
             Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+            Detection::JwksChanged => "An issuer replaced all its keys, or gave a key ID to another key".to_owned(),
+            Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
+            Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
+            Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
             Detection::MetadataDowngrade => {
                 "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
             }

@@ -1,7 +1,7 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, ScopeHome, TcpListener, UnixListener,
     issuers::{client, issuer},
     leniency::past_policy,
     pem::{CertificateAndKey, certificates},
@@ -13,7 +13,7 @@ use crate::{
     platform::sandbox::Sandbox,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Every mistake in any of them.
 pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let document = Document::open(path).map_err(|finding| vec![finding])?;
-    let named = document.files();
+    let files = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
     let (registry, more) = Registry::load(&draft.agents);
@@ -52,7 +52,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         clients: draft.clients,
         limits: draft.limits,
         sandbox: draft.sandbox,
-        files: named.take(),
+        files: files.take(),
     };
     let mixed_up = undefended(path, &config);
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -90,6 +90,7 @@ struct Draft {
     agents: PathBuf,
     apis: PathBuf,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
+    named: BTreeSet<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
     sandbox: Sandbox,
@@ -108,8 +109,8 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
     let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
-    let issuers = issuers(root, daemon);
-    let clients = clients(root, daemon, &issuers);
+    let (issuers, named) = issuers(root, daemon);
+    let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
     Some(Draft {
         environment: declared?,
@@ -120,6 +121,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         agents: agents?,
         apis: apis?,
         issuers,
+        named,
         clients,
         limits,
         sandbox,
@@ -221,9 +223,13 @@ fn limits(table: &Table<'_>) -> Limits {
     }
 }
 
-fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<Issuer>> {
+/// The issuers, and the aliases of all that were named: what refers to one that is wrong elsewhere is no mistake of its
+/// own.
+fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<Issuer>>, BTreeSet<IssuerAlias>) {
     let mut issuers: BTreeMap<IssuerAlias, Arc<Issuer>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
     root.tables("issuer", |table| {
+        named.extend(table.optional("alias", |text| Ok(IssuerAlias::parse(text))).flatten());
         let issuer = issuer(table, daemon)?;
         if issuers.values().any(|other| other.url == issuer.url) {
             table.wrong_at("issuer", "is configured twice", None);
@@ -233,18 +239,16 @@ fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<I
         }
         Some(())
     });
-    issuers
+    (issuers, named)
 }
 
-fn clients(
-    root: &Table<'_>,
-    daemon: Environment,
-    issuers: &BTreeMap<IssuerAlias, Arc<Issuer>>,
-) -> BTreeMap<ClientAlias, Arc<Client>> {
+fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>) -> BTreeMap<ClientAlias, Arc<Client>> {
     let mut clients = BTreeMap::new();
+    let mut written = false;
     root.tables("client", |table| {
+        written = true;
         let client = client(table, daemon)?;
-        if !issuers.contains_key(&client.issuer) {
+        if !named.contains(&client.issuer) {
             table.wrong_at("issuer", format!("names no valid [[issuer]]: \"{}\"", client.issuer), None);
         }
         if let Some(other) = clients.insert(client.alias.clone(), Arc::new(client)) {
@@ -253,9 +257,9 @@ fn clients(
         }
         Some(())
     });
-    if clients.is_empty() {
+    if clients.is_empty() && !written {
         root.wrong(
-            "no valid [[client]] is configured",
+            "no [[client]] is configured",
             Some("register narrowgate at the authorization server and add its alias, client_id and certificate"),
         );
     }
@@ -263,10 +267,14 @@ fn clients(
 }
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
-    let unknown = catalog.apis.values().filter(|api| !draft.issuers.contains_key(&api.issuer));
-    unknown
-        .map(|api| {
-            super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))
-        })
-        .collect()
+    let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
+    let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
+    let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
+        ScopeHome::Api(_) => None,
+        ScopeHome::Issuers(issuers) => {
+            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
+            Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
+        }
+    });
+    unknown.chain(capabilities).map(|wrong| super::about(&draft.apis, wrong)).collect()
 }

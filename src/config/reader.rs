@@ -103,6 +103,11 @@ impl<'d> Table<'d> {
         self.entries.get(key)
     }
 
+    /// Whether the key is there, whatever it holds.
+    pub fn holds(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn missing(&self, key: &str) {
         let place =
             if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name.trim_end_matches('.')) };

@@ -126,6 +126,7 @@ impl Corridor {
             Err(no) => {
                 let (issued, refused) = *no;
                 let (kept, _, _) = issued.into_parts();
+                let caller_event = caller_event.acting_for(kept.subject.as_ref(), self.recorder.keyed());
                 self.servers.dispose(Disposal::of_kept(&kept), "not_released", decision);
                 let event = Event { exchange: Some(decision), ..caller_event.refused(&refused) };
                 return Err(self.fail(event, refused.fault, decision).await);
@@ -184,7 +185,7 @@ impl Corridor {
         if let Some(status) = status {
             event = event.with("http_status", status);
         }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"] {
             if let Some(value) = fault.metadata.get(key) {
                 event = event.with(key, value.as_str());
             }

@@ -33,6 +33,7 @@ impl Corridor {
         let event =
             Event::new(Code::RevocationDecided, "RevokeGrant").on(&grant.kept.begun, self.recorder.keyed()).by(&caller);
         let event = event.with("grant_ref", self.recorder.keyed().reference("grant", handle.bits()));
+        let event = event.acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
         let verdict = match self.policies.revoke(&caller, &grant.kept.begun.opening.client, self.decision()?) {
             Ok(verdict) => verdict,
             Err(refused) => return Err(self.deny(event, *refused).await),

@@ -54,7 +54,7 @@ reasons! {
     IssuerUnknown "ISSUER_UNKNOWN" "No issuer has this alias, or the client belongs to another one." "Name issuers by alias, never by URL, or leave the field empty.",
     ResourceUnknown "RESOURCE_UNKNOWN" "No API with this identifier is declared for the issuer." "Declare it in the catalogue.",
     ScopeUndeclared "SCOPE_UNDECLARED" "A scope is not declared in the catalogue for the resource." "Declare it, with its risk, or ask for another.",
-    OpenidUnsupported "OPENID_UNSUPPORTED" "ID tokens are not supported yet, so `openid` cannot be asked for." "Leave the scope out.",
+    OpenidUnsupported "OPENID_UNSUPPORTED" "The issuer publishes no keys that may be used, so its ID tokens cannot be verified." "Look at the daemon's log for the line to add, or leave `openid` out.",
     RedirectUriMismatch "REDIRECT_URI_MISMATCH" "The redirect URI is not the pinned one, byte for byte." "Use a pinned URI of the client.",
     QuotaExceeded "QUOTA_EXCEEDED" "The agent holds, or asks for, as much as it may." "See `quota`: wait, or finish or revoke some of what it counts.",
     RequestTooLarge "REQUEST_TOO_LARGE" "The request message is larger than 64 KiB." "Send less.",
@@ -104,4 +104,9 @@ reasons! {
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
     MetadataStale "METADATA_STALE" "The authorization server's metadata is older than it may be, and no new one can be had." "Retry later.",
     IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. The code was not sent." "Begin again, once the platform team knows why it moved.",
+    JwksUnavailable "JWKS_UNAVAILABLE" "The authorization server's keys could not be fetched, or are not believed. The code was not sent." "Retry the same call.",
+    IdTokenInvalid "ID_TOKEN_INVALID" "The ID token is missing or breaks OpenID Connect Core §3.1.3.7. The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
+    NonceMismatch "NONCE_MISMATCH" "The ID token was not made for this transaction. The tokens were revoked." "Begin again, and look at the audit log.",
+    AtHashMismatch "AT_HASH_MISMATCH" "The ID token was not made for this access token. The tokens were revoked." "Begin again, and look at the audit log.",
+    StepUpRequired "STEP_UP_REQUIRED" "The person did not log in as freshly or as strongly as demanded. The tokens were revoked." "Begin again; have the person log in anew, with the methods demanded.",
 }

@@ -1,10 +1,10 @@
 //! The context of a question, built natively. Attested facts stand beside what the caller claims, never in it.
 
-use super::entities::uid;
+use super::entities::{uid, user_uid};
 use crate::{
     caller::{Attestation, Caller, Transport},
     config::Api,
-    model::{Claimed, Scope, Wall},
+    model::{Claimed, IssuerAlias, Scope, Subject, Wall},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -88,6 +88,19 @@ pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
     }
     if let Some(ip) = facts.ip {
         fields.push(("ip", Expr::new_ip(ip.to_string())));
+    }
+    record(fields)
+}
+
+/// The person's record.
+pub(super) fn subject(issuer: &IssuerAlias, subject: &Subject) -> Result<Expr, String> {
+    let mut fields =
+        vec![("user", Expr::new_entity_uid(user_uid(issuer, &subject.sub)?)), ("mfa", Expr::new_bool(subject.mfa))];
+    if let Some(acr) = &subject.acr {
+        fields.push(("acr", text(acr)));
+    }
+    if let Some(at) = subject.auth_time {
+        fields.push(("authTime", datetime(at)));
     }
     record(fields)
 }

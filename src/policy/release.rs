@@ -2,13 +2,15 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
+    entities::user,
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub struct IssuedFacts<'a> {
     pub refreshable: bool,
     /// Whether it was handed out before.
     pub again: bool,
+    /// The person it acts for, where a verified ID token named them.
+    pub subject: Option<&'a Subject>,
 }
 
 /// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
@@ -91,10 +95,18 @@ impl Policies {
             };
             let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
             let hand_out = if token.again { "again" } else { "first" };
-            panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
+            let mut extra = vec![("handOut", text(hand_out)), ("token", issued)];
+            if let Some(person) = token.subject {
+                let issuer = &token.client.issuer;
+                let known = user(issuer, person).and_then(|user| panel.about(vec![user]));
+                // A value of another type than the schema's fails the question: no person is never an answer.
+                let facts = known.and_then(|()| super::context::subject(issuer, person));
+                extra.push(("subject", facts.unwrap_or_else(|_| Expr::new_bool(false))));
+            }
+            panel.gate("release_token", &base, extra);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
+            panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)
         };
         match closed {

@@ -20,7 +20,7 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 23] = [
+const ELSEWHERE: [&str; 29] = [
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
@@ -46,6 +46,13 @@ const ELSEWHERE: [&str; 23] = [
     "SHUTTING_DOWN",
     "DEADLINE_EXCEEDED",
     "INTERNAL",
+    // identity: an_id_token_is_verified_and_judged, keys_are_believed_for_a_while
+    "OPENID_UNSUPPORTED",
+    "JWKS_UNAVAILABLE",
+    "ID_TOKEN_INVALID",
+    "NONCE_MISMATCH",
+    "AT_HASH_MISMATCH",
+    "STEP_UP_REQUIRED",
 ];
 
 fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthorizationRequest {
@@ -71,7 +78,6 @@ async fn bad_begins(agent: &mut Agent, witness: &mut Witness) {
         (begin_with(|r| r.client = "other".to_owned()), NotFound, "CLIENT_UNKNOWN"),
         (begin_with(|r| r.issuer = "other".to_owned()), NotFound, "ISSUER_UNKNOWN"),
         (begin_with(|r| r.issuer = "https://as.example".to_owned()), NotFound, "ISSUER_UNKNOWN"),
-        (scope("openid"), FailedPrecondition, "OPENID_UNSUPPORTED"),
         (
             begin_with(|r| r.redirect_uri = "https://evil.example/".to_owned()),
             FailedPrecondition,
