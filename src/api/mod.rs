@@ -3,12 +3,16 @@
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
 mod calls;
+mod count;
 mod health;
+mod method;
+mod metrics;
 mod mtls;
 mod quota;
 mod serve;
 mod service;
 mod status;
+mod traced;
 mod unix;
 mod wire;
 
@@ -28,6 +32,7 @@ pub mod proto {
 }
 
 pub use health::Readiness;
+pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};
 pub use status::{code_of, status_of};

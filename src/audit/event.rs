@@ -3,7 +3,7 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{Agent, DecisionId, Fault, Reason, Subject, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, Subject, TraceId, Wall, fault::Detection},
     platform::KeyedHash,
     policy::Verdict,
 };
@@ -75,6 +75,8 @@ impl Code {
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",
+                Detection::HumanCaller => "detect.human_caller",
+                Detection::BreakGlass => "detect.break_glass",
                 Detection::ProxyIdentityHeader => "detect.proxy_identity_header",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
@@ -155,13 +157,20 @@ pub struct ClientFacts {
     pub client_id: String,
     /// The issuer's identifier.
     pub issuer: String,
+    /// The issuer's alias.
+    pub issuer_alias: String,
 }
 
 impl ClientFacts {
     /// The facts of a client and its issuer.
     #[must_use]
     pub fn of(client: &Client, issuer: &Issuer) -> Self {
-        Self { alias: client.alias.to_string(), client_id: client.client_id.clone(), issuer: issuer.url.clone() }
+        Self {
+            alias: client.alias.to_string(),
+            client_id: client.client_id.clone(),
+            issuer: issuer.url.clone(),
+            issuer_alias: issuer.alias.to_string(),
+        }
     }
 }
 
@@ -205,6 +214,8 @@ pub struct Event {
     pub subject: Option<String>,
     /// How loud.
     pub severity: Severity,
+    /// The trace of the call it happened in.
+    pub trace: Option<TraceId>,
     /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
     pub facts: Vec<(&'static str, Value)>,
 }
@@ -227,6 +238,7 @@ impl Event {
             session: None,
             subject: None,
             severity: Severity::Informational,
+            trace: None,
             facts: Vec::new(),
         }
     }

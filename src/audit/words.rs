@@ -75,6 +75,8 @@ pub(super) fn message(event: &Event) -> String {
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
+            Detection::HumanCaller => format!("A person called as {agent} and was refused"),
+            Detection::BreakGlass => format!("A person calls as {agent}, by a break-glass permit"),
             Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
             Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
             Detection::CodeReplay => format!("{agent} presented a code that was seen before"),

@@ -40,8 +40,12 @@ pub struct Config {
     pub environment: Environment,
     /// The Unix socket, if agents may come by it.
     pub unix: Option<UnixListener>,
+    /// Whether people's login sessions are served on the Unix socket like any other caller.
+    pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The socket on which the daemon's numbers are read, if they are.
+    pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
     /// The folder of Cedar policies.
@@ -70,7 +74,7 @@ impl Config {
     }
 }
 
-/// The agents' Unix socket.
+/// A Unix socket.
 #[derive(Debug, Clone)]
 pub struct UnixListener {
     /// Its path.

@@ -184,6 +184,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            (_, "break_glass") => uid("Daemon", entities::DAEMON)?,
             _ => uid("Client", self.client.as_str())?,
         };
         let question = Question {
@@ -236,7 +237,7 @@ impl<'c> Case<'c> {
     }
 
     fn context(&self) -> Result<Context, String> {
-        if self.action == "revoke_token" || self.action == "introspect_token" {
+        if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
             return context([("now", datetime(self.now)), ("caller", super::context::caller(&self.facts)?)]);
         }
         let base = Base {
@@ -331,6 +332,7 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
         verified: table.boolean("attested", true),
         trust_domain: (!by_socket).then(|| "acme.test".to_owned()),
         expires_at: None,
+        interactive: by_socket.then(|| table.boolean("interactive", false)),
     }
 }
 
