@@ -59,13 +59,13 @@ const MAIN: &[Mistake] = &[
     main("owner = \"sales\"", "owner = \"sales\"\nbound_tokens = \"no\"", Some("\"no\""), "true or false"),
     main("redirect_uris = [\"http://127.0.0.1/callback\"]", "redirect_uris = \"x\"", Some("\"x\""), "a list of texts"),
     main("\"http://127.0.0.1/callback\"", "\"http://localhost/cb\"", Some("\"http://localhost/cb\""), "127.0.0.1"),
-    main("\"http://127.0.0.1/callback\"", "1", Some("1]"), "must hold texts only"),
+    main("\"http://127.0.0.1/callback\"", "1", Some("1]\nowner"), "must hold texts only"),
     hint(main("key = \"client.key\"", PEM, Some("\"\"\"-----"), "inline"), "put it into a file"),
     hint(
         main(
             "owner = \"sales\"",
             "owner = \"sales\"\nclient_secret = \"canary-inline-0123\"",
-            Some("client_secret"),
+            Some("\"canary-inline-0123\""),
             "is a shared secret",
         ),
         "take the line out",
