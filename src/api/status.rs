@@ -18,6 +18,7 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         R::PeerCredMissing | R::PeerCredentialExpired | R::PeerChanged => Code::Unauthenticated,
         R::AgentUnknown
+        | R::HumanCaller
         | R::RequestRefused
         | R::ScopeNotInTransaction
         | R::ScopeNotGranted

@@ -3,7 +3,7 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{Agent, DecisionId, Fault, Reason, Subject, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, Subject, TraceId, Wall, fault::Detection},
     platform::KeyedHash,
     policy::Verdict,
 };
@@ -48,6 +48,8 @@ pub enum Code {
     DaemonStopped,
     /// The log can be written again.
     AuditResumed,
+    /// Somebody removed, replaced or changed the file in use.
+    AuditFileLost,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -75,9 +77,12 @@ impl Code {
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",
+            Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",
+                Detection::HumanCaller => "detect.human_caller",
+                Detection::BreakGlass => "detect.break_glass",
                 Detection::ProxyIdentityHeader => "detect.proxy_identity_header",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
@@ -158,13 +163,20 @@ pub struct ClientFacts {
     pub client_id: String,
     /// The issuer's identifier.
     pub issuer: String,
+    /// The issuer's alias.
+    pub issuer_alias: String,
 }
 
 impl ClientFacts {
     /// The facts of a client and its issuer.
     #[must_use]
     pub fn of(client: &Client, issuer: &Issuer) -> Self {
-        Self { alias: client.alias.to_string(), client_id: client.client_id.clone(), issuer: issuer.url.clone() }
+        Self {
+            alias: client.alias.to_string(),
+            client_id: client.client_id.clone(),
+            issuer: issuer.url.clone(),
+            issuer_alias: issuer.alias.to_string(),
+        }
     }
 }
 
@@ -208,6 +220,8 @@ pub struct Event {
     pub subject: Option<String>,
     /// How loud.
     pub severity: Severity,
+    /// The trace of the call it happened in.
+    pub trace: Option<TraceId>,
     /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
     pub facts: Vec<(&'static str, Value)>,
 }
@@ -230,6 +244,7 @@ impl Event {
             session: None,
             subject: None,
             severity: Severity::Informational,
+            trace: None,
             facts: Vec::new(),
         }
     }

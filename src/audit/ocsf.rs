@@ -5,7 +5,10 @@ use super::{
     line::{prune, write_line},
     words::{Class, class, message, severity},
 };
-use crate::platform::{Clock, Entropy};
+use crate::{
+    model::fault::Detection,
+    platform::{Clock, Entropy},
+};
 use serde_json::{Map, Value, json};
 use std::{io, sync::Arc};
 
@@ -50,8 +53,10 @@ impl Renderer {
     fn frame(&self, event: &Event, sequence: u64) -> Map<String, Value> {
         let (Class(uid, name, category, category_name), activity, activity_name) = class(event.code);
         let now = self.clock.wall().0;
-        let profiles: &[&str] = match uid {
-            6003 | 3003 | 2004 => &["security_control", "host"],
+        let profiles: &[&str] = match (uid, event.trace) {
+            // The one class that has the profile; elsewhere the trace is among our own facts alone.
+            (6003, Some(_)) => &["security_control", "host", "trace"],
+            (6003 | 3003 | 2004, _) => &["security_control", "host"],
             _ => &["host"],
         };
         let (severity_id, severity) = severity(event.severity);
@@ -181,6 +186,7 @@ impl Renderer {
             .as_ref()
             .map(|r| json!([{ "uid": r, "name": r, "type": "oauth.resource_server", "role_id": 1, "role": "Target" }]));
         put(record, "resources", json!(resources));
+        put(record, "trace", event.trace.map_or(Value::Null, |trace| json!({ "uid": trace.to_string() })));
         decision::put(event, record);
     }
 
@@ -202,7 +208,8 @@ impl Renderer {
 
     fn finding(&self, event: &Event, record: &mut Map<String, Value>) {
         let code = event.code.as_str();
-        control(record, Control::Blocked);
+        let allowed = event.code == Code::Detected(Detection::BreakGlass);
+        control(record, if allowed { Control::Allowed } else { Control::Blocked });
         put(record, "status_id", json!(1));
         put(record, "status", json!("New"));
         put(record, "is_alert", json!(true));
@@ -285,6 +292,7 @@ fn unmapped(event: &Event) -> Value {
     }
     facts.insert("operation".to_owned(), json!(event.operation));
     facts.insert("requested_scopes".to_owned(), json!(event.requested));
+    facts.insert("trace_id".to_owned(), json!(event.trace.map(|trace| trace.to_string())));
     facts.insert("granted_scopes".to_owned(), json!(event.granted));
     if event.session.is_some() || event.subject.is_some() {
         facts.insert("subject_known".to_owned(), json!(event.subject.is_some()));

@@ -7,6 +7,7 @@ use crate::{
     grant::{Reply, Wanted},
     model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued},
+    platform::trace,
     policy::Permitted,
     transaction::{Begun, Callback, Claim, Presented, Settled},
 };
@@ -83,7 +84,7 @@ impl Corridor {
         // A spent code always gets its closing line, whoever hangs up: the rest does not belong to the call any more.
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
-        let rest = tokio::spawn(async move {
+        let rest = trace::spawn(async move {
             let result = this.spend(permitted, &claimed, received, &waits).await;
             drop(underway);
             result

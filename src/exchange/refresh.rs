@@ -6,6 +6,7 @@ use crate::{
     grant::{Place, Reply},
     model::{Boot, Claimed, DecisionId, Fault, Reason},
     oauth::{Disposal, NotRefreshed, Turn},
+    platform::trace,
     policy::{RefreshPermitted, Refreshable, Releasable},
     transaction::Begun,
 };
@@ -45,7 +46,7 @@ impl Corridor {
             return Err(self.refuse(event, fault).await);
         }
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
-        let rest = tokio::spawn(async move {
+        let rest = trace::spawn(async move {
             let result = this.use_refresh_token(permitted, place, &claimed, until).await;
             drop(underway);
             result

@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     model::{DecisionId, Fault, Handle},
     oauth::Outcome,
+    platform::trace,
 };
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl Corridor {
         self.grants.end(&grant);
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
-        let told = tokio::spawn(async move {
+        let told = trace::spawn(async move {
             let outcomes = match grant.remains() {
                 Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await,
                 None => (Outcome::Absent, Outcome::Absent),

@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     grant::{Found, HandOut, Missing, Reply, Wanted},
     model::{Boot, Claimed, Fault, Handle, Reason},
+    platform::trace,
     policy::Releasable,
 };
 use std::sync::Arc;
@@ -123,7 +124,7 @@ impl Corridor {
         let Some((turn, place)) = self.grants.ahead_of(reply.get(), caller, &input.wanted) else { return };
         let until = self.clock.boot().plus(self.config.limits.call_deadline);
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
-        tokio::spawn(async move {
+        trace::spawn(async move {
             // What becomes of it is in the log, and the held token is served for as long as it lives.
             let _ = this.refresh(turn, place, input.claimed, until).await;
             drop(underway);

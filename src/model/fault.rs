@@ -13,6 +13,10 @@ pub enum Detection {
     UnknownAgent,
     /// A connection outlived the process that made it, or came from another program.
     PeerChanged,
+    /// A person called as an agent, and was refused.
+    HumanCaller,
+    /// A person called as an agent, with a permit for that.
+    BreakGlass,
     /// A header claims an identity that only a proxy in front could have checked; nobody believes it.
     ProxyIdentityHeader,
     /// A handle of another agent was presented.

@@ -13,6 +13,7 @@ pub mod secret;
 pub mod subject;
 pub mod terms;
 pub mod time;
+pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
 pub use algorithm::{Algorithm, Algorithms};
@@ -25,3 +26,4 @@ pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, R
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};
+pub use trace::TraceId;

@@ -101,8 +101,6 @@ reasons! {
     ClockImplausible "CLOCK_IMPLAUSIBLE" "The system clock is before this program was built." "Set the clock.",
     ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
-    ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
-    RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
     MetadataStale "METADATA_STALE" "The authorization server's metadata is older than it may be, and no new one can be had." "Retry later.",
     IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. The code was not sent." "Begin again, once the platform team knows why it moved.",
@@ -111,4 +109,7 @@ reasons! {
     NonceMismatch "NONCE_MISMATCH" "The ID token was not made for this transaction. The tokens were revoked." "Begin again, and look at the audit log.",
     AtHashMismatch "AT_HASH_MISMATCH" "The ID token was not made for this access token. The tokens were revoked." "Begin again, and look at the audit log.",
     StepUpRequired "STEP_UP_REQUIRED" "The person did not log in as freshly or as strongly as demanded. The tokens were revoked." "Begin again; have the person log in anew, with the methods demanded.",
+    HumanCaller "HUMAN_CALLER" "The call comes from a person's login session, and no policy permits break_glass." "Run the agent as a service, or have the platform team permit break_glass for it.",
+    ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
+    RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
 }

@@ -7,16 +7,16 @@ use super::{
     http::Line,
     leniency::tell_cure,
     redeem::{Failed, attempt, hold_against, unkept},
+    wiped,
 };
 use crate::{
     audit::Recorded,
     config::Narrowing,
-    model::{Boot, Fault, Reason, RefreshToken, Terms},
+    model::{Boot, Fault, Reason, RefreshToken, Terms, Wall},
     policy::{RefreshPermitted, Refreshable, Verdict},
     transaction::Begun,
 };
 use std::{sync::Arc, time::Duration};
-use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// POSTs and connections that one call may cost.
@@ -71,8 +71,10 @@ impl AuthorizationServers {
         let (turn, decided, terms) = recorded.into_inner().into_parts();
         let (mut line, mut tries) = (line, 1);
         let result = loop {
+            // Before the refresh token leaves: the new one may be as old as that.
+            let at = (self.clock.boot(), self.clock.wall());
             let failed = match self.one_refresh(line, &turn).await {
-                Ok(success) => break Ok(success),
+                Ok(success) => break Ok((success, at)),
                 Err(failed) => failed,
             };
             let Some(wait) = self.retry_in(&failed, tries, &turn, until) else { break Err(failed) };
@@ -81,7 +83,7 @@ impl AuthorizationServers {
             line = self.refresh_line(turn.begun()).await;
         };
         match result {
-            Ok(success) => Ok(self.refreshed(success, turn, decided, terms)),
+            Ok((success, at)) => Ok(Self::refreshed(success, at, turn, (decided, terms))),
             Err(failed) => Err(Box::new(self.not_refreshed(*failed, turn, decided, tries))),
         }
     }
@@ -119,7 +121,7 @@ impl AuthorizationServers {
         may.then_some(wait)
     }
 
-    fn refreshed(&self, success: Success, turn: Turn, decided: Verdict, terms: Terms) -> Refreshed {
+    fn refreshed(success: Success, at: (Boot, Wall), turn: Turn, (decided, terms): (Verdict, Terms)) -> Refreshed {
         let Success { access, refresh, lifetime, scopes, tolerated, .. } = success;
         let (begun, family) = (Arc::clone(turn.begun()), turn.family());
         // Without a new one the old one stays (RFC 6749 §6).
@@ -132,7 +134,7 @@ impl AuthorizationServers {
             scopes,
             tolerated,
             lifetime,
-            at: (self.clock.boot(), self.clock.wall()),
+            at,
             bound,
             // An ID token that may come with a refresh is nobody's: the person is who they were (OIDC Core §12.2).
             subject: turn.origin().subject.clone(),
@@ -202,7 +204,7 @@ fn is_beyond_grant(fault: &Fault, origin: &Kept) -> bool {
 fn form(turn: &Turn) -> Option<Zeroizing<String>> {
     let opening = &turn.begun().opening;
     turn.with_token(|token| {
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
+        let mut form = wiped::roomy_form(&[token.reveal()]);
         form.append_pair("grant_type", "refresh_token")
             .append_pair("refresh_token", token.reveal())
             .append_pair("scope", &turn.wish().scopes.joined())

@@ -2,7 +2,7 @@
 
 use super::{
     Facts, Snapshot,
-    context::{Base, audiences, context, datetime, duration, proof, record, scopes, text},
+    context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     load::collect,
     person,
@@ -96,8 +96,7 @@ struct Gate {
     pkce_method: String,
     code_age: Duration,
     transaction_age: Duration,
-    grant_age: Duration,
-    refresh_count: i64,
+    held: (Duration, u64),
     iss_verified: bool,
     state_verified: bool,
     same_caller: bool,
@@ -186,6 +185,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            (_, "break_glass") => uid("Daemon", entities::DAEMON)?,
             _ => uid("Client", self.client.as_str())?,
         };
         let question = Question {
@@ -238,7 +238,7 @@ impl<'c> Case<'c> {
     }
 
     fn context(&self) -> Result<Context, String> {
-        if self.action == "revoke_token" || self.action == "introspect_token" {
+        if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
             return context([("now", datetime(self.now)), ("caller", super::context::caller(&self.facts)?)]);
         }
         let base = Base {
@@ -252,7 +252,7 @@ impl<'c> Case<'c> {
             approval: self.approval.as_ref().map(Approval::expression).transpose()?,
         };
         let mut fields = vec![("base", base.expression()?)];
-        let gate = &self.gate;
+        let (gate, held) = (&self.gate, self.gate.held);
         match self.action.as_str() {
             "begin_authorization" => fields.extend([
                 ("redirectUri", text(&gate.redirect_uri)),
@@ -268,8 +268,7 @@ impl<'c> Case<'c> {
                 ("stateVerified", Expr::new_bool(gate.state_verified)),
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
-            "refresh_token" => fields
-                .extend([("grantAge", duration(gate.grant_age)), ("refreshCount", Expr::new_long(gate.refresh_count))]),
+            "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
                 ("flow", text(&self.flow)),
@@ -333,17 +332,18 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
         verified: table.boolean("attested", true),
         trust_domain: (!by_socket).then(|| "acme.test".to_owned()),
         expires_at: None,
+        interactive: by_socket.then(|| table.boolean("interactive", false)),
     }
 }
 
 fn gate(table: &Table<'_>) -> Gate {
+    let refreshes = table.integer("refresh_count", 0..=1_000_000).unwrap_or(0);
     Gate {
         redirect_uri: word(table, "redirect_uri").unwrap_or_else(|| "http://127.0.0.1/callback".to_owned()),
         pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
         code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),
         transaction_age: table.span("transaction_age", Duration::from_secs(30), ANY_SPAN),
-        grant_age: table.span("grant_age", Duration::from_secs(600), ANY_SPAN),
-        refresh_count: table.integer("refresh_count", 0..=1_000_000).and_then(|n| i64::try_from(n).ok()).unwrap_or(0),
+        held: (table.span("grant_age", Duration::from_secs(600), ANY_SPAN), refreshes),
         iss_verified: table.boolean("iss_verified", true),
         state_verified: table.boolean("state_verified", true),
         same_caller: table.boolean("same_caller", true),

@@ -24,6 +24,8 @@ pub struct Facts {
     pub trust_domain: Option<String>,
     /// When its credential ends.
     pub expires_at: Option<Wall>,
+    /// Whether the call comes from a person's login session, where that is known.
+    pub interactive: Option<bool>,
 }
 
 impl From<&Caller> for Facts {
@@ -33,7 +35,7 @@ impl From<&Caller> for Facts {
             Attestation::SpiffeX509 { svid, ip } => (None, Some(*ip), Some(svid.trust_domain.clone())),
         };
         let (transport, expires_at) = (caller.transport(), caller.credential_end());
-        Self { transport, uid, ip, verified: true, trust_domain, expires_at }
+        Self { transport, uid, ip, verified: true, trust_domain, expires_at, interactive: caller.interactive() }
     }
 }
 
@@ -85,6 +87,9 @@ pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
     let mut fields = vec![("transport", text(facts.transport.as_str())), ("attestation", record(attestation)?)];
     if let Some(uid) = facts.uid {
         fields.push(("uid", Expr::new_long(i64::from(uid))));
+    }
+    if let Some(interactive) = facts.interactive {
+        fields.push(("interactive", boolean(interactive)));
     }
     if let Some(ip) = facts.ip {
         fields.push(("ip", Expr::new_ip(ip.to_string())));

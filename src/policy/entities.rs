@@ -12,6 +12,9 @@ use std::{
     str::FromStr,
 };
 
+/// This daemon's id in policy.
+pub(super) const DAEMON: &str = "narrowgate";
+
 /// The entity of a type of ours. Ids are data: nothing in them is parsed.
 pub(super) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, String> {
     let name = EntityTypeName::from_str(&format!("Narrowgate::{kind}")).map_err(|e| e.to_string())?;
@@ -61,6 +64,7 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         ];
         entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
     }
+    entities.push(entity(uid("Daemon", DAEMON)?, [], [])?);
     let owners = (config.registry.agents().map(|a| &a.owner))
         .chain(config.clients.values().map(|c| &c.owner))
         .chain(config.catalog.apis.values().map(|a| &a.owner));

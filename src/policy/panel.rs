@@ -54,6 +54,16 @@ impl<'a> Panel<'a> {
         Self::between(snapshot, principal, uid("Client", client.alias.as_str()), id)
     }
 
+    /// A panel about this resource.
+    pub(super) fn on(
+        snapshot: &'a Snapshot,
+        caller: &Caller,
+        resource: Result<EntityUid, String>,
+        id: DecisionId,
+    ) -> Self {
+        Self::between(snapshot, uid("Agent", caller.agent().id.as_str()), resource, id)
+    }
+
     /// A panel that is given its questions.
     pub(super) fn again(snapshot: &'a Snapshot) -> Self {
         let nobody = || Err("the question is there already".to_owned());

@@ -4,7 +4,7 @@ use super::{
     Facts, Policies, Refused, Snapshot, Verdict,
     asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
-    entities::user,
+    entities::{DAEMON, uid, user},
     panel::Panel,
 };
 use crate::{
@@ -134,6 +134,17 @@ impl Policies {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
         let mut panel = Panel::new(&snapshot, caller, client, id);
         panel.bare_gate("revoke_token", self.clock.wall(), &Facts::from(caller));
+        panel.close_gate()
+    }
+
+    /// Asks whether a person may call as this agent.
+    ///
+    /// # Errors
+    /// The decision and what to tell the caller.
+    pub fn break_glass(&self, caller: &Caller, id: DecisionId) -> Result<Verdict, Box<Refused>> {
+        let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
+        let mut panel = Panel::on(&snapshot, caller, uid("Daemon", DAEMON), id);
+        panel.bare_gate("break_glass", self.clock.wall(), &Facts::from(caller));
         panel.close_gate()
     }
 }

@@ -118,6 +118,13 @@ impl Transactions {
         (tables.entries.len(), tables.codes.len())
     }
 
+    /// How many transactions are open, or being redeemed right now.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        let tables = self.tables();
+        tables.entries.values().filter(|entry| !matches!(*entry.lock(), Status::Terminal { .. })).count()
+    }
+
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }

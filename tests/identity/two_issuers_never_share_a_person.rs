@@ -43,7 +43,8 @@ async fn two(policies: &[&str]) -> (House, ScriptedAs) {
     let second = config[config.find("[[issuer]]").unwrap()..]
         .replace("\"corp\"", "\"other\"")
         .replace("sales-crm", "other-client")
-        .replace(&house.server.issuer(), &other.issuer());
+        .replace(&house.server.issuer(), &other.issuer())
+        .replace(&house.server.token_port().to_string(), &other.token_port().to_string());
     write(&file, &format!("{config}\n{second}"));
     house.start();
     house.wait_until_serving().await;

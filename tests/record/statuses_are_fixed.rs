@@ -20,11 +20,13 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 29] = [
+const ELSEWHERE: [&str; 30] = [
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
     "ENCODING_UNSUPPORTED",
+    // doors: people_break_glass_or_stay_out
+    "HUMAN_CALLER",
     // callers: a_connection_ends_with_its_process
     "PEER_CHANGED",
     "PEER_CRED_MISSING",
