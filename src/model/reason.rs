@@ -103,7 +103,7 @@ reasons! {
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
     MetadataStale "METADATA_STALE" "The authorization server's metadata is older than it may be, and no new one can be had." "Retry later.",
-    IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. The code was not sent." "Begin again, once the platform team knows why it moved.",
+    IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. Nothing was sent." "Begin again, once the platform team knows why it moved.",
     JwksUnavailable "JWKS_UNAVAILABLE" "The authorization server's keys could not be fetched, or are not believed. The code was not sent." "Retry the same call.",
     IdTokenInvalid "ID_TOKEN_INVALID" "The ID token is missing or breaks OpenID Connect Core §3.1.3.7. The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
     NonceMismatch "NONCE_MISMATCH" "The ID token was not made for this transaction. The tokens were revoked." "Begin again, and look at the audit log.",

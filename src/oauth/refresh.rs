@@ -52,8 +52,9 @@ impl AuthorizationServers {
     /// Opens a connection for a refresh. Nothing is sent.
     ///
     /// # Errors
-    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn refresh_line(&self, begun: &Begun) -> Result<Line, Fault> {
+        self.still_there(begun)?;
         self.line(&begun.opening.client, &begun.opening.endpoints.token, begun.opening.issuer.deadline).await
     }
 

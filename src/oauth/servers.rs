@@ -146,7 +146,7 @@ impl AuthorizationServers {
 
     /// Whether the token endpoint is still where it was when the transaction began, as far as is known. The code goes
     /// to the endpoint captured then or nowhere: a server that has moved in between may not be the one that issued it.
-    fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
+    pub(super) fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
         let opening = &begun.opening;
         let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
         let Some(known) = server.known.load_full() else { return Ok(()) };
