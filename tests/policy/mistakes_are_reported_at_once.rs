@@ -95,7 +95,7 @@ const MAIN: &[Mistake] = &[
         "names no valid [[issuer]]",
     ),
     main(SUBJECT, "subject = { san_uri = \"spiffe://acme.test/other\" }", None, "is not in the certificate"),
-    main(SUBJECT, "subject = { san_uri = \"a\", dn = \"b\" }", None, "exactly one subject value"),
+    main(SUBJECT, "subject = { san_uri = \"a\", dn = \"CN=b\" }", None, "exactly one subject value"),
     hint(main(SUBJECT, "", None, "needs `subject`"), "subject = {"),
     main(SOCKET, "path = \"agent.sock\"", Some("\"agent.sock\""), "must be absolute"),
     main(SOCKET, "path = \"@narrowgate\"", Some("\"@narrowgate\""), "abstract namespace"),
