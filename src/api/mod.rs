@@ -3,12 +3,16 @@
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
 mod calls;
+mod count;
 mod health;
+mod method;
+mod metrics;
 mod mtls;
 mod quota;
 mod serve;
 mod service;
 mod status;
+mod traced;
 mod unix;
 mod wire;
 
@@ -27,7 +31,8 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/narrowgate.v1.fds"));
 }
 
-pub use health::Readiness;
+pub use health::{Readiness, WHY};
+pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};
 pub use status::{code_of, status_of};

@@ -1,14 +1,17 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, ScopeHome, TcpListener, UnixListener,
     issuers::{client, issuer},
     leniency::past_policy,
     pem::{CertificateAndKey, certificates},
     reader::{Document, Table},
     registry::environment,
 };
-use crate::model::{ClientAlias, Environment, IssuerAlias};
+use crate::{
+    model::{ClientAlias, Environment, IssuerAlias},
+    platform::sandbox::Sandbox,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -24,6 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Every mistake in any of them.
 pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let document = Document::open(path).map_err(|finding| vec![finding])?;
+    let files = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
     let (registry, more) = Registry::load(&draft.agents);
@@ -39,7 +43,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let config = Config {
         environment: draft.environment,
         unix: draft.unix,
+        serves_people: draft.serves_people,
         tcp: draft.tcp,
+        metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
         registry,
@@ -47,6 +53,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
+        sandbox: draft.sandbox,
+        files: files.take(),
     };
     let mixed_up = undefended(path, &config);
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -78,7 +86,9 @@ fn undefended(path: &Path, config: &Config) -> Vec<Finding> {
 struct Draft {
     environment: Environment,
     unix: Option<UnixListener>,
+    serves_people: bool,
     tcp: Option<TcpListener>,
+    metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
     agents: PathBuf,
@@ -87,27 +97,39 @@ struct Draft {
     named: BTreeSet<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
+    sandbox: Sandbox,
 }
 
 fn draft(root: &Table<'_>) -> Option<Draft> {
     let declared = root.required("environment", environment);
     let daemon = declared.unwrap_or(Environment::Prod);
-    let listeners = root.table("listen", |t| (t.table("unix", unix).flatten(), t.table("tcp", tcp).flatten()));
+    let listeners = root.table("listen", |t| {
+        let unix = t.table("unix", |t| (unix_socket(t), t.optional("interactive", interactive)));
+        (unix, t.table("tcp", tcp).flatten())
+    });
     let (unix, tcp) = listeners.unwrap_or_default();
+    let (unix, serves_people) = unix.unwrap_or_default();
     if unix.is_none() && tcp.is_none() {
         root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
+    }
+    let metrics = root.table("metrics", unix_socket).flatten();
+    if metrics.is_some() && metrics.as_ref().map(|m| &m.path) == unix.as_ref().map(|u| &u.path) {
+        root.wrong("[metrics] and [listen.unix] have the same path", Some("give each its own socket"));
     }
     let audit = section(root, "audit", audit).flatten();
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
+    let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
     Some(Draft {
         environment: declared?,
         unix,
+        serves_people: serves_people.unwrap_or(daemon == Environment::Dev),
         tcp,
+        metrics,
         audit: audit?,
         policies: policies?,
         agents: agents?,
@@ -116,6 +138,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         named,
         clients,
         limits,
+        sandbox,
     })
 }
 
@@ -127,7 +150,7 @@ fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<
     value
 }
 
-fn unix(table: &Table<'_>) -> Option<UnixListener> {
+fn unix_socket(table: &Table<'_>) -> Option<UnixListener> {
     let path = table.required("path", |text| {
         if text.starts_with('@') || text.contains('\0') {
             return Err("is in the abstract namespace, where anyone can take its place".to_owned());
@@ -145,6 +168,15 @@ fn unix(table: &Table<'_>) -> Option<UnixListener> {
     });
     let group = table.integer("gid", 0..=4_294_967_294).and_then(|g| u32::try_from(g).ok());
     Some(UnixListener { path: path?, mode: mode.unwrap_or(0o600), group })
+}
+
+/// Whether people's login sessions are served.
+fn interactive(word: &str) -> Result<bool, String> {
+    match word {
+        "allow" => Ok(true),
+        "deny" => Ok(false),
+        _ => Err("must be \"allow\" or \"deny\"".to_owned()),
+    }
 }
 
 fn tcp(table: &Table<'_>) -> Option<TcpListener> {
@@ -181,6 +213,15 @@ fn audit(table: &Table<'_>) -> Option<AuditLog> {
     let commit_timeout = table.span("commit_timeout", SECOND, SECOND / 100..=30 * SECOND);
     let outcome_hold = table.span("outcome_hold", 10 * SECOND, SECOND / 100..=60 * SECOND);
     Some(AuditLog { directory: directory?, commit_timeout, outcome_hold })
+}
+
+fn sandbox(word: &str) -> Result<Sandbox, String> {
+    match word {
+        "on" => Ok(Sandbox::On),
+        "required" => Ok(Sandbox::Required),
+        "off" => Ok(Sandbox::Off),
+        _ => Err("must be \"on\", \"required\" or \"off\"".to_owned()),
+    }
 }
 
 fn limits(table: &Table<'_>) -> Limits {
@@ -250,9 +291,13 @@ fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>)
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
     let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
-    unknown
-        .map(|api| {
-            super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))
-        })
-        .collect()
+    let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
+    let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
+        ScopeHome::Api(_) => None,
+        ScopeHome::Issuers(issuers) => {
+            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
+            Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
+        }
+    });
+    unknown.chain(capabilities).map(|wrong| super::about(&draft.apis, wrong)).collect()
 }

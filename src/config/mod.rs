@@ -6,6 +6,7 @@ mod catalog;
 mod distinguished_name;
 mod findings;
 mod hosts;
+mod id_token;
 mod issuers;
 mod leniency;
 mod main_file;
@@ -14,10 +15,12 @@ mod published;
 mod reader;
 mod registry;
 
-pub use catalog::{Api, Catalog, DeclaredScope};
+pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
+pub(crate) use id_token::CLOCK_SKEW_MAX;
+pub use id_token::IdTokens;
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
 pub use leniency::{Accept, Profile};
@@ -27,8 +30,17 @@ pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
 
-use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use crate::{
+    model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},
+    platform::sandbox::{Places, Sandbox},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Everything the daemon was told.
 #[derive(Debug)]
@@ -37,8 +49,12 @@ pub struct Config {
     pub environment: Environment,
     /// The Unix socket, if agents may come by it.
     pub unix: Option<UnixListener>,
+    /// Whether people's login sessions are served on the Unix socket like any other caller.
+    pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The socket on which the daemon's numbers are read, if they are.
+    pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
     /// The folder of Cedar policies.
@@ -53,9 +69,25 @@ pub struct Config {
     pub clients: BTreeMap<ClientAlias, Arc<Client>>,
     /// Bounds.
     pub limits: Limits,
+    /// How much the process takes away from itself.
+    pub sandbox: Sandbox,
+    /// Every file and folder that the main file names.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
+    /// Where the daemon uses files, the main file included.
+    #[must_use]
+    pub fn places(&self, file: &Path) -> Places {
+        let socket = self.unix.as_ref().map(|unix| unix.path.clone());
+        Places {
+            read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
+            // The folder above the log's; the one of the socket is made by the daemon if it is missing.
+            write: [self.audit.directory.clone()].into_iter().chain(socket).collect(),
+            sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
+        }
+    }
+
     /// A client of another issuer that shares a redirect URI with this one. Without `iss` in the answer nothing would
     /// tell apart whose code came back (RFC 9700 §4.4.2.2).
     #[must_use]
@@ -67,7 +99,7 @@ impl Config {
     }
 }
 
-/// The agents' Unix socket.
+/// A Unix socket.
 #[derive(Debug, Clone)]
 pub struct UnixListener {
     /// Its path.

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
+    rc::Rc,
     time::Duration,
 };
 use toml::{
@@ -22,6 +23,7 @@ pub struct Document {
     path: PathBuf,
     text: String,
     findings: RefCell<Vec<Finding>>,
+    files: Rc<RefCell<Vec<PathBuf>>>,
 }
 
 impl Document {
@@ -35,7 +37,12 @@ impl Document {
             ..about(path, format!("cannot be read: {e}"))
         })?;
         files::require_guarded(path).map_err(|wrong| about(path, wrong))?;
-        Ok(Self { path: path.to_owned(), text, findings: RefCell::default() })
+        Ok(Self { path: path.to_owned(), text, findings: RefCell::default(), files: Rc::default() })
+    }
+
+    /// The files and folders that the document names; filled while it is read.
+    pub(super) fn files(&self) -> Rc<RefCell<Vec<PathBuf>>> {
+        Rc::clone(&self.files)
     }
 
     /// Parses the file and hands its root table over; then gives back every mistake.
@@ -55,7 +62,9 @@ impl Document {
 
     /// A path in the file, made absolute by the file's folder.
     fn resolve(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(path)
+        let path = self.path.parent().unwrap_or(Path::new(".")).join(path);
+        self.files.borrow_mut().push(path.clone());
+        path
     }
 
     fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {
@@ -92,6 +101,11 @@ impl<'d> Table<'d> {
     fn get(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
         self.known.borrow_mut().insert(key);
         self.entries.get(key)
+    }
+
+    /// Whether the key is there, whatever it holds.
+    pub fn holds(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
     }
 
     fn missing(&self, key: &str) {
@@ -218,9 +232,10 @@ impl<'d> Table<'d> {
 
     /// A key that people write and that cannot be had: says so instead of calling it unknown.
     pub fn refuse(&self, key: &'static str, message: &str, hint: &str) {
-        if self.entries.contains_key(key) {
+        let found = self.entries.iter().map(|(name, _)| name).find(|name| name.get_ref().as_ref() == key);
+        if let Some(found) = found {
             self.known.borrow_mut().insert(key);
-            self.wrong_at(key, message, Some(hint));
+            self.document.report(found.span(), format!("`{}{key}` {message}", self.name), Some(hint.to_owned()));
         }
     }
 

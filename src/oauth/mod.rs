@@ -12,21 +12,24 @@ mod bound;
 mod capabilities;
 mod discovery;
 mod http;
+mod identity;
 mod issued;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
+mod keys;
 mod leniency;
 mod redeem;
 mod revoke;
 mod servers;
 mod strict_json;
 mod tls;
+mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
+pub use jose::fuzz_keys_and_token;
 pub use redeem::NotIssued;
 pub use revoke::{Disposal, Outcome};
 pub use servers::AuthorizationServers;

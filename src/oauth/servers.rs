@@ -1,6 +1,6 @@
 //! The authorization servers of the configuration, ready to be talked to.
 
-use super::{believed::Believed, capabilities::judge, discovery, http, tls};
+use super::{believed::Believed, capabilities::judge, discovery, http, jose::jwks::KeySet, keys::Keys, tls};
 use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer, about},
@@ -38,6 +38,7 @@ struct Server {
     issuer: Arc<Issuer>,
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
+    keys: Arc<Keys>,
     /// How our clients authenticate there.
     methods: BTreeSet<&'static str>,
     /// What discovery found. The lock makes concurrent calls share one fetch.
@@ -69,7 +70,9 @@ impl AuthorizationServers {
                     let methods = ours.map(|client| client.auth.as_str()).collect();
                     let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
                     let issuer = Arc::clone(issuer);
-                    servers.insert(alias.clone(), Server { issuer, plain, methods, found, known, trouble });
+                    let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
+                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), to_clock, to_log));
+                    servers.insert(alias.clone(), Server { issuer, plain, keys, methods, found, known, trouble });
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -154,13 +157,40 @@ impl AuthorizationServers {
         Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
     }
 
-    /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent.
+    /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent. Where
+    /// an ID token will come, the keys for it are at hand then, so that no code is spent on one that nobody can verify.
     ///
     /// # Errors
-    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`],
+    /// [`Reason::JwksUnavailable`].
     pub async fn connect(&self, begun: &Begun) -> Result<http::Line, Fault> {
         self.still_there(begun)?;
-        self.line(&begun.opening.client, &begun.opening.endpoints.token, begun.opening.issuer.deadline).await
+        let opening = &begun.opening;
+        let line = self.line(&opening.client, &opening.endpoints.token, opening.issuer.deadline);
+        let (line, keys) = tokio::join!(line, self.keys(begun));
+        let mut line = line?;
+        line.keys = keys?;
+        Ok(line)
+    }
+
+    /// The current keys of a transaction's issuer; `None` where no ID token is asked for.
+    async fn keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
+        if !begun.opening.scopes.asks_identity() {
+            return Ok(None);
+        }
+        let (keys, url) = self.keys_of(begun).ok_or(Reason::JwksUnavailable)?;
+        keys.current(url).await.map(Some)
+    }
+
+    /// The keys after a token named one that is not there, if they may be fetched again.
+    pub(super) async fn sought_keys(&self, begun: &Begun) -> Option<Result<Arc<KeySet>, Fault>> {
+        let (keys, url) = self.keys_of(begun)?;
+        keys.sought(url).await
+    }
+
+    fn keys_of<'b>(&self, begun: &'b Begun) -> Option<(&Arc<Keys>, &'b str)> {
+        let server = self.servers.get(&begun.opening.issuer.alias)?;
+        Some((&server.keys, begun.opening.endpoints.jwks.as_deref()?))
     }
 
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {

@@ -5,13 +5,13 @@
 
 use narrowgate::{
     caller::Svid,
-    config::{Accept, AllowedHosts, Document, Issuer, Profile},
+    config::{Accept, AllowedHosts, Document, IdTokens, Issuer, Profile},
     dev::ca::{Ca, San},
     model::{
         AccessToken, AuthorizationCode, Environment, Handle, IssuerAlias, PinnedRedirect, Scope, ScopeSet,
         id::parse_spiffe_id, time::parse_span,
     },
-    oauth::{fuzz_answer, fuzz_metadata},
+    oauth::{fuzz_answer, fuzz_keys_and_token, fuzz_metadata},
     policy::parses,
     transaction::Callback,
 };
@@ -141,11 +141,27 @@ fn metadata() {
         profile: Profile::OAuth,
         accept: Accept::default(),
         assumed_lifetime: Duration::from_secs(1),
+        id_tokens: IdTokens::default(),
         revoke_on_stop: false,
     };
     let mut taken = 0;
     feed("metadata", ROUNDS, &[], |bytes| taken += usize::from(fuzz_metadata(&issuer, bytes)));
     assert!(taken > 0, "the plain document is taken");
+}
+
+#[test]
+fn key_sets() {
+    let mut taken = 0;
+    feed("jwks", ROUNDS / 4, &[], |bytes| taken += usize::from(fuzz_keys_and_token(bytes, "")));
+    assert!(taken > 0, "the plain document is taken");
+}
+
+#[test]
+fn id_tokens() {
+    let keys = fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/jwks/usual.json")).unwrap();
+    feed("id_token", ROUNDS / 4, &[], |bytes| {
+        assert!(fuzz_keys_and_token(&keys, &String::from_utf8_lossy(bytes)));
+    });
 }
 
 #[test]
