@@ -171,7 +171,8 @@ fn followed(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// A body that says when its last frame was taken. hyper takes a frame when the peer has opened its window for what
-/// came before it, so a peer that went away, or never read, leaves the token undelivered.
+/// came before it, so a peer that went away, or opened none, leaves the token undelivered. Whether a peer with an open
+/// window ever reads its socket nobody can know.
 struct Followed {
     inner: Body,
     delivery: Option<Delivery>,

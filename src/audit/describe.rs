@@ -5,7 +5,7 @@ use crate::{
     model::Fault,
     platform::KeyedHash,
     policy::{BeginPermitted, DenyKind, Permitted, Refused},
-    telemetry::metrics::Recorded as Counted,
+    telemetry::metrics::Counted,
     transaction::Begun,
 };
 

@@ -36,6 +36,11 @@ fn close(config: &Config, file: &Path) -> Result<(), String> {
             "running as root: whoever takes narrowgate over has the machine; give it a user of its own (deploy/narrowgate.service)"
         );
     }
+    if config.unix.is_some() && !config.serves_people && !process::sees_others() {
+        tracing::warn!(
+            "the processes of agents are hidden (hidepid, or ProtectProc of the unit), so that people cannot be told from services: show them, or say interactive = \"allow\" in [listen.unix]"
+        );
+    }
     if config.sandbox == Sandbox::Off {
         tracing::warn!("the sandbox is off ([process] sandbox)");
         return Ok(());

@@ -19,6 +19,7 @@ mod keys;
 mod leniency;
 mod redeem;
 mod revoke;
+mod salvage;
 mod servers;
 mod strict_json;
 mod tls;

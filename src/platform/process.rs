@@ -7,6 +7,12 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 
+/// Whether the processes of others can be seen. `hidepid`, and `ProtectProc` of a unit, hide them.
+#[must_use]
+pub fn sees_others() -> bool {
+    std::fs::read("/proc/1/stat").is_ok()
+}
+
 /// Gives it up. What the system refuses is logged, not fatal: an older kernel is no reason to leave agents without
 /// narrowgate, and a unit file can do the same from outside.
 pub fn harden() {

@@ -20,7 +20,10 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 30] = [
+const ELSEWHERE: [&str; 32] = [
+    // answers: a_moved_endpoint_gets_no_code, metadata_is_kept_while_it_may_be
+    "ISSUER_ENDPOINT_CHANGED",
+    "METADATA_STALE",
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
