@@ -14,6 +14,7 @@ pub(super) async fn run(file: &Path, output: &Output) -> Exit {
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
     };
     crate::platform::process::harden();
+    crate::platform::process::take_descriptors();
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");

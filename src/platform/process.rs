@@ -1,6 +1,6 @@
 //! What the process gives up at start: being read by others of the same user, dumping core, gaining privileges.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask};
 
 /// Gives it up. What the system refuses is logged, not fatal: an older kernel is no reason to leave agents without
 /// narrowgate, and a unit file can do the same from outside.
@@ -16,4 +16,24 @@ pub fn harden() {
             tracing::warn!(what, %error, "the system refused to harden this process");
         }
     }
+}
+
+/// File descriptors that are asked for, where the system allows so many.
+const DESCRIPTORS_WANTED: u64 = 16 * 1024;
+
+/// Takes as many file descriptors as are wanted and allowed.
+pub fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS_WANTED, |maximum| maximum.min(DESCRIPTORS_WANTED));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the system gives no more file descriptors: fewer connections are served");
+    }
+}
+
+/// How many file descriptors this process may have.
+#[must_use]
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
