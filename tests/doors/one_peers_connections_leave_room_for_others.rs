@@ -9,6 +9,7 @@ use narrowgate::{
 use std::{process::Stdio, time::Duration};
 use tokio::{io::AsyncReadExt, net::UnixStream};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 /// Runs a program that may have so few file descriptors, and no more.
 const FEW_DESCRIPTORS: &str = r#"
@@ -19,7 +20,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 /// A house whose daemon may have 512 descriptors, so 64 connections at each door, and the port of its TLS door.
 async fn cramped() -> (House, u16, Kept) {
-    let mut house = Plan::new().build();
+    let plan = Plan::new().config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n");
+    let mut house = plan.build();
     let mut command = std::process::Command::new("python3");
     command.args(["-c", FEW_DESCRIPTORS]).arg(binary().get_program()).args(["serve", "--log-json", "--config"]);
     command.arg(house.path("narrowgate.toml")).stdin(Stdio::null()).stdout(Stdio::null());
@@ -146,18 +148,25 @@ impl Deaf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_behind_one_address_are_counted_apart() {
     let (house, port, _daemon) = cramped().await;
-    // 64 connections of the door, 32 of one peer.
+    // 64 connections of the door, so 32 of one peer.
     let mut crowd = Vec::new();
     let mut turned_away = 0;
     for _ in 0..40 {
         let identity = house.agents_ca.client("agent", &[San::Uri(COURIER)]).unwrap();
-        let mut courier = crate::house::tls_agent(port, &house.server_ca, identity).await.unwrap();
+        // Hung up on before the connection stands, or at its first call.
+        let Ok(mut courier) = crate::house::tls_agent(port, &house.server_ca, identity).await else {
+            turned_away += 1;
+            continue;
+        };
         match house.begin(&mut courier, &[READ]).await {
             Ok(_) => crowd.push(courier),
-            Err(_) => turned_away += 1,
+            Err(status) => {
+                assert!(status.get_details_error_info().is_none(), "hung up on, not answered: {status:?}");
+                turned_away += 1;
+            }
         }
     }
-    assert!(turned_away > 0 && crowd.len() >= 16, "{turned_away} turned away, {} served", crowd.len());
+    assert_eq!((crowd.len(), turned_away), (32, 8));
     let identity = house.agents_ca.client("agent", &[San::Uri("spiffe://acme.test/agent/ledger")]).unwrap();
     let mut ledger = crate::house::tls_agent(port, &house.server_ca, identity).await.unwrap();
     // Policy says no to it, which is an answer: it was let in.
