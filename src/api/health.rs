@@ -9,13 +9,16 @@ use crate::{
 use std::{pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
 };
 
 /// The services whose health can be asked for: the whole, and the token service.
 const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
+
+/// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
+pub const WHY: &str = "narrowgate-why";
 
 /// The header of an answer about the whole that names each issuer whose metadata cannot be renewed, as `alias=REASON`.
 /// The last good document may stand in, so that calls are served all the same: the status says nothing of it.
@@ -43,7 +46,11 @@ impl Health for Readiness {
         if !SERVICES.contains(&request.get_ref().service.as_str()) {
             return Err(refused(&Fault::new(Reason::ServiceUnknown)));
         }
-        let mut answer = Response::new(response(Self::status(*self.0.borrow())));
+        let why_not = *self.0.borrow();
+        let mut answer = Response::new(response(Self::status(why_not)));
+        if let Some(why) = why_not {
+            answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
+        }
         if request.get_ref().service.is_empty() {
             for (alias, reason) in self.1.not_renewed() {
                 // An alias and a reason are ASCII, so that it always fits.

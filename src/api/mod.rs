@@ -31,7 +31,7 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/narrowgate.v1.fds"));
 }
 
-pub use health::Readiness;
+pub use health::{Readiness, WHY};
 pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};

@@ -46,6 +46,8 @@ pub enum Code {
     DaemonStopped,
     /// The log can be written again.
     AuditResumed,
+    /// Somebody removed, replaced or changed the file in use.
+    AuditFileLost,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -72,6 +74,7 @@ impl Code {
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",
+            Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",

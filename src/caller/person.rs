@@ -15,7 +15,7 @@ pub(super) fn is_of_a_person(pid: i32) -> bool {
     let Some(has_terminal) = terminal(pid) else { return true };
     // A kernel without audit has no such file, and every process of it comes from no login.
     let login = match fs::read_to_string(format!("/proc/{pid}/loginuid")) {
-        Ok(text) => text.trim().parse().map_or(true, |uid: u32| uid != NO_LOGIN),
+        Ok(text) => text.trim().parse::<u32>() != Ok(NO_LOGIN),
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     };
     has_terminal || login

@@ -13,7 +13,7 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     let attempts = async {
         loop {
             match ask(daemon, service).await {
-                Ok(true) => return Ok(true),
+                Ok(None) => return Ok(None),
                 last if wait.is_none() => return last,
                 _ => tokio::time::sleep(POLL_EVERY).await,
             }
@@ -21,10 +21,14 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     };
     let limit = wait.unwrap_or(ASK_MAX);
     match tokio::time::timeout(limit, attempts).await {
-        Ok(Ok(serving)) => {
-            let word = if serving { "SERVING" } else { "NOT_SERVING" };
-            output.result(word, &json!({ "status": word }));
-            if serving { Exit::Ok } else { Exit::Refused }
+        Ok(Ok(None)) => {
+            output.result("SERVING", &json!({ "status": "SERVING" }));
+            Exit::Ok
+        }
+        Ok(Ok(Some(why))) => {
+            output.result("NOT_SERVING", &json!({ "status": "NOT_SERVING", "why": why }));
+            output.say(&format!("not serving: {why}"));
+            Exit::Refused
         }
         Ok(Err((exit, wrong))) => output.fail(exit, &wrong),
         Err(_) => output
@@ -32,12 +36,17 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     }
 }
 
-async fn ask(daemon: &DaemonArgs, service: &str) -> Result<bool, (Exit, String)> {
+/// Why the daemon does not serve; `None` if it does.
+async fn ask(daemon: &DaemonArgs, service: &str) -> Result<Option<String>, (Exit, String)> {
     let channel = client::connect(daemon).await?;
     let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel).check(request).await;
     match answer {
-        Ok(response) => Ok(response.into_inner().status == i32::from(ServingStatus::Serving)),
+        Ok(response) if response.get_ref().status == i32::from(ServingStatus::Serving) => Ok(None),
+        Ok(response) => {
+            let why = response.metadata().get(crate::api::WHY).and_then(|why| why.to_str().ok());
+            Ok(Some(why.unwrap_or("look at its log").to_owned()))
+        }
         Err(status) => Err((Exit::Refused, format!("{}: {}", client::code_name(status.code()), status.message()))),
     }
 }
