@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// and those it starts.
 pub(super) fn run(file: &Path, output: &Output) -> Exit {
     process::harden();
+    process::take_descriptors();
     let config = match config::load(file) {
         Ok(config) => config,
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),

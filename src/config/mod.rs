@@ -79,7 +79,7 @@ impl Config {
     /// Where the daemon uses files, the main file included.
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
-        let sockets = [&self.unix, &self.metrics].into_iter().flatten().map(|socket| socket.path.clone());
+        let sockets = self.unix.iter().chain(&self.metrics).map(|socket| socket.path.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.

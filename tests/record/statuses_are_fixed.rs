@@ -21,13 +21,13 @@ const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
 const ELSEWHERE: [&str; 32] = [
-    // answers: a_moved_endpoint_gets_no_code, metadata_is_kept_while_it_may_be
-    "ISSUER_ENDPOINT_CHANGED",
-    "METADATA_STALE",
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
     "ENCODING_UNSUPPORTED",
+    // answers: metadata_is_kept_while_it_may_be
+    "METADATA_STALE",
+    "ISSUER_ENDPOINT_CHANGED",
     // doors: people_break_glass_or_stay_out
     "HUMAN_CALLER",
     // callers: a_connection_ends_with_its_process
