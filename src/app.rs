@@ -96,7 +96,10 @@ impl Daemon {
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
-        let doors = Arc::new(Doors::new(Arc::clone(&corridor), Readiness::new(readiness.clone())));
+        let doors = Arc::new(Doors::new(
+            Arc::clone(&corridor),
+            Readiness::new(readiness.clone(), corridor.servers.left_alone()),
+        ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
         for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());

@@ -3,6 +3,7 @@
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
 mod calls;
+mod fuzz;
 mod health;
 mod mtls;
 mod quota;
@@ -27,6 +28,8 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/narrowgate.v1.fds"));
 }
 
+pub use fuzz::fuzz_request;
+pub(crate) use health::ISSUERS_HEADER;
 pub use health::Readiness;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};

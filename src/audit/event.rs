@@ -45,6 +45,10 @@ pub enum Code {
     DaemonStopped,
     /// The log can be written again.
     AuditResumed,
+    /// An authorization server failed again and again, and is left alone.
+    IssuerUnavailable,
+    /// It answered again.
+    IssuerRecovered,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -71,6 +75,8 @@ impl Code {
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",
+            Self::IssuerUnavailable => "issuer.unavailable",
+            Self::IssuerRecovered => "issuer.recovered",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",

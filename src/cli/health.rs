@@ -1,8 +1,9 @@
 //! `narrowgate health`: works without gRPC tools at hand, as a container's probe.
 
 use super::{DaemonArgs, Exit, client, output::Output};
+use crate::api::ISSUERS_HEADER;
 use serde_json::json;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -13,7 +14,7 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     let attempts = async {
         loop {
             match ask(daemon, service).await {
-                Ok(true) => return Ok(true),
+                Ok(whole) if whole.serving => return Ok(whole),
                 last if wait.is_none() => return last,
                 _ => tokio::time::sleep(POLL_EVERY).await,
             }
@@ -21,9 +22,19 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     };
     let limit = wait.unwrap_or(ASK_MAX);
     match tokio::time::timeout(limit, attempts).await {
-        Ok(Ok(serving)) => {
+        Ok(Ok(Health { serving, issuers })) => {
             let word = if serving { "SERVING" } else { "NOT_SERVING" };
-            output.result(word, &json!({ "status": word }));
+            let mut text = word.to_owned();
+            for (alias, word) in &issuers {
+                // Writing to a text cannot fail.
+                let _ = write!(text, "\nissuer/{alias} {word}");
+            }
+            let json = if issuers.is_empty() {
+                json!({ "status": word })
+            } else {
+                json!({ "status": word, "issuers": issuers })
+            };
+            output.result(&text, &json);
             if serving { Exit::Ok } else { Exit::Refused }
         }
         Ok(Err((exit, wrong))) => output.fail(exit, &wrong),
@@ -32,12 +43,24 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     }
 }
 
-async fn ask(daemon: &DaemonArgs, service: &str) -> Result<bool, (Exit, String)> {
+/// What the daemon says.
+struct Health {
+    serving: bool,
+    /// Of each issuer, where the whole was asked for.
+    issuers: BTreeMap<String, String>,
+}
+
+async fn ask(daemon: &DaemonArgs, service: &str) -> Result<Health, (Exit, String)> {
     let channel = client::connect(daemon).await?;
     let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel).check(request).await;
     match answer {
-        Ok(response) => Ok(response.into_inner().status == i32::from(ServingStatus::Serving)),
+        Ok(response) => {
+            let words = response.metadata().get_all(ISSUERS_HEADER).iter().filter_map(|value| value.to_str().ok());
+            let issuers = words.filter_map(|word| word.split_once('=')).map(|(a, w)| (a.to_owned(), w.to_owned()));
+            let issuers = issuers.collect();
+            Ok(Health { serving: response.into_inner().status == i32::from(ServingStatus::Serving), issuers })
+        }
         Err(status) => Err((Exit::Refused, format!("{}: {}", client::code_name(status.code()), status.message()))),
     }
 }

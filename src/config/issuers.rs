@@ -31,6 +31,12 @@ pub struct Issuer {
     pub metadata_ttl: Duration,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// Token requests to it under way at once; as many again may wait, and one agent has half of all.
+    pub requests_in_flight: usize,
+    /// Whether it is left alone after several failures in a row.
+    pub circuit_breaker: bool,
+    /// For how long at first; it doubles each time.
+    pub circuit_backoff: Duration,
 }
 
 /// Endpoints from the configuration.
@@ -109,6 +115,8 @@ pub struct Client {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Token requests to one issuer under way at once, unless configured.
+const REQUESTS_IN_FLIGHT: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
@@ -126,6 +134,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
     let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
+    let requests_in_flight = table.integer("requests_in_flight", 1..=10_000).and_then(|n| usize::try_from(n).ok());
+    let circuit_breaker = table.boolean("circuit_breaker", true);
+    let circuit_backoff = table.span("circuit_backoff", 5 * SECOND, SECOND / 100..=60 * SECOND);
     Some(Issuer {
         alias: alias?,
         url: url?,
@@ -139,6 +150,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         deadline,
         metadata_ttl,
         assumed_lifetime,
+        requests_in_flight: requests_in_flight.unwrap_or(REQUESTS_IN_FLIGHT),
+        circuit_breaker,
+        circuit_backoff,
     })
 }
 

@@ -99,4 +99,5 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
+    IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
 }

@@ -1,6 +1,6 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery).
 
-use super::{http, strict_json};
+use super::{http, names::Names, strict_json};
 use crate::{
     config::{Endpoints, Issuer},
     model::{Fault, Reason},
@@ -38,10 +38,10 @@ fn well_known(issuer: &str) -> Option<Vec<Url>> {
 /// # Errors
 /// [`Reason::MetadataUnavailable`], [`Reason::MetadataIssuerMismatch`], [`Reason::MetadataRejected`],
 /// [`Reason::PkceUnsupported`].
-pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>) -> Result<Endpoints, Fault> {
+pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>, names: &Names) -> Result<Endpoints, Fault> {
     let unavailable = || Fault::new(Reason::MetadataUnavailable).with("issuer", issuer.alias.as_str());
     for url in well_known(&issuer.url).ok_or_else(unavailable)? {
-        let line = http::connect(&url, tls).await.map_err(|_| unavailable())?;
+        let line = http::connect(&url, tls, names).await.map_err(|_| unavailable())?;
         let Ok(answer) = http::get(line, METADATA_BYTES_MAX).await else { return Err(unavailable()) };
         if answer.status != 200 || !answer.is_json() {
             tracing::warn!(issuer = %issuer.alias, %url, status = answer.status.as_u16(), "no metadata here: the answer is not 200 with application/json");

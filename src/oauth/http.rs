@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request over one TLS connection: no redirects, no proxies, no cookies, no retries, everything capped.
 
+use super::{breaker::BACKOFF_MAX, lane::Passage, names::Names};
 use crate::model::{Fault, Reason};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -24,13 +25,19 @@ pub struct Line {
     target: String,
     /// What connecting took of the deadline.
     pub(super) spent: Duration,
+    /// What learns how it went, if it is for a token request.
+    pub(super) passage: Option<Passage>,
 }
 
 impl Line {
     /// Whether the connection still stands. A server that refuses our certificate says so only after the handshake
     /// (RFC 8446 §4.4.2.4), so this is asked right before the code is spent.
     pub async fn stands(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
+        let stands = self.sender.ready().await.is_ok();
+        if let Some(passage) = self.passage.take_if(|_| !stands) {
+            passage.failed(Reason::AsUnreachable, None);
+        }
+        stands
     }
 }
 
@@ -60,13 +67,17 @@ pub(super) enum Broken {
 ///
 /// # Errors
 /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
-pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>) -> Result<Line, Fault> {
+pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>, names: &Names) -> Result<Line, Fault> {
     let unreachable = || Fault::new(Reason::AsUnreachable);
     let host = url.host_str().ok_or_else(unreachable)?;
     let port = url.port_or_known_default().ok_or_else(unreachable)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare.clone()).map_err(|_| unreachable())?;
-    let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| {
+    let addresses = names.addresses(&bare, port).await.map_err(|error| {
+        tracing::warn!(host, port, %error, "the authorization server's name cannot be resolved");
+        unreachable()
+    })?;
+    let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
         tracing::warn!(host, port, %error, "cannot connect to the authorization server");
         unreachable()
     })?;
@@ -86,7 +97,7 @@ pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>) -> Result<Line, 
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, passage: None })
 }
 
 /// Sends a form and reads the answer. From the call on, bytes may have left.
@@ -148,9 +159,14 @@ impl Answer {
         plain && essence.eq_ignore_ascii_case("application/json")
     }
 
-    /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped.
+    /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped; a few if there is none.
     pub(super) fn retry_after(&self) -> Duration {
-        let seconds = self.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        Duration::from_secs(seconds.unwrap_or(5u64).clamp(1, 300))
+        self.asked_to_wait().unwrap_or(Duration::from_secs(5))
+    }
+
+    /// Seconds of a Retry-After header, if there is one, capped. A date there is not read.
+    pub(super) fn asked_to_wait(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), BACKOFF_MAX))
     }
 }

@@ -7,11 +7,14 @@
 mod answer;
 mod authorize;
 mod bound;
+mod breaker;
 mod discovery;
 mod http;
 mod issued;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
+mod lane;
+mod names;
 mod redeem;
 mod revoke;
 mod servers;
@@ -23,6 +26,8 @@ pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
+pub use jose::{fuzz_id_token, fuzz_keys};
+pub use lane::Passage;
 pub use redeem::NotIssued;
 pub use revoke::{Disposal, Outcome};
 pub use servers::AuthorizationServers;

@@ -4,7 +4,8 @@ use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound,
-    http::{self, Broken, Line},
+    http::{self, Answer, Broken, Line},
+    lane::Passage,
     revoke::open,
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     transaction::{Begun, Spent},
 };
 use std::sync::Arc;
+use tokio::time::error::Elapsed;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -85,12 +87,17 @@ struct Failed {
 }
 
 /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
-async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
+async fn attempt(mut line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     let silent =
         |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
     let left = issuer.deadline.saturating_sub(line.spent);
-    let answer = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await {
+    let passage = line.passage.take();
+    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await;
+    if let Some(passage) = passage {
+        judge_server(passage, &answered);
+    }
+    let answer = match answered {
         Err(_) => return Err(silent(Reason::AsTimeout)),
         Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
         Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
@@ -102,6 +109,21 @@ async fn attempt(line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<S
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
     })
+}
+
+/// Tells the lane what an answer, or none, says of the server. A 503 that asks for time is believed at once: every code
+/// sent before that is a login lost.
+fn judge_server(passage: Passage, answered: &Result<Result<Answer, Broken>, Elapsed>) {
+    match answered {
+        Err(_) => passage.failed(Reason::AsTimeout, None),
+        Ok(Err(Broken::Connection)) => passage.failed(Reason::RedeemOutcomeUnknown, None),
+        Ok(Err(Broken::TooLong)) => passage.answered(),
+        Ok(Ok(answer)) => match answer.status.as_u16() {
+            503 => passage.failed(Reason::AsUnavailable, answer.asked_to_wait()),
+            429 | 502 | 504 => passage.failed(Reason::AsUnavailable, None),
+            _ => passage.answered(),
+        },
+    }
 }
 
 /// What the client and the caller demand beyond a well-formed answer.

@@ -143,15 +143,15 @@ impl AuthorizationServers {
             self.report(&doomed, outcome);
             return outcome;
         }
-        match Arc::clone(&self.retries).try_acquire_owned() {
-            Ok(permit) => {
+        match self.room_to_retry(&doomed.begun.opening.issuer.alias) {
+            Some(permit) => {
                 let (this, underway) = (Arc::clone(self), self.work.enter_always());
                 tokio::spawn(async move {
                     this.keep_trying(doomed).await;
                     drop((permit, underway));
                 });
             }
-            Err(_) => self.report(&doomed, Outcome::Queued),
+            None => self.report(&doomed, Outcome::Queued),
         }
         Outcome::Queued
     }
@@ -176,6 +176,8 @@ impl AuthorizationServers {
         let Some(endpoint) = &opening.endpoints.revocation else { return Outcome::Unsupported };
         let deadline = opening.issuer.deadline;
         let exchange = async {
+            // A dead server holds its own revocations up, and no one else's.
+            let _turn = self.revocation_turn(&opening.issuer.alias).await?;
             let line = self.line(&opening.client, endpoint, deadline).await.ok()?;
             let form = form_urlencoded::Serializer::new(String::new())
                 .append_pair("token", &doomed.token)

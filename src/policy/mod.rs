@@ -16,7 +16,7 @@ mod release;
 mod verdict;
 
 pub use context::Facts;
-pub use load::{BASE_SCHEMA, Snapshot, load, parses};
+pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
 pub use release::{IssuedFacts, Releasable, Released};
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

@@ -8,11 +8,14 @@
 //! The signature itself is checked by aws-lc-rs; jsonwebtoken's claim validation is not used, because it accepts
 //! tokens that OIDC Core §3.1.3.7 refuses.
 
+mod fuzz;
 pub(crate) mod id_token;
 pub(crate) mod jwks;
 pub(crate) mod jws;
 #[cfg(test)]
 mod testing;
+
+pub use fuzz::{fuzz_id_token, fuzz_keys};
 
 use aws_lc_rs::digest;
 use serde_json::Value;
