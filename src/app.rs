@@ -206,7 +206,9 @@ fn follow_readiness(
     let (sender, receiver) = watch::channel(why_not(&corridor, false, true));
     tokio::spawn(async move {
         loop {
-            let now = why_not(&corridor, *stopping.borrow(), *writable.borrow());
+            // Copied out first: a borrow held while the same value is read again deadlocks with a writer in between.
+            let (is_stopping, can_write) = (*stopping.borrow(), *writable.borrow());
+            let now = why_not(&corridor, is_stopping, can_write);
             sender.send_if_modified(|before| std::mem::replace(before, now) != now);
             tokio::select! {
                 changed = stopping.changed() => if changed.is_err() { return },

@@ -1,7 +1,10 @@
 //! Talking to a daemon as an agent does.
 
 use super::{DaemonArgs, Exit};
-use crate::config::{self, CertificateAndKey};
+use crate::{
+    config::{self, CertificateAndKey},
+    model::Reason,
+};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use serde_json::{Value, json};
@@ -110,6 +113,13 @@ pub(super) fn code_name(code: Code) -> String {
         name.push(character.to_ascii_uppercase());
     }
     name
+}
+
+/// Whether a callback was refused as not the transaction's own, which leaves the transaction as it was.
+pub(super) fn is_forged(status: &Status) -> bool {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    let left = [Reason::StateMismatch, Reason::IssMismatch, Reason::ParamDuplicate, Reason::CodeSyntax];
+    reason.is_some_and(|reason| left.iter().any(|r| r.name() == reason))
 }
 
 /// A status for people and for programs: the reason, what to do next, and the facts that came with it.

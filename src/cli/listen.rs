@@ -1,4 +1,4 @@
-//! The one-use callback listener for a person at a laptop (decisions 8): on a loopback literal, one static page,
+//! The callback listener for a person at a laptop (decisions 8): on a loopback literal, one static page,
 //! nothing of the request in the answer.
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><ti
 <p>Done. You can close this window and go back to the terminal.</p></html>\n";
 /// The longest one connection may take to send its request.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Callbacks that may wait while another is looked at.
+const CALLBACKS_WAITING_MAX: usize = 4;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -22,6 +24,8 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 pub(super) struct CallbackListener {
     listener: TcpListener,
     path: String,
+    sender: mpsc::Sender<Zeroizing<String>>,
+    arrived: mpsc::Receiver<Zeroizing<String>>,
     /// The redirect URI with the port that was given.
     pub(super) redirect_uri: String,
 }
@@ -43,18 +47,19 @@ impl CallbackListener {
         } else {
             redirect_uri.replacen(host, &format!("{host}:{port}"), 1)
         };
-        Ok(Self { listener, path: url.path().to_owned(), redirect_uri })
+        let (sender, arrived) = mpsc::channel(CALLBACKS_WAITING_MAX);
+        Ok(Self { listener, path: url.path().to_owned(), sender, arrived, redirect_uri })
     }
 
-    /// Waits for the browser, answers it with the static page, and closes. Returns path and query as received.
-    pub(super) async fn callback(self) -> io::Result<Zeroizing<String>> {
-        let (sender, mut arrived) = mpsc::channel(1);
+    /// Waits for the browser and answers it with the static page. Returns path and query as received. It may be asked
+    /// again: anyone on this machine can send a forged callback, and the person's own comes after it.
+    pub(super) async fn callback(&mut self) -> io::Result<Zeroizing<String>> {
         loop {
             tokio::select! {
-                Some(callback) = arrived.recv() => return Ok(callback),
+                Some(callback) = self.arrived.recv() => return Ok(callback),
                 accepted = self.listener.accept() => {
                     let (stream, _) = accepted?;
-                    let (sender, path) = (sender.clone(), self.path.clone());
+                    let (sender, path) = (self.sender.clone(), self.path.clone());
                     tokio::spawn(async move {
                         let service = service_fn(move |request| {
                             let answer = answer(&request, &path, &sender);
@@ -107,10 +112,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_page_is_static_and_the_listener_is_used_once() {
-        let listener = CallbackListener::bind("http://127.0.0.1/cb").await.unwrap();
+    async fn the_page_is_static_and_the_listener_ends_with_its_owner() {
+        let mut listener = CallbackListener::bind("http://127.0.0.1/cb").await.unwrap();
         let redirect = listener.redirect_uri.clone();
-        let waiting = tokio::spawn(listener.callback());
+        let waiting = tokio::spawn(async move { listener.callback().await });
         assert!(ask(&redirect, "/other?code=x").await.starts_with("HTTP/1.1 404"));
         assert!(ask(&redirect, "/cb?x=1").await.starts_with("HTTP/1.1 404"));
         let page = ask(&redirect, "/cb?code=fake-code&state=fake-state&next=https://evil.test").await;

@@ -147,8 +147,15 @@ pub fn run() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // clap's own text; help and version are no mistakes.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return Exit::Ok;
+            }
+            if output::asked_for_json(std::env::args_os()) {
+                return Output::new(output::Format::Json).fail(Exit::Usage, error.to_string().trim_end());
+            }
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return Exit::Usage;
         }
     };
     let output = Output::new(cli.output);

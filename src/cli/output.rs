@@ -3,7 +3,10 @@
 use super::Exit;
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal, Write};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+};
 
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -12,6 +15,16 @@ pub(super) enum Format {
     Text,
     /// One JSON value on standard output.
     Json,
+}
+
+/// Whether a command line that clap could not read asks for JSON all the same.
+pub(super) fn asked_for_json(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    let mut before = OsString::new();
+    arguments.any(|argument| {
+        let asked = argument == "--output=json" || (before == "--output" && argument == "json");
+        before = argument;
+        asked
+    })
 }
 
 /// The way to standard output and error.

@@ -8,7 +8,7 @@ use crate::api::proto::{
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::{io::Read, time::Duration};
+use std::{io::Read, pin::pin, time::Duration};
 use tonic::{Status, transport::Channel};
 use zeroize::Zeroizing;
 
@@ -157,18 +157,25 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
         ..BeginAuthorizationRequest::default()
     };
     let begun = service.begin_authorization(request).await?.into_inner();
-    let Some(listener) = listener else {
+    let Some(mut listener) = listener else {
         print_begun(&begun, output);
         return Ok(());
     };
     output.say(&format!("Open this in your browser; waiting for {:?}:\n\n{}\n", args.timeout, begun.authorization_url));
-    let arrived = tokio::time::timeout(args.timeout, listener.callback()).await;
-    let callback = match arrived {
-        Ok(Ok(callback)) => callback,
-        Ok(Err(error)) => return Err((Exit::Unavailable, format!("the callback listener failed: {error}")).into()),
-        Err(_) => return Err((Exit::Refused, "nobody came back in time; begin again".to_owned()).into()),
-    };
-    redeem(&mut service, &begun.transaction, &callback, None, args.show_token, output).await
+    let mut over = pin!(tokio::time::sleep(args.timeout));
+    loop {
+        let arrived = tokio::select! {
+            arrived = listener.callback() => arrived,
+            () = &mut over => return Err((Exit::Refused, "nobody came back in time; begin again".to_owned()).into()),
+        };
+        let callback = arrived.map_err(|e| (Exit::Unavailable, format!("the callback listener failed: {e}")))?;
+        match redeem(&mut service, &begun.transaction, &callback, None, args.show_token, output).await {
+            Err(Wrong::There(status)) if client::is_forged(&status) => {
+                output.say("a callback that is not this login's came, and was refused; still waiting");
+            }
+            done => return done,
+        }
+    }
 }
 
 fn print_begun(begun: &BeginAuthorizationResponse, output: &Output) {

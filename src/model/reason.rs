@@ -53,7 +53,7 @@ reasons! {
     ScopeUndeclared "SCOPE_UNDECLARED" "A scope is not declared in the catalogue for the resource." "Declare it, with its risk, or ask for another.",
     OpenidUnsupported "OPENID_UNSUPPORTED" "ID tokens are not supported yet, so `openid` cannot be asked for." "Leave the scope out.",
     RedirectUriMismatch "REDIRECT_URI_MISMATCH" "The redirect URI is not the pinned one, byte for byte." "Use a pinned URI of the client.",
-    QuotaExceeded "QUOTA_EXCEEDED" "The agent holds as many transactions or grants as it may." "Finish or revoke some, or wait for them to end.",
+    QuotaExceeded "QUOTA_EXCEEDED" "The agent holds, or asks for, as much as it may." "See `quota`: wait, or finish or revoke some of what it counts.",
     RequestTooLarge "REQUEST_TOO_LARGE" "The request message is larger than 64 KiB." "Send less.",
     TxnUnknown "TXN_UNKNOWN" "There is no such transaction of this caller: unknown, another's, or ended." "Begin again.",
     TxnTerminal "TXN_TERMINAL" "The transaction has ended." "Begin again: every try needs fresh state, nonce and verifier.",

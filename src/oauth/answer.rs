@@ -23,6 +23,14 @@ pub(super) struct Leftover {
     pub(super) refresh: Option<Zeroizing<String>>,
 }
 
+impl Leftover {
+    /// Of a body that broke off. A token that did not come whole is none.
+    pub(super) fn of_fragment(body: &[u8]) -> Self {
+        let (members, _) = Members::read(body);
+        Self { access: members.access_token, refresh: members.refresh_token }
+    }
+}
+
 /// A well-formed success.
 pub(super) struct Success {
     pub(super) access: AccessToken,
@@ -177,10 +185,11 @@ impl Members {
     /// a token in a broken answer lives at the server all the same.
     fn read(body: &[u8]) -> (Self, bool) {
         let mut members = Self::default();
-        let mut json = serde_json::Deserializer::from_slice(body);
+        // A byte order mark is a mistake (RFC 8259 §8.1), and what follows it is read for the tokens in it.
+        let text = body.strip_prefix(b"\xef\xbb\xbf");
+        let mut json = serde_json::Deserializer::from_slice(text.unwrap_or(body));
         let read = json.deserialize_map(Reader(&mut members)).and_then(|()| json.end());
-        let whole = read.is_ok();
-        (members, whole)
+        (members, read.is_ok() && text.is_none())
     }
 }
 
@@ -320,6 +329,16 @@ mod tests {
         let expected = (Reason::AsResponseMalformed, Some("1|a b".to_owned()), None);
         assert_eq!(leftover(200, "application/json", odd), expected);
         assert_eq!(leftover(503, "application/json", "{}"), (Reason::AsUnavailable, None, None));
+    }
+
+    // rows: INTR-01
+    #[test]
+    fn a_token_that_came_whole_is_found_in_a_fragment() {
+        let of = |body: &str| Leftover::of_fragment(body.as_bytes());
+        let cut = r#"{"access_token":"at","refresh_token":"r"#;
+        assert_eq!(of(cut).access.map(|t| t.to_string()), Some("at".to_owned()));
+        assert!(of(cut).refresh.is_none() && of(r#"{"access_token":"a"#).access.is_none() && of("").access.is_none());
+        assert!(of("\u{feff}{\"access_token\":\"at\"}").access.is_some());
     }
 
     // rows: TOK-09 TOK-11

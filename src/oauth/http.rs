@@ -100,16 +100,22 @@ pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>, names: &Names) -
     Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, passage: None })
 }
 
-/// Sends a form and reads the answer. From the call on, bytes may have left.
-pub(super) async fn post(line: Line, form: Zeroizing<String>, bytes_max: usize) -> Result<Answer, Broken> {
+/// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
+/// the rest never does, also when this future is dropped.
+pub(super) async fn post(
+    line: Line,
+    form: Zeroizing<String>,
+    bytes_max: usize,
+    came: &mut Zeroizing<Vec<u8>>,
+) -> Result<Answer, Broken> {
     // The copy inside hyper's buffers is out of our reach and is freed, not wiped (decisions 27).
     let body = Full::new(Bytes::copy_from_slice(form.as_bytes()));
-    send(line, Method::POST, Some("application/x-www-form-urlencoded"), body, bytes_max).await
+    send(line, Method::POST, Some("application/x-www-form-urlencoded"), body, bytes_max, came).await
 }
 
 /// Gets a document.
 pub(super) async fn get(line: Line, bytes_max: usize) -> Result<Answer, Broken> {
-    send(line, Method::GET, None, Full::new(Bytes::new()), bytes_max).await
+    send(line, Method::GET, None, Full::new(Bytes::new()), bytes_max, &mut Zeroizing::default()).await
 }
 
 async fn send(
@@ -118,6 +124,7 @@ async fn send(
     content: Option<&str>,
     body: Full<Bytes>,
     bytes_max: usize,
+    came: &mut Zeroizing<Vec<u8>>,
 ) -> Result<Answer, Broken> {
     let mut request = Request::builder()
         .method(method)
@@ -132,21 +139,21 @@ async fn send(
     let request = request.body(body).map_err(|_| Broken::Connection)?;
     let response = line.sender.send_request(request).await.map_err(|_| Broken::Connection)?;
     let (head, incoming) = response.into_parts();
-    let body = read(incoming, bytes_max).await?;
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    read(incoming, bytes_max, came).await?;
+    Ok(Answer { status: head.status, headers: head.headers, body: std::mem::take(came) })
 }
 
-async fn read(mut incoming: Incoming, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Broken> {
-    let mut body = Zeroizing::new(Vec::new());
+async fn read(mut incoming: Incoming, bytes_max: usize, came: &mut Zeroizing<Vec<u8>>) -> Result<(), Broken> {
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|_| Broken::Connection)?;
         let Ok(data) = frame.into_data() else { continue };
-        if body.len() + data.len() > bytes_max {
+        let room = bytes_max.saturating_sub(came.len());
+        came.extend_from_slice(data.get(..room).unwrap_or(&data));
+        if data.len() > room {
             return Err(Broken::TooLong);
         }
-        body.extend_from_slice(&data);
     }
-    Ok(body)
+    Ok(())
 }
 
 impl Answer {

@@ -4,7 +4,10 @@
 //! A request enters before anything is decided, recorded or spent, so that whoever finds the lane full or the circuit
 //! open is told at once and has lost nothing. It waits for its turn inside the issuer's one deadline.
 
-use super::breaker::{Breaker, Change, Leave};
+use super::{
+    breaker::{Breaker, Change, Leave},
+    http::{Answer, Broken},
+};
 use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::Issuer,
@@ -16,7 +19,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::error::Elapsed,
+};
 
 /// What a caller of a full lane is told to wait.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -131,8 +137,23 @@ impl Passage {
         self.lane.clock.boot().since(self.entered)
     }
 
+    /// How the request ended says what the server is like. A 503 that asks for time is believed at once: every code sent
+    /// before that is a login lost. An answer that is only wrong is a sign of life.
+    pub(super) fn ended(self, answered: &Result<Result<Answer, Broken>, Elapsed>) {
+        match answered {
+            Err(_) => self.failed(Reason::AsTimeout, None),
+            Ok(Err(Broken::Connection)) => self.failed(Reason::RedeemOutcomeUnknown, None),
+            Ok(Err(Broken::TooLong)) => self.answered(),
+            Ok(Ok(answer)) => match answer.status.as_u16() {
+                503 => self.failed(Reason::AsUnavailable, answer.asked_to_wait()),
+                429 | 502 | 504 => self.failed(Reason::AsUnavailable, None),
+                _ => self.answered(),
+            },
+        }
+    }
+
     /// The server answered.
-    pub(super) fn answered(mut self) {
+    fn answered(mut self) {
         let Some(leave) = self.leave.take() else { return };
         if self.lane.judge(|circuit, _| circuit.succeeded(leave)) == Some(Change::Closed) {
             tracing::info!(issuer = %self.lane.issuer.alias, "the authorization server is back");

@@ -5,7 +5,6 @@ use super::{
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound,
     http::{self, Answer, Broken, Line},
-    lane::Passage,
     revoke::open,
 };
 use crate::{
@@ -16,7 +15,6 @@ use crate::{
     transaction::{Begun, Spent},
 };
 use std::sync::Arc;
-use tokio::time::error::Elapsed;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -89,41 +87,31 @@ struct Failed {
 /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
 async fn attempt(mut line: Line, form: Zeroizing<String>, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
-    let silent =
-        |reason: Reason| Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::default() });
     let left = issuer.deadline.saturating_sub(line.spent);
     let passage = line.passage.take();
-    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX)).await;
+    let mut came = Zeroizing::default();
+    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await;
     if let Some(passage) = passage {
-        judge_server(passage, &answered);
+        passage.ended(&answered);
     }
-    let answer = match answered {
-        Err(_) => return Err(silent(Reason::AsTimeout)),
-        Ok(Err(Broken::Connection)) => return Err(silent(Reason::RedeemOutcomeUnknown)),
-        Ok(Err(Broken::TooLong)) => return Err(silent(Reason::AsResponseMalformed)),
-        Ok(Ok(answer)) => answer,
+    let reason = match answered {
+        Ok(Ok(answer)) => return judge(&answer, begun),
+        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
+        Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
+        Err(_) => Reason::AsTimeout,
     };
+    // A token may have come whole before the answer broke off: it lives at the server all the same.
+    Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
+}
+
+fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
+    let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
     let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
-    answer::judge(&answer, &expected).map_err(|bad| {
+    answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
     })
-}
-
-/// Tells the lane what an answer, or none, says of the server. A 503 that asks for time is believed at once: every code
-/// sent before that is a login lost.
-fn judge_server(passage: Passage, answered: &Result<Result<Answer, Broken>, Elapsed>) {
-    match answered {
-        Err(_) => passage.failed(Reason::AsTimeout, None),
-        Ok(Err(Broken::Connection)) => passage.failed(Reason::RedeemOutcomeUnknown, None),
-        Ok(Err(Broken::TooLong)) => passage.answered(),
-        Ok(Ok(answer)) => match answer.status.as_u16() {
-            503 => passage.failed(Reason::AsUnavailable, answer.asked_to_wait()),
-            429 | 502 | 504 => passage.failed(Reason::AsUnavailable, None),
-            _ => passage.answered(),
-        },
-    }
 }
 
 /// What the client and the caller demand beyond a well-formed answer.

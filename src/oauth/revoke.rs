@@ -184,7 +184,7 @@ impl AuthorizationServers {
                 .append_pair("token_type_hint", doomed.hint)
                 .append_pair("client_id", &opening.client.client_id)
                 .finish();
-            http::post(line, Zeroizing::new(form), REVOCATION_BYTES_MAX).await.ok()
+            http::post(line, Zeroizing::new(form), REVOCATION_BYTES_MAX, &mut Zeroizing::default()).await.ok()
         };
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Some(answer)) => match answer.status.as_u16() {

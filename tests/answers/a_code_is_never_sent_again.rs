@@ -3,7 +3,7 @@ use crate::{
         Plan, fact, reason, redeem, redeem_request,
         scripted_as::behaviour::{Behaviour, Script},
     },
-    kit::{NONE, READ, about, assert_tells_no_secret, plan, raw, refuses, settled},
+    kit::{ACCESS, NONE, READ, about, assert_tells_no_secret, plan, raw, refuses, settled},
 };
 use narrowgate::api::proto::{
     AuthorizationResponse, BeginAuthorizationResponse, RedeemCodeRequest, redeem_code_request::Callback as WireCallback,
@@ -20,7 +20,6 @@ async fn a_connection_that_breaks_after_the_code_leaves_the_outcome_unknown() {
     let broken = [
         Behaviour::ResetAfterRequest,
         Behaviour::CloseAfterRequest,
-        Behaviour::CutBody,
         Behaviour::Bytes(b"SSH-2.0-canary\r\n".to_vec()),
         Behaviour::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: 10\r\n\r\n{}".to_vec()),
     ];
@@ -29,6 +28,8 @@ async fn a_connection_that_breaks_after_the_code_leaves_the_outcome_unknown() {
         refuses(&house, &mut agent, behaviour, UNKNOWN, NONE).await;
         assert_eq!(house.server.token_connections(), connections + 1);
     }
+    // Its access token had come whole when it broke off.
+    refuses(&house, &mut agent, Behaviour::CutBody, UNKNOWN, ACCESS).await;
     settled(&house, &mut agent).await;
 }
 
@@ -51,15 +52,21 @@ async fn an_unknown_outcome_stays_unknown_for_a_repeated_request_id() {
 
 // rows: CODE-06
 #[tokio::test]
-async fn a_reset_between_handshake_and_request_counts_as_sent() {
+async fn a_reset_between_handshake_and_request_is_seen_before_or_counts_as_sent() {
     let house = plan().open().await;
     let mut agent = house.agent().await;
     house.server.behave(Script::Token(Behaviour::ResetAfterHandshake));
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
     let status = redeem(&mut agent, &transaction, &callback).await.err().unwrap();
-    assert_eq!((status.code(), reason(&status).as_str()), UNKNOWN);
     let decision = fact(&status, "decision_id").unwrap();
-    assert_eq!(about(&house, "exchange.failed", &decision)[0]["status_code"], UNKNOWN.1);
+    assert_eq!(about(&house, "exchange.failed", &decision)[0]["status_code"], reason(&status).as_str());
+    if reason(&status) == "AS_UNREACHABLE" {
+        // On a busy machine the reset is there before the request is: then nothing left, and the same call works.
+        redeem(&mut agent, &transaction, &callback).await.unwrap();
+        assert_eq!((house.server.token_posts(), house.server.token_connections()), (1, 2));
+        return;
+    }
+    assert_eq!((status.code(), reason(&status).as_str()), UNKNOWN);
     let status = redeem(&mut agent, &transaction, &callback).await.err().unwrap();
     assert_eq!(reason(&status), "CODE_ALREADY_USED");
     assert_eq!((house.server.token_posts(), house.server.token_connections()), (0, 1));

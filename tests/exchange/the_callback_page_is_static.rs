@@ -65,6 +65,13 @@ async fn the_page_shows_nothing_of_the_request_and_leads_nowhere() {
         let stray = http(place, head).await;
         assert!(stray.starts_with("HTTP/1.1 4") && !stray.contains("evil"), "{head}: {stray}");
     }
+    // Anyone on the machine can send one: it is refused, and the person's own is still waited for.
+    let forged = http(place, "GET /callback?code=forged-code&state=forged-state").await;
+    assert!(forged.starts_with("HTTP/1.1 200"), "{forged}");
+    eventually("the forged callback to be refused", || {
+        begun.said.lock().unwrap().contains("still waiting").then_some(())
+    })
+    .await;
     let target = format!("/callback?{query}&next=https://evil.test&x=%3Cscript%3Ealert(1)%3C/script%3E");
     let page = http(place, &format!("GET {target}")).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
@@ -89,6 +96,19 @@ async fn the_page_shows_nothing_of_the_request_and_leads_nowhere() {
     assert!(!said.contains(&callback.code) && !said.contains("canary-at-"), "{said}");
     assert!(TcpStream::connect(place).await.is_err(), "it still listens");
     house.assert_no_secret_leaked();
+}
+
+// rows: (--output json holds for the command line's own mistakes)
+#[test]
+fn mistakes_in_the_command_line_are_json_when_json_is_asked_for() {
+    for arguments in [["health", "--wiat", "--output", "json"], ["--output=json", "helth", "x", "y"]] {
+        let output = binary().args(arguments).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &told["error"]["exit_code"]), (Some(64), &64.into()));
+        assert!(output.stderr.is_empty());
+    }
+    let output = binary().args(["helth"]).output().unwrap();
+    assert!(output.stdout.is_empty() && !output.stderr.is_empty());
 }
 
 // rows: RURI-06 RURI-02
