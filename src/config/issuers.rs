@@ -31,7 +31,7 @@ pub struct Issuer {
     pub metadata_ttl: Duration,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
-    /// Token requests to it under way at once; as many again may wait, and one agent has half of all.
+    /// Token requests to it under way at once; as many again may wait.
     pub requests_in_flight: usize,
     /// Whether it is left alone after several failures in a row.
     pub circuit_breaker: bool,

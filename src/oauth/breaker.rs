@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Failures in a row that open the circuit.
 const FAILURES_MAX: u32 = 5;
-/// The longest back-off.
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest back-off, whatever the server asks for: a header must not close it off for long.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// What a caller is told to wait while somebody else's request tries the server.
 const TRIAL_WAIT: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 request over one TLS connection: no redirects, no proxies, no cookies, no retries, everything capped.
 
-use super::{breaker::BACKOFF_MAX, lane::Passage, names::Names};
+use super::{lane::Passage, names::Names};
 use crate::model::{Fault, Reason};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 
 /// Bytes of an answer's head that are waited for. The last read may bring as much again, so 64 KiB in all.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The longest that a server may tell a caller to wait.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// An open connection that has carried nothing yet.
 pub struct Line {
@@ -174,6 +177,6 @@ impl Answer {
     /// Seconds of a Retry-After header, if there is one, capped. A date there is not read.
     pub(super) fn asked_to_wait(&self) -> Option<Duration> {
         let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-        Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), BACKOFF_MAX))
+        Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
     }
 }

@@ -50,12 +50,18 @@ pub struct Passage {
 }
 
 impl Lane {
-    pub(super) fn new(issuer: &Arc<Issuer>, clock: &Arc<dyn Clock>, recorder: &Recorder) -> Arc<Self> {
+    /// `per_agent` is how many calls one agent may have in it.
+    pub(super) fn new(
+        issuer: &Arc<Issuer>,
+        per_agent: usize,
+        clock: &Arc<dyn Clock>,
+        recorder: &Recorder,
+    ) -> Arc<Self> {
         let width = issuer.requests_in_flight;
         Arc::new(Self {
             issuer: Arc::clone(issuer),
             in_flight: Arc::new(Semaphore::new(width)),
-            places: Places::new(width),
+            places: Places::new(per_agent.min(width), width.saturating_mul(2)),
             circuit: Mutex::new(Breaker::new(issuer.circuit_backoff)),
             open: watch::Sender::new(false),
             clock: Arc::clone(clock),
@@ -193,11 +199,12 @@ fn spread(alias: &str, now: Boot) -> u64 {
     seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
 }
 
-/// Calls under way at one issuer, waiting ones too. No agent has more than half of them, so that one agent's flood
-/// does not shut out the others, and a slow issuer holds no more than that of an agent's own calls.
+/// Calls under way at one issuer, waiting ones too. One agent never has all of them, so that its flood does not shut out
+/// the others, and they are never all that it may have under way, so that a slow issuer does not shut it out of the rest.
 pub(super) struct Places {
     taken: Arc<Mutex<HashMap<AgentId, usize>>>,
     per_agent: usize,
+    all: usize,
 }
 
 /// One of them; given back when dropped.
@@ -207,9 +214,9 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// As many as may be under way for each agent, and twice that for all.
-    pub(super) fn new(per_agent: usize) -> Self {
-        Self { taken: Arc::default(), per_agent }
+    /// So many for each agent, and so many for all.
+    pub(super) fn new(per_agent: usize, all: usize) -> Self {
+        Self { taken: Arc::default(), per_agent, all }
     }
 
     /// One place, if there is one.
@@ -217,7 +224,7 @@ impl Places {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let own = taken.get(agent).copied().unwrap_or_default();
-        if own >= self.per_agent || all >= self.per_agent.saturating_mul(2) {
+        if own >= self.per_agent || all >= self.all {
             return None;
         }
         taken.insert(agent.clone(), own + 1);
@@ -243,7 +250,7 @@ mod tests {
 
     #[test]
     fn no_agent_has_more_than_half_of_the_places() {
-        let places = Places::new(2);
+        let places = Places::new(2, 4);
         let [a, b, c] = ["a", "b", "c"].map(|id| AgentId::parse(id).unwrap());
         let mut held: Vec<Place> = (0..2).map(|_| places.take(&a).unwrap()).collect();
         assert!(places.take(&a).is_none());

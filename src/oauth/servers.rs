@@ -67,11 +67,13 @@ impl AuthorizationServers {
         for (alias, issuer) in &config.issuers {
             match tls::client_config(&issuer.roots, None) {
                 Ok(plain) => {
+                    // One slow issuer never has more than half of what an agent may have under way.
+                    let per_agent = usize::try_from(config.limits.calls_in_flight / 2).unwrap_or(usize::MAX).max(1);
                     let server = Server {
                         issuer: Arc::clone(issuer),
                         plain,
-                        lane: Lane::new(issuer, &clock, &recorder),
-                        beginnings: Places::new(issuer.requests_in_flight),
+                        lane: Lane::new(issuer, per_agent, &clock, &recorder),
+                        beginnings: Places::new(per_agent, usize::MAX),
                         names: Names::new(),
                         retries: Arc::new(Semaphore::new(RETRIES_MAX)),
                         revocations: Arc::new(Semaphore::new(REVOCATIONS_IN_FLIGHT)),

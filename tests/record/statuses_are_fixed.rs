@@ -20,7 +20,9 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 20] = [
+const ELSEWHERE: [&str; 21] = [
+    // isolation: a_busy_server_refuses_and_loses_nothing
+    "ISSUER_BUSY",
     // callers: a_connection_ends_with_its_process
     "PEER_CHANGED",
     "PEER_CRED_MISSING",
