@@ -4,7 +4,9 @@ use crate::{
     two::Two,
 };
 use serde_json::{Value, json};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use std::time::Duration;
+use tonic::Streaming;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 /// What `narrowgate health` prints.
 async fn printed(two: &Two, format: &str) -> String {
@@ -15,6 +17,11 @@ async fn printed(two: &Two, format: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The next status of a watch.
+async fn next(watched: &mut Streaming<HealthCheckResponse>) -> i32 {
+    tokio::time::timeout(Duration::from_secs(15), watched.message()).await.unwrap().unwrap().unwrap().status
+}
+
 // rows: TOK-15 (the circuit) GRPC-11
 #[tokio::test]
 async fn when_the_server_answers_again_and_everyone_can_see_it() {
@@ -23,7 +30,7 @@ async fn when_the_server_answers_again_and_everyone_can_see_it() {
     let channel = unix_channel(&two.house.path("run/agent.sock")).await;
     let request = HealthCheckRequest { service: "issuer/partner".to_owned() };
     let mut watched = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
-    assert_eq!(watched.message().await.unwrap().unwrap().status, 1);
+    assert_eq!(next(&mut watched).await, 1);
 
     let (transaction, callback) = two.approved(&mut agent).await;
     two.partner.stop_listening_token();
@@ -33,7 +40,7 @@ async fn when_the_server_answers_again_and_everyone_can_see_it() {
         assert_eq!(reason(&status), "AS_UNREACHABLE");
         assert!(crate::house::fact(&status, "circuit").is_none());
     }
-    assert_eq!(watched.message().await.unwrap().unwrap().status, 2);
+    assert_eq!(next(&mut watched).await, 2);
     let health: Value = serde_json::from_str(&printed(&two, "json").await).unwrap();
     let issuers = json!({ "corp": "SERVING", "partner": "NOT_SERVING" });
     assert_eq!(health, json!({ "status": "SERVING", "issuers": issuers }));
@@ -57,7 +64,7 @@ async fn when_the_server_answers_again_and_everyone_can_see_it() {
         }
     }
     assert_eq!(two.partner.token_posts(), 1);
-    assert_eq!(watched.message().await.unwrap().unwrap().status, 1);
+    assert_eq!(next(&mut watched).await, 1);
     eventually("both events", || (two.house.events("issuer.recovered").len() == 1).then_some(())).await;
     assert_eq!(two.house.events("issuer.unavailable").len(), 1);
     two.login(&mut agent).await.unwrap();
