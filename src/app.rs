@@ -92,32 +92,36 @@ impl Daemon {
         );
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
+        // Before anything is served: what is on record after it belongs to this run.
+        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
-            Readiness::new(readiness.clone(), corridor.servers.left_alone()),
+            Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
         ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
         for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
             serving.spawn(async move { doors.serve(door, stopping).await });
         }
-        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         Ok(Self { corridor, serving, stop, readiness, address, policy_findings, audit_thread })
     }
 
-    /// Stops: no new calls, those under way finish, the last record is written.
+    /// Stops: no new calls, those under way finish, what never reached its agent is revoked, the last record is
+    /// written. What agents hold lives on until it ends, and so does the refresh token held here for it, unless its
+    /// issuer says `revoke_on_stop`: to revoke it would end the agents' tokens at most servers (RFC 7009 §2.1), so that
+    /// every restart would be an outage.
     pub async fn stop(mut self) {
-        self.corridor.work.stop();
+        let work = Arc::clone(&self.corridor.work);
+        work.stop();
         let _ = self.stop.send(true);
-        self.corridor.revoke_undelivered();
         let config = &self.corridor.config;
         let longest = config.issuers.values().map(|issuer| issuer.deadline).max().unwrap_or_default();
         let patience = DRAIN_MIN + longest + config.audit.outcome_hold;
-        if tokio::time::timeout(patience, self.corridor.work.idle()).await.is_err() {
+        if tokio::time::timeout(patience, work.idle()).await.is_err() {
             tracing::warn!("gave up waiting for calls under way");
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
@@ -126,13 +130,40 @@ impl Daemon {
         })
         .await;
         self.serving.shutdown().await;
+        // Only now: before, a reply may be on its way. From here on nobody can ask for one.
+        let left = self.corridor.let_go();
+        if tokio::time::timeout(DRAIN_MIN + longest, work.idle()).await.is_err() {
+            tracing::warn!("gave up waiting for revocations");
+        }
+        let mut event = Event::new(Code::DaemonStopped, "lifecycle")
+            .with("grants_left", left.grants)
+            .with("refresh_tokens_left", left.refresh_tokens);
+        if work.under_way() > 0 {
+            event.severity = Severity::High;
+            event = event.with("under_way", work.under_way());
+        }
         // It may fail, and the log says at the next start that this stop is not in it.
-        let _ = self.corridor.recorder.durable(Event::new(Code::DaemonStopped, "lifecycle")).await;
+        let _ = self.corridor.recorder.durable(event).await;
         let Self { corridor, audit_thread, stop, .. } = self;
         // Whoever follows the readiness lets go with it.
         drop((stop, corridor));
-        // The thread ends with the last sender, which a retry of a revocation may still hold.
-        let _ = tokio::time::timeout(Duration::from_secs(1), tokio::task::spawn_blocking(|| audit_thread.join())).await;
+        // The thread ends with the last sender, which a retry of a revocation may still hold. It is not joined: a disk
+        // that hangs would keep the process for ever.
+        let ended = async {
+            while !audit_thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
+    }
+
+    /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.
+    pub async fn record_cut_off(corridor: &Corridor) {
+        let mut event = Event::new(Code::DaemonStopped, "lifecycle")
+            .with("cut_off", true)
+            .with("under_way", corridor.work.under_way());
+        event.severity = Severity::High;
+        let _ = corridor.recorder.durable(event).await;
     }
 
     /// The corridor, for the demo and tests that look inside.
@@ -167,11 +198,16 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
 }
 
 fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) -> (Arc<Policies>, Vec<Finding>) {
-    match policy::load(config, 1) {
+    match policy::load(config, 1, Some(clock.wall())) {
         Ok(snapshot) => {
             let event = Event::new(Code::PolicyActivated, "policy")
                 .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
             let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
+            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
+            let event = match snapshot.first_expiry() {
+                Some((day, id)) => event.with("first_expiry", format!("{day} {id}")),
+                None => event,
+            };
             recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
             (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
         }

@@ -3,12 +3,22 @@
 use super::status::status_of;
 use crate::{
     caller::Peer,
+    grant::Delivery,
     model::{Fault, Reason},
 };
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
-use hyper::body::Incoming;
-use std::{sync::Arc, time::Duration};
-use tokio::task::JoinHandle;
+use hyper::body::{Frame, Incoming};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{sync::Notify, task::JoinHandle};
 use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt;
 
@@ -16,6 +26,8 @@ use tower::ServiceExt;
 const MARGIN: Duration = Duration::from_millis(5);
 /// tonic's status for a message over its limit, which gRPC calls RESOURCE_EXHAUSTED.
 const OUT_OF_RANGE: &str = "11";
+/// tonic's status for what it does not serve.
+const UNIMPLEMENTED: &str = "12";
 /// tonic's status for a message that it cannot read, which here would speak of a fault of ours.
 const INTERNAL: &str = "13";
 
@@ -24,8 +36,30 @@ pub(super) struct Gate {
     pub(super) routes: Routes,
     /// The longest a call may take.
     pub(super) deadline_max: Duration,
+    /// How long a connection may live.
+    pub(super) connection_age: Duration,
     /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
     pub(super) authorities: Option<Vec<String>>,
+}
+
+/// What the calls of one connection have in common.
+#[derive(Clone, Default)]
+pub(super) struct Link(Arc<(Notify, AtomicBool)>);
+
+impl Link {
+    /// Ends the connection, because its peer is no longer who it was: no further call, those under way are answered.
+    pub(super) fn end(&self) {
+        self.0.0.notify_one();
+    }
+
+    pub(super) async fn ended(&self) {
+        self.0.0.notified().await;
+    }
+
+    /// Whether this is the first time that the connection's headers claim an identity: one alert says it.
+    pub(super) fn first_claim(&self) -> bool {
+        !self.0.1.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Stops the work when the caller hangs up.
@@ -39,11 +73,20 @@ impl Drop for AbortOnDrop {
 
 impl Gate {
     /// Answers one call.
-    pub(super) async fn call(self: Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub(super) async fn call(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        link: Link,
+    ) -> Response<Body> {
         if !self.admits(&request) {
             return answer(Fault::new(Reason::RequestRefused));
         }
+        if is_compressed(request.headers()) {
+            return answer(Fault::new(Reason::EncodingUnsupported));
+        }
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(link);
         // A watch has no end of its own; only what the caller says ends it.
         let is_watch = request.uri().path() == "/grpc.health.v1.Health/Watch";
         let asked = timeout(request.headers_mut());
@@ -60,7 +103,7 @@ impl Gate {
             }
         }));
         match tokio::time::timeout(limit, &mut work.0).await {
-            Ok(Ok(response)) => readable(response),
+            Ok(Ok(response)) => followed(readable(response)),
             // A panic: the process lives, and what it said stays here.
             Ok(Err(_)) => answer(Fault::new(Reason::Internal)),
             Err(_) => answer(Fault::new(Reason::DeadlineExceeded)),
@@ -81,6 +124,11 @@ impl Gate {
     }
 }
 
+/// Whether messages come compressed (`grpc-encoding`). None is decompressed here, so none can burst.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get_all("grpc-encoding").iter().any(|encoding| encoding != "identity")
+}
+
 fn answer(fault: Fault) -> Response<Body> {
     status_of(&fault).into_http()
 }
@@ -90,10 +138,41 @@ fn readable(response: Response<Body>) -> Response<Body> {
     let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
     match (header("grpc-status"), header("grpc-status-details-bin")) {
         (Some(OUT_OF_RANGE), None) => answer(Fault::new(Reason::RequestTooLarge)),
+        (Some(UNIMPLEMENTED), None) => answer(Fault::new(Reason::MethodUnknown)),
         (Some(INTERNAL), None) => {
             answer(Fault::field(Reason::FieldInvalid, "request", "is not one message of the method's type"))
         }
         _ => response,
+    }
+}
+
+/// Follows a reply that holds a token until its last frame is taken.
+fn followed(mut response: Response<Body>) -> Response<Body> {
+    match response.extensions_mut().remove::<Delivery>() {
+        Some(delivery) => response.map(|inner| Body::new(Followed { inner, delivery: Some(delivery) })),
+        None => response,
+    }
+}
+
+/// A body that says when its last frame was taken. hyper takes a frame when the peer has opened its window for what
+/// came before it, so a peer that went away, or never read, leaves the token undelivered.
+struct Followed {
+    inner: Body,
+    delivery: Option<Delivery>,
+}
+
+impl hyper::body::Body for Followed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers))
+            && let Some(delivery) = self.delivery.take()
+        {
+            delivery.written();
+        }
+        Poll::Ready(frame)
     }
 }
 
@@ -125,15 +204,10 @@ pub(super) fn refused(fault: &Fault) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use http_body_util::Full;
     use hyper::{client::conn::http2 as client, server::conn::http2 as server, service::service_fn};
     use hyper_util::rt::{TokioExecutor, TokioIo};
-    use std::{
-        convert::Infallible,
-        pin::Pin,
-        task::{Context, Poll},
-    };
+    use std::convert::Infallible;
     use tonic_types::StatusExt;
 
     /// A service with a fault in it.
@@ -165,11 +239,16 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_internal_and_says_nothing_and_the_rest_lives() {
         let routes = Routes::new(Faulty).prepare();
-        let gate = Arc::new(Gate { routes, deadline_max: Duration::from_secs(5), authorities: None });
+        let gate = Arc::new(Gate {
+            routes,
+            deadline_max: Duration::from_secs(5),
+            connection_age: Duration::MAX,
+            authorities: None,
+        });
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn(move |request| {
             let gate = Arc::clone(&gate);
-            async move { Ok::<_, Infallible>(gate.call(request, Peer::Unix(None)).await) }
+            async move { Ok::<_, Infallible>(gate.call(request, Peer::Unix(None), Link::default()).await) }
         });
         tokio::spawn(server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(far), service));
         let handshake = client::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(near));

@@ -1,7 +1,11 @@
 //! gRPC health v1, per service. tonic-health's own server ends a watch on an unknown service; the protocol says to
 //! answer SERVICE_UNKNOWN and stay.
 
-use crate::model::IssuerAlias;
+use super::calls::refused;
+use crate::{
+    model::{Fault, IssuerAlias, Reason},
+    oauth::AuthorizationServers,
+};
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
@@ -12,16 +16,22 @@ use tonic_health::pb::{
 
 /// The services whose health can be asked for: the whole, and the token service.
 const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
+
 /// And each issuer, by its alias after this: not serving while it is left alone. The others stay as they are, since a
 /// dead authorization server is no reason to restart narrowgate, or to send its agents elsewhere.
 const ISSUER: &str = "issuer/";
 /// The header of an answer about the whole that says how each issuer is, as `alias=SERVING`: the protocol has no list.
 pub(crate) const ISSUERS_HEADER: &str = "narrowgate-issuer";
 
+/// The header of an answer about the whole that names each issuer whose metadata cannot be renewed, as `alias=REASON`.
+/// The last good document may stand in, so that calls are served all the same: the status says nothing of it.
+const METADATA_HEADER: &str = "narrowgate-metadata";
+
 /// Whether calls are served, and why not.
 #[derive(Clone)]
 pub struct Readiness {
     why_not: watch::Receiver<Option<&'static str>>,
+    servers: Arc<AuthorizationServers>,
     left_alone: Arc<BTreeMap<IssuerAlias, watch::Receiver<bool>>>,
 }
 
@@ -32,13 +42,11 @@ enum Asked {
 }
 
 impl Readiness {
-    /// Follows this: `None` while serving, or the reason why not; and of each issuer, whether it is left alone.
+    /// Follows this: `None` while serving, or the reason why not; and what is wrong with these.
     #[must_use]
-    pub fn new(
-        why_not: watch::Receiver<Option<&'static str>>,
-        left_alone: BTreeMap<IssuerAlias, watch::Receiver<bool>>,
-    ) -> Self {
-        Self { why_not, left_alone: Arc::new(left_alone) }
+    pub fn new(why_not: watch::Receiver<Option<&'static str>>, servers: Arc<AuthorizationServers>) -> Self {
+        let left_alone = Arc::new(servers.left_alone());
+        Self { why_not, servers, left_alone }
     }
 
     fn find(&self, service: &str) -> Option<Asked> {
@@ -47,6 +55,14 @@ impl Readiness {
         }
         let alias = IssuerAlias::parse(service.strip_prefix(ISSUER)?)?;
         self.left_alone.get(&alias).cloned().map(Asked::Issuer)
+    }
+
+    /// What an answer about the whole says of the issuers, by header.
+    fn of_issuers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let status = |open: &watch::Receiver<bool>| issuer(*open.borrow()).as_str_name();
+        let left_alone = self.left_alone.iter().map(move |(a, open)| (ISSUERS_HEADER, format!("{a}={}", status(open))));
+        let troubled = self.servers.not_renewed().into_iter();
+        left_alone.chain(troubled.map(|(alias, why)| (METADATA_HEADER, format!("{alias}={}", why.name()))))
     }
 }
 
@@ -66,16 +82,16 @@ const fn serving(serving: bool) -> ServingStatus {
 impl Health for Readiness {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.get_ref().service.as_str();
-        let status = match self.find(service).ok_or_else(|| Status::not_found("no such service"))? {
+        let status = match self.find(service).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
             Asked::Whole(why_not) => whole(*why_not.borrow()),
             Asked::Issuer(left_alone) => issuer(*left_alone.borrow()),
         };
         let mut answer = Response::new(response(status));
         if service.is_empty() {
-            for (alias, left_alone) in self.left_alone.iter() {
-                // An alias is ASCII, so that it always fits.
-                if let Ok(value) = format!("{alias}={}", issuer(*left_alone.borrow()).as_str_name()).parse() {
-                    answer.metadata_mut().append(ISSUERS_HEADER, value);
+            for (header, value) in self.of_issuers() {
+                // Aliases and our own words are ASCII, so that it always fits.
+                if let Ok(value) = value.parse() {
+                    answer.metadata_mut().append(header, value);
                 }
             }
         }

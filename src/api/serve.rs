@@ -1,7 +1,10 @@
 //! Accepting connections and serving them until told to stop. HTTP/2 alone; everything bounded.
 
 use super::{
-    MtlsDoor, Readiness, UnixDoor, calls::Gate, proto::token_service_server::TokenServiceServer, quota::Quotas,
+    MtlsDoor, Readiness, UnixDoor,
+    calls::{Gate, Link},
+    proto::token_service_server::TokenServiceServer,
+    quota::Quotas,
     service::Tokens,
 };
 use crate::{caller::Peer, exchange::Corridor};
@@ -41,6 +44,8 @@ const STREAMS_MAX: u32 = 128;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Streams a peer may have reset that are not yet accounted for (CVE-2023-44487).
 const RESETS_PENDING_MAX: usize = 20;
+/// How long a connection that is to end may take to answer the calls under way.
+const GRACE: Duration = Duration::from_secs(60);
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -73,6 +78,7 @@ impl Doors {
         let gate = Arc::new(Gate {
             routes: self.routes(),
             deadline_max: self.corridor.config.limits.call_deadline,
+            connection_age: self.corridor.config.limits.connection_age,
             authorities: match &door {
                 Door::Unix(_) => None,
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
@@ -104,6 +110,8 @@ impl Doors {
                 },
             }
         }
+        // Whoever comes now is refused by the system at once, instead of waiting in a queue that nobody empties.
+        drop(door);
         while connections.join_next().await.is_some() {}
     }
 
@@ -191,10 +199,12 @@ where
 {
     let called = Arc::new(AtomicBool::new(false));
     let calling = Arc::clone(&called);
+    let (link, age) = (Link::default(), gate.connection_age);
+    let given = link.clone();
     let service = service_fn(move |request| {
         calling.store(true, Ordering::Relaxed);
-        let (gate, peer) = (Arc::clone(&gate), peer.clone());
-        async move { Ok::<_, Infallible>(gate.call(request, peer).await) }
+        let (gate, peer, link) = (Arc::clone(&gate), peer.clone(), given.clone());
+        async move { Ok::<_, Infallible>(gate.call(request, peer, link).await) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -206,14 +216,18 @@ where
         .keep_alive_timeout(PING_TIMEOUT);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let stopped = tokio::select! {
-        _ = serving.as_mut() => false,
-        () = idle(&called) => false,
+        _ = serving.as_mut() => return,
+        () = idle(&called) => return,
         () = told(&mut stop) => true,
+        () = link.ended() => false,
+        () = tokio::time::sleep(age) => false,
     };
+    // GOAWAY: no new calls, those under way are answered (RFC 9113 §6.8). How it ends matters to the peer alone.
+    serving.as_mut().graceful_shutdown();
     if stopped {
-        serving.as_mut().graceful_shutdown();
-        // How it ends matters to the peer alone.
         let _ = serving.await;
+    } else {
+        let _ = tokio::time::timeout(GRACE, serving).await;
     }
 }
 

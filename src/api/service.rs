@@ -1,7 +1,7 @@
 //! The token service: attest, read, walk the corridor, write.
 
 use super::{
-    calls::refused,
+    calls::{Link, refused},
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
@@ -10,12 +10,14 @@ use super::{
     wire,
 };
 use crate::{
+    audit::Recorded,
     caller::{Caller, Peer},
     exchange::Corridor,
-    model::{Fault, Reason},
+    grant::Reply,
+    model::{Fault, Reason, fault::Detection},
 };
 use std::sync::Arc;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 /// The service that agents call.
 pub(super) struct Tokens {
@@ -32,17 +34,24 @@ impl Tokens {
         named: impl Fn(&T) -> &str,
     ) -> Result<(Caller, InFlight), Status> {
         let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
+        let link = request.extensions().get::<Link>().cloned().unwrap_or_default();
         let now = self.corridor.clock.wall();
         let caller = match Caller::attest(peer, &self.corridor.config.registry, now) {
             Ok(caller) => caller,
             Err(fault) => {
                 let evidence = evidence(peer);
+                if matches!(fault.reason, Reason::PeerCredentialExpired | Reason::PeerChanged) {
+                    link.end();
+                }
                 // Metered too: strangers must not fill the log.
                 self.quotas.admit_stranger(&evidence).map_err(|f| refused(&f))?;
                 return Err(refused(&self.corridor.reject(operation, evidence, fault).await));
             }
         };
         let in_flight = self.quotas.admit(caller.agent().id.as_str()).map_err(|f| refused(&f))?;
+        if let Some(header) = claimed_identity(request.metadata()).filter(|_| link.first_claim()) {
+            self.corridor.alert(operation, &caller, Detection::ProxyIdentityHeader, header);
+        }
         caller.refuse_other_name(named(request.get_ref())).map_err(|fault| refused(&fault))?;
         if self.corridor.policies.current().is_none() {
             return Err(refused(&Fault::new(Reason::PolicyNotLoaded)));
@@ -51,12 +60,41 @@ impl Tokens {
     }
 }
 
+/// Headers by which a proxy in front would say who calls. TLS ends here, so nobody in front has checked anything.
+const IDENTITY_HEADERS: [&str; 12] = [
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-real-ip",
+    "x-client-cert",
+    "ssl-client-cert",
+    "client-cert",
+    "forwarded",
+    "x-spiffe-id",
+    "x-agent-id",
+    "x-remote-user",
+];
+
+/// The first of a call's headers that claims an identity.
+fn claimed_identity(metadata: &MetadataMap) -> Option<&'static str> {
+    IDENTITY_HEADERS.into_iter().find(|name| metadata.contains_key(*name))
+}
+
 fn evidence(peer: &Peer) -> String {
     match peer {
         Peer::Unix(None) => "unix peer without credentials".to_owned(),
         Peer::Unix(Some(peer)) => format!("unix uid {} gid {}", peer.uid, peer.gid),
         Peer::Mtls { svid, ip } => format!("{} from {ip}", svid.spiffe_id),
     }
+}
+
+/// A reply that holds a token, with the way to tell that it was written.
+fn with_delivery<M>(reply: Recorded<Reply>, write: impl Fn(Recorded<Reply>) -> M) -> Response<M> {
+    let delivery = reply.get().delivery();
+    let mut response = Response::new(write(reply));
+    response.extensions_mut().insert(delivery);
+    response
 }
 
 #[tonic::async_trait]
@@ -76,14 +114,14 @@ impl TokenService for Tokens {
         let (caller, _in_flight) = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
         let input = wire::redeem(request.into_inner(), received).map_err(|f| refused(&f))?;
         let reply = self.corridor.redeem(caller, input).await.map_err(|f| refused(&f))?;
-        Ok(Response::new(wire::redeemed(reply)))
+        Ok(with_delivery(reply, wire::redeemed))
     }
 
     async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
         let (caller, _in_flight) = self.caller(&request, "GetToken", |r| &r.agent).await?;
         let input = wire::get(request.into_inner()).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
-        Ok(Response::new(wire::got(reply)))
+        Ok(with_delivery(reply, wire::got))
     }
 
     async fn revoke_grant(

@@ -1,12 +1,15 @@
 //! The one table from reasons to gRPC statuses, and the one way a fault is put on the wire.
 
 use crate::model::{Fault, Reason};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "narrowgate";
+
+/// How long an outage is taken to last, where nobody knows better.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
@@ -31,7 +34,13 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ParamDuplicate
         | R::ImplicitResponse
         | R::ScopeUndeclared => Code::InvalidArgument,
-        R::ClientUnknown | R::IssuerUnknown | R::ResourceUnknown | R::TxnUnknown | R::GrantUnknown => Code::NotFound,
+        R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
+        R::ServiceUnknown
+        | R::ClientUnknown
+        | R::IssuerUnknown
+        | R::ResourceUnknown
+        | R::TxnUnknown
+        | R::GrantUnknown => Code::NotFound,
         R::OpenidUnsupported
         | R::RedirectUriMismatch
         | R::TxnTerminal
@@ -45,6 +54,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceUnsupported
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
+        | R::IssuerEndpointChanged
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ScopeRejected
@@ -57,6 +67,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable
@@ -68,6 +79,12 @@ pub const fn code_of(reason: Reason) -> Code {
     }
 }
 
+/// How long to wait before trying again where nobody knows better. `None` where trying again does not help.
+fn wait_for(reason: Reason) -> Option<Duration> {
+    let passes = matches!(code_of(reason), Code::Unavailable | Code::ResourceExhausted);
+    (passes && reason != Reason::RequestTooLarge).then_some(RETRY_AFTER)
+}
+
 /// A fault as a `google.rpc.Status` with details. Its text is ours from beginning to end.
 #[must_use]
 pub fn status_of(fault: &Fault) -> Status {
@@ -77,7 +94,7 @@ pub fn status_of(fault: &Fault) -> Status {
     if let Some((field, wrong)) = &fault.field {
         details.add_bad_request_violation(*field, wrong.as_str());
     }
-    if let Some(wait) = fault.retry_after {
+    if let Some(wait) = fault.retry_after.or_else(|| wait_for(fault.reason)) {
         details.set_retry_info(Some(wait));
     }
     let mut message = fault.reason.meaning().to_owned();

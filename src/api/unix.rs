@@ -3,15 +3,19 @@
 use crate::{
     caller::{Peer, Pin, UnixPeer},
     config::UnixListener as Settings,
+    platform::files,
 };
 use rustix::process::{geteuid, umask};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::net::{UnixListener, UnixStream};
+
+const IN_USE: &str = "is in use by another daemon; stop it or choose another path";
 
 /// Why a door could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,8 @@ pub struct UnixDoor {
     listener: UnixListener,
     path: PathBuf,
     inode: u64,
+    /// Held for as long as the path is ours.
+    _lock: File,
 }
 
 impl UnixDoor {
@@ -47,6 +53,7 @@ impl UnixDoor {
         let system = |e: io::Error| BindError::System(path.display().to_string(), e);
         let folder = path.parent().unwrap_or(Path::new("/"));
         safe_folder(folder)?;
+        let lock = own(&path)?;
         clear_stale(&path)?;
         // Born with its final mode: between bind and chmod anyone could connect.
         let before = umask(rustix::fs::Mode::from_raw_mode(0o777 & !settings.mode));
@@ -58,7 +65,7 @@ impl UnixDoor {
             chown(&path, None, Some(group)).map_err(system)?;
         }
         let inode = fs::symlink_metadata(&path).map_err(system)?.ino();
-        Ok(Self { listener, path, inode })
+        Ok(Self { listener, path, inode, _lock: lock })
     }
 
     /// Waits for a connection, and takes the kernel's word for who it is.
@@ -113,6 +120,19 @@ fn safe_folder(folder: &Path) -> Result<(), BindError> {
     Ok(())
 }
 
+/// Makes the path ours alone. Of two daemons that start at once, both could take a stale socket for theirs to remove,
+/// and one would serve a socket that is gone. The lock file stays when its daemon ends: removed, it could be locked
+/// twice.
+fn own(path: &Path) -> Result<File, BindError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    match files::exclusive(Path::new(&name)) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(BindError::Taken(path.to_owned(), IN_USE)),
+        Err(error) => Err(BindError::System(PathBuf::from(name).display().to_string(), error)),
+    }
+}
+
 /// Removes a socket that nobody listens on; anything else is left alone.
 fn clear_stale(path: &Path) -> Result<(), BindError> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
@@ -124,7 +144,7 @@ fn clear_stale(path: &Path) -> Result<(), BindError> {
         return Err(taken("is not a socket; remove it or choose another path"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(taken("is in use by another daemon; stop it or choose another path")),
+        Ok(_) => Err(taken(IN_USE)),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|_| taken("is a stale socket that cannot be removed"))
         }

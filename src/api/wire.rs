@@ -121,7 +121,7 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
 fn token(reply: &Reply) -> proto::Token {
     let kept = &reply.grant().kept;
     proto::Token {
-        access_token: reply.deliver().reveal().to_owned(),
+        access_token: reply.token().reveal().to_owned(),
         token_type: "Bearer".to_owned(),
         scopes: reply.scopes().to_strings(),
         resource: kept.begun.opening.resource().unwrap_or_default().to_owned(),

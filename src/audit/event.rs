@@ -80,12 +80,14 @@ impl Code {
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",
+                Detection::ProxyIdentityHeader => "detect.proxy_identity_header",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
                 Detection::StateMismatch => "detect.state_mismatch",
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",
+                Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
     }
@@ -253,7 +255,7 @@ impl Event {
     pub fn decided(mut self, verdict: &Verdict) -> Self {
         self.severity = match verdict {
             v if v.errors > 0 => Severity::High,
-            v if v.audit_high => Severity::High,
+            v if v.terms.audit_high || v.terms.notify => Severity::High,
             v if v.denied.is_some() => Severity::Low,
             _ => self.severity,
         };

@@ -9,15 +9,14 @@ use std::io::{self, Write};
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Appends the value as one line of ASCII.
-pub(super) fn write_line(mut value: Value, into: &mut Vec<u8>) -> io::Result<()> {
-    prune(&mut value);
+pub(super) fn write_line(value: &Value, into: &mut Vec<u8>) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(&mut *into, Ascii)).map_err(io::Error::other)?;
     into.push(b'\n');
     Ok(())
 }
 
 /// Drops what is null or empty; OCSF has no use for either. Cuts what is long: a line must stay readable for shippers.
-fn prune(value: &mut Value) -> bool {
+pub(super) fn prune(value: &mut Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => {

@@ -4,12 +4,14 @@
 //! One thread owns the file; the queue before it is bounded; what cannot be written is not done.
 
 mod check;
+mod decision;
 mod describe;
 mod event;
 mod line;
 mod ocsf;
 mod record;
 mod recover;
+mod replay;
 mod segment;
 mod words;
 mod writer;
@@ -18,4 +20,5 @@ pub use check::{Checked, self_check};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
+pub use replay::{Decision, Difference, Line, read_log};
 pub use writer::{Installation, Sink, StartError, open};

@@ -1,14 +1,11 @@
 //! Events as OCSF 1.8.0 JSON lines. Everything is escaped to ASCII; nothing is null or empty.
 
 use super::{
-    Code, Event, Installation,
-    line::write_line,
+    Code, Event, Installation, decision,
+    line::{prune, write_line},
     words::{Class, class, message, severity},
 };
-use crate::{
-    platform::{Clock, Entropy},
-    policy::Verdict,
-};
+use crate::platform::{Clock, Entropy};
 use serde_json::{Map, Value, json};
 use std::{io, sync::Arc};
 
@@ -39,7 +36,14 @@ impl Renderer {
             _ => self.finding(event, &mut record),
         }
         record.insert("unmapped".to_owned(), json!({ "narrowgate": unmapped(event) }));
-        write_line(Value::Object(record), into)
+        let mut record = Value::Object(record);
+        prune(&mut record);
+        // After pruning: in a question an empty set is a fact. Its texts are bounded where they came in.
+        let facts = record.pointer_mut("/unmapped/narrowgate").and_then(Value::as_object_mut);
+        if let (Some(verdict), Some(facts)) = (decision::of(event), facts) {
+            facts.insert("asked".to_owned(), verdict.asked.to_json());
+        }
+        write_line(&record, into)
     }
 
     /// What every event has.
@@ -137,7 +141,7 @@ impl Renderer {
         put(record, "session", session(event));
         put(record, "src_endpoint", self.source(event));
         put(record, "dst_endpoint", destination(event));
-        verdict(event, record);
+        decision::put(event, record);
     }
 
     fn api_activity(&self, event: &Event, record: &mut Map<String, Value>) {
@@ -177,7 +181,7 @@ impl Renderer {
             .as_ref()
             .map(|r| json!([{ "uid": r, "name": r, "type": "oauth.resource_server", "role_id": 1, "role": "Target" }]));
         put(record, "resources", json!(resources));
-        verdict(event, record);
+        decision::put(event, record);
     }
 
     fn entity_management(&self, event: &Event, record: &mut Map<String, Value>) {
@@ -279,28 +283,6 @@ fn destination(event: &Event) -> Value {
     })
 }
 
-fn verdict(event: &Event, record: &mut Map<String, Value>) {
-    let Some(verdict) = &event.verdict else { return };
-    let version = format!("sha256:{}", verdict.policy_digest);
-    let authorizations: Vec<Value> = verdict.determining.iter().map(|d| {
-        let (decision, kind) = if d.forbids { ("Deny", "Cedar forbid") } else { ("Allow", "Cedar permit") };
-        json!({ "decision": decision, "policy": { "uid": d.policy, "name": d.policy, "version": version, "is_applied": true, "type": kind } })
-    }).collect();
-    put(record, "authorizations", json!(authorizations));
-    put(
-        record,
-        "policy",
-        json!({ "uid": version, "name": "policies", "version": verdict.generation.to_string(), "type": "Cedar policy set", "is_applied": true }),
-    );
-    put(record, "status_detail", json!(status_detail(verdict)));
-}
-
-fn status_detail(verdict: &Verdict) -> String {
-    let forbids = verdict.determining.iter().filter(|d| d.forbids).count();
-    let permits = verdict.determining.len() - forbids;
-    format!("{permits} permit, {forbids} forbid, {} evaluation errors", verdict.errors)
-}
-
 fn unmapped(event: &Event) -> Value {
     let mut facts = Map::new();
     for (key, value) in &event.facts {
@@ -314,18 +296,12 @@ fn unmapped(event: &Event) -> Value {
         facts.insert("spiffe_id".to_owned(), json!(actor.spiffe_id));
     }
     if let Some(verdict) = &event.verdict {
-        let removed: Vec<Value> =
-            verdict.refused.iter().map(|(s, code)| json!({ "scope": s.as_str(), "policy_code": code })).collect();
-        facts.insert("removed_scopes".to_owned(), json!(removed));
-        facts.insert("deny_kind".to_owned(), json!(verdict.denied.map(crate::policy::DenyKind::as_str)));
-        facts.insert("policy_digest".to_owned(), json!(verdict.policy_digest));
-        facts.insert("schema_digest".to_owned(), json!(verdict.schema_digest));
-        facts.insert("generation".to_owned(), json!(verdict.generation));
+        facts.extend(decision::facts(verdict));
     }
     Value::Object(facts)
 }
 
-fn put(record: &mut Map<String, Value>, key: &str, value: Value) {
+pub(super) fn put(record: &mut Map<String, Value>, key: &str, value: Value) {
     record.insert(key.to_owned(), value);
 }
 

@@ -1,16 +1,20 @@
 //! What the log says of the run before: where the sequence stands, and which exchanges were decided and never closed.
 
-use super::segment;
+use super::{Code, segment};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// The last segments that are read: an exchange lasts minutes, a segment far longer.
-const SEGMENTS_READ: usize = 2;
+/// The least that is read where no start is found: an exchange lasts minutes, two full segments far longer.
+const BYTES_READ_MIN: u64 = 2 * segment::SEGMENT_BYTES_MAX;
+
+const DECIDED: &str = Code::ExchangeDecided.as_str();
+const STARTED: &str = Code::DaemonStarted.as_str();
+const CLOSING: [&str; 3] = [Code::TokenIssued.as_str(), Code::ExchangeFailed.as_str(), Code::ExchangeUnknown.as_str()];
 
 /// An exchange that was decided, and of whose outcome nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,49 +68,59 @@ struct Narrowgate {
     code_ref: Option<String>,
 }
 
-/// Reads the newest segments; sets bytes after the last line feed aside.
+/// Reads the newest segments, back to the last start: before a start is put on record, everything that was open is.
+/// Sets bytes after the last line feed aside.
 pub(super) fn scan(directory: &Path) -> io::Result<Past> {
-    let segments = segment::list(directory)?;
     let mut past = Past::default();
-    let mut open: HashMap<String, OpenExchange> = HashMap::new();
-    // A start on a full disk leaves empty files behind: only those that hold something count.
-    let mut newest: Vec<&PathBuf> = Vec::new();
-    for path in segments.iter().rev() {
+    let (mut newest, mut bytes) = (Vec::new(), 0);
+    // Starts that crashed, and disks that fail, leave many small files behind, some of them empty.
+    for path in segment::list(directory)?.iter().rev() {
         set_torn_tail_aside(path)?;
         past.next_sequence = past.next_sequence.max(segment::first_of(path).unwrap_or(0));
-        if fs::metadata(path)?.len() > 0 {
-            newest.push(path);
-        }
-        if newest.len() == SEGMENTS_READ {
+        bytes += fs::metadata(path)?.len();
+        let lines = read(path, &mut past.next_sequence)?;
+        let started = lines.iter().any(|line| line.metadata.event_code == STARTED);
+        newest.push(lines);
+        if started || (newest.len() > 1 && bytes >= BYTES_READ_MIN) {
             break;
         }
     }
-    for path in newest.into_iter().rev() {
-        let mut reader = BufReader::new(File::open(path)?);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            // A line that is not ours to read is the verifier's business; the sequence goes on after it.
-            if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {
-                past.next_sequence = past.next_sequence.max(parsed.metadata.sequence.saturating_add(1));
-                follow(&mut open, parsed);
-            }
-            line.clear();
-        }
+    let mut open: HashMap<String, OpenExchange> = HashMap::new();
+    for line in newest.into_iter().rev().flatten() {
+        follow(&mut open, line);
     }
     past.open = open.into_values().collect();
     past.open.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(past)
 }
 
+/// The lines of a segment that open or close something, and where its sequence ends.
+fn read(path: &Path, next_sequence: &mut u64) -> io::Result<Vec<Line>> {
+    let (mut reader, mut lines) = (BufReader::new(File::open(path)?), Vec::new());
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        // A line that is not ours to read is the verifier's business; the sequence goes on after it.
+        if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {
+            *next_sequence = parsed.metadata.sequence.saturating_add(1).max(*next_sequence);
+            let code = parsed.metadata.event_code.as_str();
+            if code == DECIDED || code == STARTED || CLOSING.contains(&code) {
+                lines.push(parsed);
+            }
+        }
+        line.clear();
+    }
+    Ok(lines)
+}
+
 fn follow(open: &mut HashMap<String, OpenExchange>, line: Line) {
     let Some(id) = line.metadata.correlation_uid else { return };
     match (line.metadata.event_code.as_str(), line.action_id) {
-        ("exchange.decided", Some(1)) => {
+        (DECIDED, Some(1)) => {
             let agent = line.actor.and_then(|a| a.user).and_then(|u| u.uid).unwrap_or_default();
             let code_ref = line.unmapped.and_then(|u| u.narrowgate).and_then(|n| n.code_ref);
             open.insert(id.clone(), OpenExchange { id, agent, code_ref });
         }
-        ("token.issued" | "exchange.failed" | "exchange.unknown", _) => {
+        (code, _) if CLOSING.contains(&code) => {
             open.remove(&id);
         }
         _ => {}

@@ -79,12 +79,16 @@ pub(super) fn message(event: &Event) -> String {
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
+            Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
             Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
             Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
             Detection::StateMismatch => format!("{agent} presented a wrong state"),
             Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
             Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
             Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+            Detection::MetadataDowngrade => {
+                "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
+            }
         },
     }
 }

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread::JoinHandle,
@@ -62,6 +62,7 @@ pub struct Sink {
     writable: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
     began: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Sink {
@@ -72,12 +73,13 @@ impl Sink {
     }
 
     /// Whether the last commit failed, or one has been under way for longer than this: a disk that hangs is not
-    /// writable either.
+    /// writable either. It takes no lock: who asks may be looking at [`Self::writable`], and the audit thread may be
+    /// waiting to change that.
     #[must_use]
     pub fn is_stuck(&self, longest: Duration) -> bool {
         let began = self.began.load(Ordering::Acquire);
         let hangs = began != 0 && self.clock.boot().since(Boot(began)) > longest;
-        hangs || !*self.writable.borrow()
+        hangs || self.failed.load(Ordering::Acquire)
     }
 
     pub(super) fn send(&self, job: Job) -> bool {
@@ -118,7 +120,7 @@ pub fn open(
     let past = recover::scan(directory).map_err(fail)?;
     let (queue, jobs) = sync_channel(QUEUE_MAX);
     let (up, writable) = watch::channel(true);
-    let began = Arc::new(AtomicU64::new(0));
+    let (began, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let writer = Writer {
         _lock: lock,
         directory: directory.to_owned(),
@@ -126,6 +128,7 @@ pub fn open(
         renderer: ocsf::Renderer::new(installation, Arc::clone(&clock), entropy),
         clock: Arc::clone(&clock),
         began: Arc::clone(&began),
+        failed: Arc::clone(&failed),
         next: past.next_sequence,
         journal: None,
         kept: Vec::new(),
@@ -135,7 +138,7 @@ pub fn open(
         .name("audit".to_owned())
         .spawn(move || writer.run(&jobs))
         .map_err(StartError::Thread)?;
-    Ok((Sink { queue, writable, clock, began }, past.open, thread))
+    Ok((Sink { queue, writable, clock, began, failed }, past.open, thread))
 }
 
 struct Writer {
@@ -149,6 +152,8 @@ struct Writer {
     clock: Arc<dyn Clock>,
     /// When the commit under way began, in boot milliseconds; 0 while there is none.
     began: Arc<AtomicU64>,
+    /// Whether the last commit failed: what `up` tells those who wait, for those who only look.
+    failed: Arc<AtomicBool>,
     /// Events that nobody waits for and that could not be written yet.
     kept: Vec<Event>,
     up: watch::Sender<bool>,
@@ -198,6 +203,7 @@ impl Writer {
         } else if !was_up {
             tracing::warn!("the audit log can be written again");
         }
+        self.failed.store(result.is_err(), Ordering::Release);
         self.up.send_if_modified(|up| std::mem::replace(up, result.is_ok()) != result.is_ok());
         self.began.store(0, Ordering::Release);
         for ack in waiting.into_iter().map(|(_, ack)| ack).chain(told) {

@@ -3,6 +3,7 @@
 use super::{Exit, output::Output};
 use crate::{
     config::{self, Finding},
+    platform::{Clock, SystemClock},
     policy,
 };
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         Ok(config) => config,
         Err(findings) => return report(&findings, Exit::Usage, output),
     };
-    let snapshot = match policy::load(&config, 1) {
+    let snapshot = match policy::load(&config, 1, Some(SystemClock.wall())) {
         Ok(snapshot) => snapshot,
         Err(findings) => return report(&findings, Exit::Policy, output),
     };
@@ -21,7 +22,8 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
     if !tally.findings.is_empty() {
         return report(&tally.findings, Exit::Policy, output);
     }
-    let text = format!(
+    let expiry = snapshot.first_expiry();
+    let mut text = format!(
         "{}: valid\n{} agents, {} clients at {} issuers, {} APIs, {} scopes\n{} policies, {} cases passed, digest sha256:{}",
         file.display(),
         config.registry.agents().count(),
@@ -33,7 +35,13 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         tally.passed,
         snapshot.policy_digest,
     );
+    if let Some((day, id)) = &expiry {
+        text.push_str(&format!(
+            "\n{day} is the last day of {id}: from the next on a permit counts for nothing, and a start fails"
+        ));
+    }
     let value = json!({
+        "first_expiry": expiry.map(|(day, id)| json!({ "day": day, "policy": id })),
         "valid": true, "policies": snapshot.len(), "cases_passed": tally.passed,
         "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],
     });

@@ -7,6 +7,7 @@ mod demo;
 mod health;
 mod listen;
 mod output;
+mod policy;
 mod serve;
 mod token;
 
@@ -19,11 +20,11 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// The daemon refused, or answered that it does not serve.
+    /// The daemon refused, or answered that it does not serve; a replay found differences.
     Refused = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,
-    /// The policies are wrong.
+    /// The policies, or the data to work on, are wrong.
     Policy = 65,
     /// The daemon, the audit log or a listener is not available.
     Unavailable = 69,
@@ -38,7 +39,7 @@ impl From<Exit> for ExitCode {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done · 1 refused, or not serving · 64 wrong usage or configuration · 65 wrong policies
+Exit codes: 0 done · 1 refused, or not serving · 64 wrong usage or configuration · 65 wrong policies or data
             69 daemon, audit log or listener not available · 70 a fault in narrowgate
 
 First steps: narrowgate demo            see the whole job done, on this machine, in seconds
@@ -98,18 +99,12 @@ enum Command {
     Token(token::TokenCommand),
     /// Work with policies.
     #[command(subcommand)]
-    Policy(PolicyCommand),
+    Policy(policy::PolicyCommand),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Subcommand)]
-enum PolicyCommand {
-    /// Print the schema that policies are validated against.
-    Schema,
 }
 
 #[derive(Args)]
@@ -163,7 +158,7 @@ pub fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(Exit::Internal, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match cli.command {
             Command::Serve { config, log, log_json } => {
                 crate::telemetry::start(&log, log_json);
@@ -176,11 +171,14 @@ pub fn run() -> Exit {
                 health::run(&daemon, &service, wait.then_some(timeout), &output).await
             }
             Command::Token(command) => token::run(command, &output).await,
-            Command::Policy(PolicyCommand::Schema) => output.text(crate::policy::BASE_SCHEMA),
+            Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "narrowgate", &mut std::io::stdout());
                 Exit::Ok
             }
         }
-    })
+    });
+    // A name that is being looked up or a disk that hangs does not keep a command that has ended.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
 }

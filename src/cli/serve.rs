@@ -5,7 +5,7 @@ use crate::{
     app::{Daemon, Failure},
     config,
 };
-use std::path::Path;
+use std::{path::Path, pin::pin, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(file: &Path, output: &Output) -> Exit {
@@ -36,11 +36,18 @@ pub(super) async fn run(file: &Path, output: &Output) -> Exit {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
     }
+    // No more than a hint of it: the audit thread ends with the last who holds it.
+    let corridor = Arc::downgrade(daemon.corridor());
+    let mut stopping = pin!(daemon.stop());
     tokio::select! {
-        () = daemon.stop() => Exit::Ok,
-        _ = terminate.recv() => output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off"),
-        _ = interrupt.recv() => output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off"),
+        () = &mut stopping => return Exit::Ok,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    if let Some(corridor) = corridor.upgrade() {
+        Daemon::record_cut_off(&corridor).await;
+    }
+    output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off")
 }
 
 fn refuse(failure: Failure, output: &Output) -> Exit {

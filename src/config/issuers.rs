@@ -1,9 +1,14 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    distinguished_name::DistinguishedName,
+    hosts::{self, AllowedHosts},
+    leniency::{self, Accept, Profile},
     pem::{CertificateAndKey, certificates},
+    published,
     reader::Table,
     registry::{environment, team},
+    share::{Share, share},
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId};
 use rustls::pki_types::CertificateDer;
@@ -23,20 +28,26 @@ pub struct Issuer {
     pub roots: Vec<CertificateDer<'static>>,
     /// Endpoints from the configuration, instead of discovery.
     pub endpoints: Option<Endpoints>,
-    /// Hosts besides the issuer's own that its metadata may name.
-    pub allowed_hosts: Vec<String>,
+    /// The hosts and ports that its metadata may name.
+    pub allowed_hosts: AllowedHosts,
     /// The whole time for one request to it.
     pub deadline: Duration,
     /// How long its metadata is believed.
     pub metadata_ttl: Duration,
+    /// How long after that it is still used while no new one can be had.
+    pub metadata_stale: Duration,
+    /// Metadata that does not offer how a client authenticates is refused, not only warned of.
+    pub strict_metadata: bool,
+    /// The rules it is held to as a whole.
+    pub profile: Profile,
+    /// Where it may stray from the RFCs.
+    pub accept: Accept,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
-    /// Token requests to it under way at once; as many again may wait.
-    pub requests_in_flight: usize,
-    /// Whether it is left alone after several failures in a row.
-    pub circuit_breaker: bool,
-    /// For how long at first; it doubles each time.
-    pub circuit_backoff: Duration,
+    /// A stop revokes the tokens that are held, though agents may still use theirs.
+    pub revoke_on_stop: bool,
+    /// How much of narrowgate it may use up.
+    pub share: Share,
 }
 
 /// Endpoints from the configuration.
@@ -115,8 +126,6 @@ pub struct Client {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Token requests to one issuer under way at once, unless configured.
-const REQUESTS_IN_FLIGHT: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
@@ -126,33 +135,49 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let roots =
         table.required_path("ca").and_then(|path| certificates(&path).map_err(|w| table.wrong_at("ca", w, None)).ok());
     let endpoints = table.table("endpoints", endpoints);
-    let allowed_hosts = table.list("allowed_hosts", |t| {
-        let host = url::Host::parse(t).map_err(|_| "must hold host names without scheme and port".to_owned())?;
-        Ok(host.to_string())
-    });
+    let (more_hosts, more_ports) = hosts::entries(table);
     // Everything is read before anything is given up, or the keys not reached would look unknown.
     let deadline = table.span("deadline", 10 * SECOND, SECOND / 10..=120 * SECOND);
-    let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND..=DAY);
+    let metadata_ttl = table.span("metadata_ttl", 600 * SECOND, SECOND / 10..=DAY);
+    let metadata_stale = table.span("metadata_stale", 3600 * SECOND, SECOND / 1000..=7 * DAY);
+    let strict_metadata = table.boolean("strict_metadata", false);
+    let profile = leniency::profile(table);
+    let accept = table.table("accept", leniency::accept).unwrap_or_default();
+    if profile == Profile::Mcp && endpoints.is_some() {
+        table.wrong_at(
+            "profile",
+            "\"mcp\" needs discovery: PKCE must be seen in the metadata",
+            Some("take [issuer.endpoints] out"),
+        );
+    }
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
-    let requests_in_flight = table.integer("requests_in_flight", 1..=10_000).and_then(|n| usize::try_from(n).ok());
-    let circuit_breaker = table.boolean("circuit_breaker", true);
-    let circuit_backoff = table.span("circuit_backoff", 5 * SECOND, SECOND / 100..=60 * SECOND);
-    Some(Issuer {
-        alias: alias?,
-        url: url?,
-        environment: environment?,
-        roots: roots?,
-        endpoints: match endpoints {
+    let revoke_on_stop = table.boolean("revoke_on_stop", false);
+    let share = share(table);
+    let (url, endpoints) = (
+        url?,
+        match endpoints {
             None => None,
             Some(read) => Some(read?),
         },
+    );
+    let mut allowed_hosts = AllowedHosts::of(&url, endpoints.as_ref());
+    allowed_hosts.extend(more_hosts, more_ports);
+    Some(Issuer {
+        alias: alias?,
+        url,
+        environment: environment?,
+        roots: roots?,
+        endpoints,
         allowed_hosts,
         deadline,
         metadata_ttl,
+        metadata_stale,
+        strict_metadata,
+        profile,
+        accept,
         assumed_lifetime,
-        requests_in_flight: requests_in_flight.unwrap_or(REQUESTS_IN_FLIGHT),
-        circuit_breaker,
-        circuit_backoff,
+        revoke_on_stop,
+        share,
     })
 }
 
@@ -171,7 +196,10 @@ fn issuer_url(text: &str) -> Result<String, String> {
     if url.query().is_some() {
         return Err("must not have a query (RFC 8414 §2)".to_owned());
     }
-    Ok(text.to_owned())
+    match hosts::any_tenant(text, &url) {
+        Some(wrong) => Err(wrong.to_owned()),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// An absolute https URL without userinfo and fragment.
@@ -187,7 +215,10 @@ pub(crate) fn https(text: &str) -> Result<url::Url, String> {
 
 fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     let endpoint = |text: &str| https(text).map(|_| text.to_owned());
-    let authorization = table.required("authorization", endpoint);
+    let authorization = table.required("authorization", |text| match hosts::repeats_ours(&https(text)?) {
+        Some(name) => Err(format!("must not bring `{name}` in its query: narrowgate sets it")),
+        None => Ok(text.to_owned()),
+    });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
@@ -208,6 +239,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         }
         _ => None,
     };
+    not_this_flow(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
     if redirects.is_empty() {
@@ -233,14 +265,37 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     })
 }
 
+/// Grants and methods that people write and that narrowgate does not speak.
+fn not_this_flow(table: &Table<'_>) {
+    for key in ["grants", "grant_types", "grant_type", "response_types", "response_type"] {
+        table.refuse(
+            key,
+            "cannot be chosen: narrowgate speaks the authorization code flow alone",
+            "take the line out; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
+        );
+    }
+    for key in ["client_secret", "username", "password"] {
+        table.refuse(
+            key,
+            "is a shared secret, and narrowgate authenticates by certificate (RFC 8705 §2)",
+            "take the line out; deploy/issuers.md says what that means for servers without mutual TLS",
+        );
+    }
+}
+
 fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey>) -> Option<ClientAuth> {
     let method = table.required("auth", |t| match t {
         "tls_client_auth" | "self_signed_tls_client_auth" => Ok(t.to_owned()),
         _ => Err("must be \"tls_client_auth\" or \"self_signed_tls_client_auth\" (RFC 8705 §2)".to_owned()),
     });
     let subject = table.table("subject", subject).flatten();
+    let jwks = table.path("published_jwks");
     if method?.starts_with("self") {
+        published::check(table, jwks.as_deref(), identity?)?;
         return Some(ClientAuth::SelfSignedTlsClientAuth);
+    }
+    if jwks.is_some() {
+        table.wrong_at("published_jwks", "belongs to self_signed_tls_client_auth (RFC 8705 §2.2)", None);
     }
     let Some(subject) = subject else {
         table.wrong(
@@ -254,7 +309,9 @@ fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey>) -> Optio
         table.wrong_at(
             "subject",
             "is not in the certificate, so the issuer would refuse it (CLIENT_CERT_SUBJECT_MISMATCH)",
-            None,
+            matches!(subject, SubjectValue::Dn(_))
+                .then(|| format!("the certificate's subject is {:?}", subject_of(leaf)))
+                .as_deref(),
         );
         return None;
     }
@@ -264,7 +321,7 @@ fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey>) -> Optio
 fn subject(table: &Table<'_>) -> Option<SubjectValue> {
     let text = |t: &str| if t.is_empty() { Err("is empty".to_owned()) } else { Ok(t.to_owned()) };
     let values: Vec<SubjectValue> = [
-        table.optional("dn", text).map(SubjectValue::Dn),
+        table.optional("dn", |t| DistinguishedName::parse(t).map(|_| t.to_owned())).map(SubjectValue::Dn),
         table.optional("san_dns", text).map(SubjectValue::SanDns),
         table.optional("san_uri", text).map(SubjectValue::SanUri),
         table.optional("san_ip", |t| t.parse().map_err(|_| "is not an IP address".to_owned())).map(SubjectValue::SanIp),
@@ -292,10 +349,18 @@ fn carries(certificate: &[u8], wanted: &SubjectValue) -> bool {
     let names = parsed.subject_alternative_name().ok().flatten();
     let mut names = names.iter().flat_map(|san| san.value.general_names.iter());
     match wanted {
-        SubjectValue::Dn(dn) => parsed.subject().to_string() == *dn,
+        SubjectValue::Dn(dn) => {
+            DistinguishedName::parse(dn).is_ok_and(|wanted| wanted == DistinguishedName::of(parsed.subject()))
+        }
         SubjectValue::SanDns(v) => names.any(|n| matches!(n, GeneralName::DNSName(x) if x == v)),
         SubjectValue::SanUri(v) => names.any(|n| matches!(n, GeneralName::URI(x) if x == v)),
         SubjectValue::SanEmail(v) => names.any(|n| matches!(n, GeneralName::RFC822Name(x) if x == v)),
         SubjectValue::SanIp(v) => names.any(|n| matches!(n, GeneralName::IPAddress(x) if *x == ip_bytes(v).as_slice())),
     }
+}
+
+/// The subject of a certificate in the form that `subject = { dn = ... }` has.
+fn subject_of(certificate: &[u8]) -> String {
+    let parsed = x509_parser::certificate::X509Certificate::from_der(certificate);
+    parsed.map(|(_, leaf)| DistinguishedName::of(leaf.subject()).to_string()).unwrap_or_default()
 }

@@ -3,13 +3,14 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
     issuers::{client, issuer},
+    leniency::past_policy,
     pem::{CertificateAndKey, certificates},
     reader::{Document, Table},
     registry::environment,
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -30,6 +31,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let (catalog, more) = Catalog::load(&draft.apis);
     findings.extend(more);
     findings.extend(dangling(&draft, &catalog));
+    let issuers = draft.issuers.values();
+    findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -81,6 +84,7 @@ struct Draft {
     agents: PathBuf,
     apis: PathBuf,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
+    named: BTreeSet<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
 }
@@ -97,8 +101,8 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
-    let issuers = issuers(root, daemon);
-    let clients = clients(root, daemon, &issuers);
+    let (issuers, named) = issuers(root, daemon);
+    let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
     Some(Draft {
         environment: declared?,
@@ -109,6 +113,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         agents: agents?,
         apis: apis?,
         issuers,
+        named,
         clients,
         limits,
     })
@@ -192,6 +197,7 @@ fn limits(table: &Table<'_>) -> Limits {
         code_hold: table.span("code_hold", default.code_hold, SECOND / 10..=60 * SECOND),
         replay_window: table.span("replay_window", default.replay_window, SECOND..=3600 * SECOND),
         call_deadline: table.span("call_deadline", default.call_deadline, SECOND / 10..=300 * SECOND),
+        connection_age: table.span("connection_age", default.connection_age, SECOND / 10..=24 * 3600 * SECOND),
         calls_per_second: calls("calls_per_second", default.calls_per_second),
         calls_burst: calls("calls_burst", default.calls_burst),
         calls_in_flight: calls("calls_in_flight", default.calls_in_flight),
@@ -199,9 +205,13 @@ fn limits(table: &Table<'_>) -> Limits {
     }
 }
 
-fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<Issuer>> {
+/// The issuers, and the aliases of all that were named: what refers to one that is wrong elsewhere is no mistake of its
+/// own.
+fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<Issuer>>, BTreeSet<IssuerAlias>) {
     let mut issuers: BTreeMap<IssuerAlias, Arc<Issuer>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
     root.tables("issuer", |table| {
+        named.extend(table.optional("alias", |text| Ok(IssuerAlias::parse(text))).flatten());
         let issuer = issuer(table, daemon)?;
         if issuers.values().any(|other| other.url == issuer.url) {
             table.wrong_at("issuer", "is configured twice", None);
@@ -211,18 +221,16 @@ fn issuers(root: &Table<'_>, daemon: Environment) -> BTreeMap<IssuerAlias, Arc<I
         }
         Some(())
     });
-    issuers
+    (issuers, named)
 }
 
-fn clients(
-    root: &Table<'_>,
-    daemon: Environment,
-    issuers: &BTreeMap<IssuerAlias, Arc<Issuer>>,
-) -> BTreeMap<ClientAlias, Arc<Client>> {
+fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>) -> BTreeMap<ClientAlias, Arc<Client>> {
     let mut clients = BTreeMap::new();
+    let mut written = false;
     root.tables("client", |table| {
+        written = true;
         let client = client(table, daemon)?;
-        if !issuers.contains_key(&client.issuer) {
+        if !named.contains(&client.issuer) {
             table.wrong_at("issuer", format!("names no valid [[issuer]]: \"{}\"", client.issuer), None);
         }
         if let Some(other) = clients.insert(client.alias.clone(), Arc::new(client)) {
@@ -231,9 +239,9 @@ fn clients(
         }
         Some(())
     });
-    if clients.is_empty() {
+    if clients.is_empty() && !written {
         root.wrong(
-            "no valid [[client]] is configured",
+            "no [[client]] is configured",
             Some("register narrowgate at the authorization server and add its alias, client_id and certificate"),
         );
     }
@@ -241,7 +249,7 @@ fn clients(
 }
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
-    let unknown = catalog.apis.values().filter(|api| !draft.issuers.contains_key(&api.issuer));
+    let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
     unknown
         .map(|api| {
             super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))

@@ -3,22 +3,31 @@
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
 mod catalog;
+mod distinguished_name;
 mod findings;
+mod hosts;
 mod issuers;
+mod leniency;
 mod main_file;
 mod pem;
+mod published;
 mod reader;
 mod registry;
+mod share;
 
 pub use catalog::{Api, Catalog, DeclaredScope};
 pub use findings::{Finding, about, nearest, position};
+pub(crate) use hosts::repeats_ours;
+pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use leniency::{Accept, Profile};
 pub use main_file::load;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
+pub use share::Share;
 
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -112,6 +121,8 @@ pub struct Limits {
     pub replay_window: Duration,
     /// The longest a call may take.
     pub call_deadline: Duration,
+    /// How long a connection of an agent may live before it is asked to come anew.
+    pub connection_age: Duration,
     /// Calls a second of one agent.
     pub calls_per_second: u32,
     /// Calls of one agent that may come at once after a pause.
@@ -131,6 +142,7 @@ impl Default for Limits {
             code_hold: Duration::from_secs(60),
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
+            connection_age: Duration::from_secs(3600),
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,

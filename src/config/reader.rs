@@ -11,7 +11,7 @@ use std::{
 };
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeString, DeTable, DeValue},
 };
 
 /// The longest configuration or data file, in bytes.
@@ -181,6 +181,47 @@ impl<'d> Table<'d> {
                 .ok()
         };
         items.iter().filter_map(item).collect()
+    }
+
+    /// A list of whole numbers, each within limits.
+    pub fn integers(&self, key: &'static str, limits: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let number = |item: &Spanned<DeValue<'_>>| {
+            let number = item.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+            number.filter(|number| limits.contains(number))
+        };
+        let numbers: Option<Vec<u64>> = value.get_ref().as_array().and_then(|items| items.iter().map(number).collect());
+        numbers.unwrap_or_else(|| {
+            self.wrong_at(
+                key,
+                format!("must be a list of whole numbers from {} to {}", limits.start(), limits.end()),
+                None,
+            );
+            Vec::new()
+        })
+    }
+
+    /// A table of texts by names of its own, each pair parsed by `parse`.
+    pub fn pairs<T>(&self, key: &'static str, parse: impl Fn(&str, &str) -> Result<T, String>) -> Vec<T> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some(entries) = value.get_ref().as_table() else {
+            self.ill_typed(key, "a table of texts", value.get_ref());
+            return Vec::new();
+        };
+        let pair = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let text = value.get_ref().as_str().ok_or_else(|| "must hold texts only".to_owned());
+            let parsed = text.and_then(|text| parse(name.get_ref(), text));
+            parsed.map_err(|wrong| self.wrong_at(key, wrong, None)).ok()
+        };
+        entries.iter().filter_map(pair).collect()
+    }
+
+    /// A key that people write and that cannot be had: says so instead of calling it unknown.
+    pub fn refuse(&self, key: &'static str, message: &str, hint: &str) {
+        if self.entries.contains_key(key) {
+            self.known.borrow_mut().insert(key);
+            self.wrong_at(key, message, Some(hint));
+        }
     }
 
     /// A file's or folder's path, relative to the document's folder.

@@ -19,13 +19,14 @@ use crate::{
     caller::Caller,
     config::Config,
     grant::{Ended, Grants},
-    model::{DecisionId, Fault, Reason, Wall},
+    model::{DecisionId, Fault, Reason, Wall, fault::Detection},
     oauth::{AuthorizationServers, Disposal},
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::Transactions,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// Every room a request walks through.
 pub struct Corridor {
@@ -47,6 +48,18 @@ pub struct Corridor {
     pub entropy: Arc<dyn Entropy>,
     /// What is under way.
     pub work: Arc<Work>,
+}
+
+/// Grants whose tokens are revoked at once at a stop.
+const REVOKED_AT_ONCE: usize = 16;
+
+/// What a stop leaves behind.
+#[derive(Default, Clone, Copy, Debug)]
+pub struct Left {
+    /// Grants whose tokens agents hold.
+    pub grants: usize,
+    /// Refresh tokens that nobody holds any more, and that live at their server until they end there.
+    pub refresh_tokens: usize,
 }
 
 /// When this program was built, in milliseconds: a clock before that is wrong.
@@ -91,6 +104,13 @@ impl Corridor {
         }
     }
 
+    /// Tells the SOC of something in a call that goes on all the same.
+    pub fn alert(&self, operation: &'static str, caller: &Caller, detection: Detection, evidence: &'static str) {
+        let mut event = Event::new(Code::Detected(detection), operation).by(caller).with("evidence", evidence);
+        event.severity = Severity::High;
+        self.recorder.report(event);
+    }
+
     /// Records that a peer was turned away at the door.
     pub async fn reject(&self, operation: &'static str, evidence: String, fault: Fault) -> Fault {
         let event = Event::new(Code::AgentRejected, operation).with("peer", evidence);
@@ -104,12 +124,31 @@ impl Corridor {
         }
     }
 
-    /// Revokes what was issued and never reached its agent: after a stop nobody can ask for it again.
-    pub fn revoke_undelivered(&self) {
-        for grant in self.grants.undelivered() {
-            self.grants.end(&grant);
-            self.servers.dispose(Disposal::of_kept(&grant.kept), "stopped_undelivered", grant.kept.decided.id);
+    /// Lets go of every grant at a stop. Revoked is what never reached its agent, for nobody can ask for it again, and
+    /// what its issuer's `revoke_on_stop` says; the rest lives until it ends by itself.
+    pub fn let_go(&self) -> Left {
+        let mut left = Left::default();
+        let turns = Arc::new(Semaphore::new(REVOKED_AT_ONCE));
+        for grant in self.grants.take_all() {
+            let why = match () {
+                () if !grant.is_delivered() => "stopped_undelivered",
+                () if grant.kept.begun.opening.issuer.revoke_on_stop => "stopped",
+                () => {
+                    left.grants += 1;
+                    left.refresh_tokens += usize::from(grant.kept.tokens.refresh.is_some());
+                    continue;
+                }
+            };
+            let (servers, turns) = (Arc::clone(&self.servers), Arc::clone(&turns));
+            let underway = self.work.enter_always();
+            tokio::spawn(async move {
+                // It is never closed; with many grants the servers are not asked all at once.
+                let _turn = turns.acquire().await;
+                servers.revoke(Disposal::of_kept(&grant.kept), why, grant.kept.decided.id).await;
+                drop(underway);
+            });
         }
+        left
     }
 
     /// Revokes and forgets what has ended by itself, every so often, until the end of the process.

@@ -6,5 +6,5 @@
 mod reply;
 mod store;
 
-pub use reply::{HandOut, Reply};
+pub use reply::{Delivery, HandOut, Reply};
 pub use store::{Ended, Grant, Grants, HANDLE_PREFIX, Wanted};

@@ -48,6 +48,7 @@ impl Releasable for HandOut {
             api: kept.begun.opening.api.as_deref(),
             allowed: &kept.scopes,
             scopes: &kept.scopes,
+            tolerated: &kept.tolerated,
             lifetime: self.remaining,
             bound: kept.bound,
             refreshable: kept.tokens.refresh.is_some(),
@@ -118,11 +119,27 @@ impl Reply {
         self.kind == Kind::Again { recovered: true }
     }
 
-    /// The token, for the wire: from here on the reply counts as written.
+    /// The token, for the wire.
     #[must_use]
-    pub fn deliver(&self) -> &AccessToken {
-        self.grant.delivered.store(true, Ordering::Release);
+    pub fn token(&self) -> &AccessToken {
         &self.grant.kept.tokens.access
+    }
+
+    /// To be told when the reply is written. Until then the grant counts as undelivered.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        Delivery(Arc::clone(&self.grant))
+    }
+}
+
+/// The delivery of one reply.
+#[derive(Clone)]
+pub struct Delivery(Arc<Grant>);
+
+impl Delivery {
+    /// The last byte is on its way to the agent.
+    pub fn written(self) {
+        self.0.delivered.store(true, Ordering::Release);
     }
 }
 
@@ -146,6 +163,10 @@ impl Auditable for Reply {
         });
         // The exchange's own id on the first, so that decision and outcome pair; the hand-out's on later ones.
         event.exchange = Some(if self.kind == Kind::First { kept.decided.id } else { self.verdict.id });
+        if !kept.tolerated.is_empty() {
+            let tolerated: Vec<String> = kept.tolerated.iter().map(ToString::to_string).collect();
+            event = event.with("tolerated_scopes", tolerated);
+        }
         event
             .with("phase", if self.kind == Kind::First { "outcome" } else { "hand_out" })
             .with("original_decision_id", kept.decided.id.to_string())

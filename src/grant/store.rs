@@ -202,10 +202,12 @@ impl Grants {
         ended
     }
 
-    /// The grants whose first reply was never written.
+    /// Takes out every grant: the end of the process.
     #[must_use]
-    pub fn undelivered(&self) -> Vec<Arc<Grant>> {
-        self.table().values().filter(|grant| !grant.delivered.load(Ordering::Acquire)).map(Arc::clone).collect()
+    pub fn take_all(&self) -> Vec<Arc<Grant>> {
+        let all: Vec<Arc<Grant>> = self.table().drain().map(|(_, grant)| grant).collect();
+        all.iter().for_each(|grant| grant.ended.store(true, Ordering::Release));
+        all
     }
 
     /// How many grants are held.
@@ -226,6 +228,12 @@ impl Grants {
 }
 
 impl Grant {
+    /// Whether any reply with its token was written.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Acquire)
+    }
+
     /// How long the token still lives: by the boot clock or the wall clock, whichever is less.
     fn remaining(&self, clock: &dyn Clock) -> Duration {
         let (boot, wall) = self.kept.at;

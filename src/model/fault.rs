@@ -13,6 +13,8 @@ pub enum Detection {
     UnknownAgent,
     /// A connection outlived the process that made it, or came from another program.
     PeerChanged,
+    /// A header claims an identity that only a proxy in front could have checked; nobody believes it.
+    ProxyIdentityHeader,
     /// A handle of another agent was presented.
     CrossAgentHandle,
     /// A code seen before was presented again, here or under another transaction.
@@ -25,6 +27,8 @@ pub enum Detection {
     RedirectMismatch,
     /// The authorization server issued more than allowed.
     ScopeEscalation,
+    /// The authorization server's metadata promises less security than it did.
+    MetadataDowngrade,
 }
 
 /// The longest fact, in bytes.

@@ -40,6 +40,9 @@ reasons! {
     AgentUnknown "AGENT_UNKNOWN" "The attested caller is not in the registry." "Register its uid or SPIFFE ID in the agents file.",
     CallerIdentityAsserted "CALLER_IDENTITY_ASSERTED" "The request names an agent that is not the attested caller." "Leave `agent` empty: the transport alone names the caller.",
     RequestRefused "REQUEST_REFUSED" "The connection looks like a browser's, or names another host." "Use a gRPC client, without an Origin header, on the configured address.",
+    MethodUnknown "METHOD_UNKNOWN" "There is no such service or method here." "Generate the client from this version's proto files.",
+    EncodingUnsupported "ENCODING_UNSUPPORTED" "The message is compressed, which is not supported." "Switch compression off in the client.",
+    ServiceUnknown "SERVICE_UNKNOWN" "The health of no such service is known." "Ask for the empty name, or for narrowgate.v1.TokenService.",
     FieldRequired "FIELD_REQUIRED" "A required field is missing." "See the field violations.",
     FieldInvalid "FIELD_INVALID" "A field has a value that cannot be right." "See the field violations.",
     CodeSyntax "CODE_SYNTAX" "The code is not 1*VSCHAR (RFC 6749 App. A.11) of at most 4096 bytes." "Pass the code as it came, decoded once.",
@@ -99,5 +102,7 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" "The daemon is stopping." "Retry: another one may be starting.",
     DeadlineExceeded "DEADLINE_EXCEEDED" "The caller's deadline passed." "Repeat with the same request_id.",
     Internal "INTERNAL" "A fault in narrowgate. Nothing about it is sent." "Give the platform team the time of the call.",
+    MetadataStale "METADATA_STALE" "The authorization server's metadata is older than it may be, and no new one can be had." "Retry later.",
+    IssuerEndpointChanged "ISSUER_ENDPOINT_CHANGED" "The issuer's token endpoint has moved since the transaction began. The code was not sent." "Begin again, once the platform team knows why it moved.",
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
 }

@@ -50,7 +50,7 @@ pub struct Terms {
     pub single_audience: bool,
     /// Events about it are of high severity.
     pub audit_high: bool,
-    /// Someone is to be told.
+    /// Someone is to be told: its events are of high severity, and say so under `terms`, for a detection to key on.
     pub notify: bool,
     /// The most hand-outs of one token.
     pub max_uses: Option<u64>,

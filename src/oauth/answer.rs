@@ -1,7 +1,10 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
-use super::{http::Answer, strict_json::Strict};
-use crate::model::{AccessToken, Fault, Reason, RefreshToken, ScopeSet, fault::Detection};
+use super::{http::Answer, leniency, strict_json::Strict};
+use crate::{
+    config::Accept,
+    model::{AccessToken, Fault, Reason, RefreshToken, Scope, ScopeSet},
+};
 use serde::{
     Deserializer,
     de::{Error, MapAccess, Visitor},
@@ -12,8 +15,6 @@ use zeroize::Zeroizing;
 
 /// Bytes of a token answer.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// The longest `expires_in` that is believed to be meant, in seconds: about 31 years.
-const EXPIRES_IN_MAX: u64 = 1_000_000_000;
 
 /// Tokens that came with an answer that is refused: to be revoked, and nothing else. As they came, because one that
 /// no `Authorization` header could carry lives at the server all the same.
@@ -37,6 +38,8 @@ pub(super) struct Success {
     pub(super) refresh: Option<RefreshToken>,
     pub(super) lifetime: Duration,
     pub(super) scopes: ScopeSet,
+    /// Scopes that the token carries besides, by the issuer's switch: granted to nobody.
+    pub(super) tolerated: Vec<Scope>,
 }
 
 /// A refused answer.
@@ -63,6 +66,8 @@ pub(super) struct Expected<'a> {
     pub(super) allowed: &'a ScopeSet,
     /// What a token without `expires_in` is taken to live.
     pub(super) assumed_lifetime: Duration,
+    /// Where the issuer may stray.
+    pub(super) accept: &'a Accept,
 }
 
 /// Judges an answer.
@@ -92,12 +97,12 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     }
     let lifetime = match &members.expires_in {
         None => expected.assumed_lifetime,
-        Some(value) => match value.as_u64().filter(|s| (1..=EXPIRES_IN_MAX).contains(s)) {
-            Some(seconds) => Duration::from_secs(seconds),
-            None => return Err(malformed(members)),
+        Some(value) => match leniency::lifetime(value, expected.accept) {
+            Ok(lifetime) => lifetime,
+            Err(fault) => return Err(because(fault, members)),
         },
     };
-    let scopes = match &members.scope {
+    let answered = match &members.scope {
         // Omitted means exactly what was asked (RFC 6749 §5.1); an empty or ill-formed one means nothing we know.
         None => expected.allowed.clone(),
         Some(value) => match value.as_str().and_then(ScopeSet::parse) {
@@ -105,16 +110,14 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
             None => return Err(malformed(members)),
         },
     };
-    if !scopes.is_within(expected.allowed) {
-        let beyond: Vec<String> = scopes.beyond(expected.allowed).iter().map(ToString::to_string).collect();
-        let mut refused = bad(Reason::ScopeUpgraded, members);
-        refused.fault = refused.fault.with("scopes", beyond.join(" ")).detected(Detection::ScopeEscalation);
-        return Err(refused);
-    }
+    let (scopes, tolerated) = match leniency::scopes(&answered, expected.allowed, expected.accept) {
+        Ok(split) => split,
+        Err(fault) => return Err(because(fault, members)),
+    };
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
         return Err(malformed(members));
     };
-    Ok(Success { access, refresh, lifetime, scopes })
+    Ok(Success { access, refresh, lifetime, scopes, tolerated })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
@@ -145,8 +148,12 @@ fn malformed(members: Members) -> Bad {
 }
 
 fn bad(reason: Reason, members: Members) -> Bad {
+    because(reason.into(), members)
+}
+
+fn because(fault: Fault, members: Members) -> Bad {
     let leftover = Leftover { access: members.access_token, refresh: members.refresh_token };
-    Bad { fault: reason.into(), leftover: Box::new(leftover) }
+    Bad { fault, leftover: Box::new(leftover) }
 }
 
 /// The members of an answer; secrets go straight into memory that is wiped.
@@ -237,7 +244,8 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60) };
+    let expected =
+        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default() };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -313,7 +321,8 @@ mod tests {
                 body: Zeroizing::new(body.as_bytes().to_vec()),
             };
             let allowed = ScopeSet::parse("a").unwrap();
-            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60) };
+            let accept = Accept::default();
+            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
             let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
             (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
         };

@@ -6,29 +6,79 @@ use crate::model::AccessToken;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-/// Whether the token's `cnf` names this thumbprint.
-#[expect(clippy::disallowed_methods, reason = "the confirmation is inside the token")]
-pub(super) fn is_bound_to(token: &AccessToken, thumbprint: &str) -> bool {
-    confirmation(token.reveal()).is_some_and(|found| found == thumbprint)
+/// What a token says of its binding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Binding {
+    /// It is bound to our certificate.
+    Right,
+    /// It is not, or does not say.
+    Wrong,
+    /// It would be, but its `typ` is not that of the issuer's access tokens (RFC 9068 §4): it may be another kind of
+    /// JWT altogether.
+    OtherTyp,
 }
 
-/// The `x5t#S256` of a compact JWS: three segments of unpadded base64url.
-fn confirmation(token: &str) -> Option<String> {
+/// Whether the token's `cnf` names this thumbprint, in a JWT of this `typ`.
+#[expect(clippy::disallowed_methods, reason = "the confirmation is inside the token")]
+pub(super) fn judge(token: &AccessToken, thumbprint: &str, typ: &str) -> Binding {
+    let Some((header, claims)) = parts(token.reveal()) else { return Binding::Wrong };
+    let named = claims.get("cnf").and_then(|cnf| cnf.get("x5t#S256")).and_then(Value::as_str);
+    if named != Some(thumbprint) {
+        return Binding::Wrong;
+    }
+    let found = header.get("typ").and_then(Value::as_str).unwrap_or_default();
+    if media_type(found) == media_type(typ) { Binding::Right } else { Binding::OtherTyp }
+}
+
+/// A `typ` for comparison: without regard to case, and `application/` may be left out (RFC 7515 §4.1.9).
+fn media_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+}
+
+/// Header and claims of a compact JWS: three segments of unpadded base64url.
+fn parts(token: &str) -> Option<(Value, Value)> {
     let mut segments = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (segments.next(), segments.next(), segments.next(), segments.next())
+    let (Some(header), Some(claims), Some(_), None) =
+        (segments.next(), segments.next(), segments.next(), segments.next())
     else {
         return None;
     };
-    let claims = strict_json::parse(&URL_SAFE_NO_PAD.decode(payload).ok()?)?;
-    claims.get("cnf")?.get("x5t#S256").and_then(Value::as_str).map(str::to_owned)
+    let json = |segment: &str| strict_json::parse(&URL_SAFE_NO_PAD.decode(segment).ok()?);
+    Some((json(header)?, json(claims)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn typed(typ: &str, claims: &str) -> AccessToken {
+        let header = format!(r#"{{"typ":{typ}}}"#);
+        AccessToken::new(format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))
+    }
+
     fn token(claims: &str) -> AccessToken {
-        AccessToken::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)))
+        typed(r#""at+jwt""#, claims)
+    }
+
+    fn is_bound_to(token: &AccessToken, thumbprint: &str) -> bool {
+        judge(token, thumbprint, "at+jwt") == Binding::Right
+    }
+
+    // rows: MTLS-06 INTR-07
+    #[test]
+    fn another_kind_of_jwt_is_no_access_token() {
+        let claims = r#"{"cnf":{"x5t#S256":"x"}}"#;
+        for typ in [r#""at+jwt""#, r#""AT+JWT""#, r#""application/at+jwt""#] {
+            assert_eq!(judge(&typed(typ, claims), "x", "at+jwt"), Binding::Right, "{typ}");
+        }
+        for typ in [r#""JWT""#, r#""logout+jwt""#, r#""dpop+jwt""#, "null", "7", r#""""#] {
+            assert_eq!(judge(&typed(typ, claims), "x", "at+jwt"), Binding::OtherTyp, "{typ}");
+            // The switch changes which kind it must be, never whose it must be.
+            assert_eq!(judge(&typed(typ, claims), "y", "JWT"), Binding::Wrong, "{typ}");
+        }
+        assert_eq!(judge(&typed(r#""JWT""#, claims), "x", "JWT"), Binding::Right);
+        assert_eq!(judge(&typed(r#""at+jwt""#, claims), "x", "JWT"), Binding::OtherTyp);
     }
 
     // rows: MTLS-06 MTLS-08

@@ -1,8 +1,8 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery).
 
-use super::{http, names::Names, strict_json};
+use super::{capabilities::Capabilities, http, names::Names, strict_json};
 use crate::{
-    config::{Endpoints, Issuer},
+    config::{Endpoints, Issuer, NotAllowed, Reach, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -33,15 +33,24 @@ fn well_known(issuer: &str) -> Option<Vec<Url>> {
     Some(urls)
 }
 
-/// Fetches and checks the metadata, over a connection without client certificate.
+/// A document that is well-formed and names only places that the configuration allows.
+pub(super) struct Document {
+    /// Its endpoints.
+    pub(super) endpoints: Endpoints,
+    /// What it promises.
+    pub(super) capabilities: Capabilities,
+}
+
+/// Fetches and reads the metadata, over a connection without client certificate. No redirect is followed, and nothing
+/// of what came is logged.
 ///
 /// # Errors
-/// [`Reason::MetadataUnavailable`], [`Reason::MetadataIssuerMismatch`], [`Reason::MetadataRejected`],
-/// [`Reason::PkceUnsupported`].
-pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>, names: &Names) -> Result<Endpoints, Fault> {
+/// [`Reason::MetadataUnavailable`], [`Reason::MetadataIssuerMismatch`], [`Reason::MetadataRejected`].
+pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>, names: &Names) -> Result<Document, Fault> {
     let unavailable = || Fault::new(Reason::MetadataUnavailable).with("issuer", issuer.alias.as_str());
     for url in well_known(&issuer.url).ok_or_else(unavailable)? {
-        let line = http::connect(&url, tls, names).await.map_err(|_| unavailable())?;
+        // The issuer's own host is written in the configuration.
+        let line = http::connect(&url, tls, Reach::Anywhere, names).await.map_err(|_| unavailable())?;
         let Ok(answer) = http::get(line, METADATA_BYTES_MAX).await else { return Err(unavailable()) };
         if answer.status != 200 || !answer.is_json() {
             tracing::warn!(issuer = %issuer.alias, %url, status = answer.status.as_u16(), "no metadata here: the answer is not 200 with application/json");
@@ -51,19 +60,15 @@ pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>, names: &N
         if let Some(document) = document.filter(|d| strict_json::depth(d) <= METADATA_DEPTH_MAX) {
             return read(issuer, &document);
         }
+        tracing::warn!(issuer = %issuer.alias, %url, "no metadata here: the body is not one JSON value without repeated members, or is nested too deep");
     }
     Err(unavailable())
 }
 
-fn read(issuer: &Issuer, document: &Value) -> Result<Endpoints, Fault> {
+fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
     if document.get("issuer").and_then(Value::as_str) != Some(issuer.url.as_str()) {
         tracing::error!(issuer = %issuer.alias, "the metadata names another issuer than the configuration; nothing of it is used");
         return Err(Fault::new(Reason::MetadataIssuerMismatch).with("issuer", issuer.alias.as_str()));
-    }
-    let methods = document.get("code_challenge_methods_supported").and_then(Value::as_array);
-    if !methods.is_some_and(|m| m.iter().any(|method| method.as_str() == Some("S256"))) {
-        tracing::error!(issuer = %issuer.alias, "the metadata does not offer PKCE with S256");
-        return Err(Fault::new(Reason::PkceUnsupported).with("issuer", issuer.alias.as_str()));
     }
     if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
         return Err(rejected(issuer, "require_pushed_authorization_requests"));
@@ -75,7 +80,8 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Endpoints, Fault> {
         None => endpoint(issuer, name, document.get(name)),
     };
     let required = |found: Option<String>, name| found.ok_or_else(|| rejected(issuer, name));
-    Ok(Endpoints {
+    let capabilities = Capabilities::of(document);
+    let endpoints = Endpoints {
         authorization: required(
             endpoint(issuer, "authorization_endpoint", document.get("authorization_endpoint"))?,
             "authorization_endpoint",
@@ -83,21 +89,29 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Endpoints, Fault> {
         token: required(direct("token_endpoint")?, "token_endpoint")?,
         revocation: direct("revocation_endpoint")?,
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
-    })
+    };
+    Ok(Document { endpoints, capabilities })
 }
 
-/// An endpoint that is https and on a host the configuration names.
+/// An endpoint that is https, on a host and a port the configuration names, without parameters that are ours to set.
 fn endpoint(issuer: &Issuer, name: &'static str, value: Option<&Value>) -> Result<Option<String>, Fault> {
     let Some(value) = value else { return Ok(None) };
     let text = value.as_str().ok_or_else(|| rejected(issuer, name))?;
     let url = crate::config::https(text).map_err(|_| rejected(issuer, name))?;
-    let host = url.host_str().unwrap_or_default();
-    let own = Url::parse(&issuer.url).ok().and_then(|u| u.host_str().map(str::to_owned));
-    if own.as_deref() != Some(host) && !issuer.allowed_hosts.iter().any(|allowed| allowed == host) {
-        tracing::error!(
-            issuer = %issuer.alias, field = name,
-            "the metadata names the host {host:?}; if it is right, add to [[issuer]]: allowed_hosts = [{host:?}]"
-        );
+    let (alias, field) = (&issuer.alias, name);
+    match issuer.allowed_hosts.reach(&url) {
+        Ok(_) => {}
+        Err(NotAllowed::Host(host)) => {
+            tracing::error!(issuer = %alias, field, "the metadata names the host {host:?}; if it is right, add to [[issuer]]: allowed_hosts = [{host:?}]");
+            return Err(rejected(issuer, name).with("cure", "allowed_hosts"));
+        }
+        Err(NotAllowed::Port(port)) => {
+            tracing::error!(issuer = %alias, field, "the metadata names the port {port}; if it is right, add to [[issuer]]: allowed_ports = [{port}]");
+            return Err(rejected(issuer, name).with("cure", "allowed_ports"));
+        }
+    }
+    if let Some(parameter) = repeats_ours(&url).filter(|_| name == "authorization_endpoint") {
+        tracing::error!(issuer = %alias, field, parameter, "the metadata brings a parameter along that narrowgate sets");
         return Err(rejected(issuer, name));
     }
     Ok(Some(text.to_owned()))

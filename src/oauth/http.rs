@@ -1,7 +1,15 @@
 //! One HTTP/1.1 request over one TLS connection: no redirects, no proxies, no cookies, no retries, everything capped.
 
-use super::{lane::Passage, names::Names};
-use crate::model::{Fault, Reason};
+use super::{
+    addresses::{self, Unconnected},
+    lane::Passage,
+    names::Names,
+    tls,
+};
+use crate::{
+    config::Reach,
+    model::{Fault, Reason},
+};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -9,7 +17,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use url::Url;
 use zeroize::Zeroizing;
@@ -69,27 +77,36 @@ pub(super) enum Broken {
 /// Opens a connection. No byte of a request has left when this fails.
 ///
 /// # Errors
-/// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
-pub(super) async fn connect(url: &Url, tls: &Arc<ClientConfig>, names: &Names) -> Result<Line, Fault> {
+/// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`]; [`Reason::MetadataRejected`] if the host's addresses are out
+/// of reach.
+pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach, names: &Names) -> Result<Line, Fault> {
     let unreachable = || Fault::new(Reason::AsUnreachable);
     let host = url.host_str().ok_or_else(unreachable)?;
     let port = url.port_or_known_default().ok_or_else(unreachable)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare.clone()).map_err(|_| unreachable())?;
-    let addresses = names.addresses(&bare, port).await.map_err(|error| {
-        tracing::warn!(host, port, %error, "the authorization server's name cannot be resolved");
-        unreachable()
-    })?;
-    let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
-        tracing::warn!(host, port, %error, "cannot connect to the authorization server");
-        unreachable()
+    let tcp = addresses::connect(&bare, port, reach, names).await.map_err(|why| match why {
+        Unconnected::Failed(kind) => {
+            tracing::warn!(host, port, %kind, "cannot connect to the authorization server");
+            unreachable()
+        }
+        Unconnected::OutOfReach => {
+            tracing::error!(
+                host,
+                port,
+                "the host has an address that is not public, and only a wildcard of the configuration names it; if it \
+                 is right, add to [[issuer]]: allowed_hosts = [{host:?}]"
+            );
+            Fault::new(Reason::MetadataRejected).with("field", "address").with("cure", "allowed_hosts")
+        }
     })?;
     // Without it Nagle and delayed ACK cost 40 ms now and then; failing to set it costs no more.
     let _ = tcp.set_nodelay(true);
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| {
-        tracing::warn!(host, port, %error, "no TLS with the authorization server");
-        let by_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-        Fault::new(if by_tls { Reason::AsTlsUntrusted } else { Reason::AsUnreachable })
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| {
+        let by_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let why = by_tls.map_or("the connection broke", tls::in_our_words);
+        tracing::warn!(host, port, why, "no TLS with the authorization server");
+        Fault::new(if by_tls.is_some() { Reason::AsTlsUntrusted } else { Reason::AsUnreachable })
     })?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_BYTES_MAX);

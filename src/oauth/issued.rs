@@ -3,7 +3,7 @@
 
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, RefreshToken, ScopeSet, Terms, Wall},
+    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Terms, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing},
 };
@@ -34,6 +34,8 @@ pub struct Kept {
     pub tokens: Tokens,
     /// The scopes it carries.
     pub scopes: ScopeSet,
+    /// Scopes it carries besides, which the issuer's switch tolerates: granted to nobody.
+    pub tolerated: Vec<Scope>,
     /// How long it lives, by the server's word.
     pub lifetime: Duration,
     /// When it came, by both clocks.
@@ -75,6 +77,7 @@ impl Releasable for Issued {
             api: opening.api.as_deref(),
             allowed: &opening.scopes,
             scopes: &self.kept.scopes,
+            tolerated: &self.kept.tolerated,
             lifetime: self.kept.lifetime,
             bound: self.kept.bound,
             refreshable: self.kept.tokens.refresh.is_some(),

@@ -7,10 +7,11 @@
 use super::{
     breaker::{Breaker, Change, Leave},
     http::{Answer, Broken},
+    names::Names,
 };
 use crate::{
     audit::{Code, Event, Recorder, Severity},
-    config::Issuer,
+    config::{Issuer, Limits},
     model::{AgentId, Boot, Fault, Reason},
     platform::Clock,
 };
@@ -26,6 +27,56 @@ use tokio::{
 
 /// What a caller of a full lane is told to wait.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// Revocations at one issuer waiting to be tried again.
+const RETRIES_MAX: usize = 256;
+/// Revocation requests to one issuer under way at once.
+const REVOCATIONS_IN_FLIGHT: usize = 16;
+
+/// Everything that requests to one issuer may use up. None of it is shared with another's.
+pub(super) struct Ways {
+    /// To its token endpoint.
+    pub(super) lane: Arc<Lane>,
+    /// To its hosts' addresses.
+    pub(super) names: Names,
+    /// To its metadata.
+    beginnings: Places,
+    issuer: Arc<Issuer>,
+    retries: Arc<Semaphore>,
+    revocations: Arc<Semaphore>,
+}
+
+impl Ways {
+    pub(super) fn new(issuer: &Arc<Issuer>, limits: &Limits, clock: &Arc<dyn Clock>, recorder: &Recorder) -> Self {
+        // One slow issuer never has more than half of what an agent may have under way.
+        let per_agent = usize::try_from(limits.calls_in_flight / 2).unwrap_or(usize::MAX).max(1);
+        Self {
+            lane: Lane::new(issuer, per_agent, clock, recorder),
+            names: Names::new(),
+            beginnings: Places::new(per_agent, usize::MAX),
+            issuer: Arc::clone(issuer),
+            retries: Arc::new(Semaphore::new(RETRIES_MAX)),
+            revocations: Arc::new(Semaphore::new(REVOCATIONS_IN_FLIGHT)),
+        }
+    }
+
+    /// A place for an agent that is about to begin, and may have to wait for the metadata.
+    ///
+    /// # Errors
+    /// [`Reason::IssuerBusy`].
+    pub(super) fn beginning(&self, agent: &AgentId) -> Result<Place, Fault> {
+        self.beginnings.take(agent).ok_or_else(|| busy(&self.issuer))
+    }
+
+    /// Room for one more revocation to be tried again later.
+    pub(super) fn room_to_retry(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.retries).try_acquire_owned().ok()
+    }
+
+    /// A turn for a revocation.
+    pub(super) async fn revocation_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.revocations).acquire_owned().await.ok()
+    }
+}
 
 /// One issuer's lane.
 pub(super) struct Lane {
@@ -51,18 +102,13 @@ pub struct Passage {
 
 impl Lane {
     /// `per_agent` is how many calls one agent may have in it.
-    pub(super) fn new(
-        issuer: &Arc<Issuer>,
-        per_agent: usize,
-        clock: &Arc<dyn Clock>,
-        recorder: &Recorder,
-    ) -> Arc<Self> {
-        let width = issuer.requests_in_flight;
+    fn new(issuer: &Arc<Issuer>, per_agent: usize, clock: &Arc<dyn Clock>, recorder: &Recorder) -> Arc<Self> {
+        let width = issuer.share.requests_in_flight;
         Arc::new(Self {
             issuer: Arc::clone(issuer),
             in_flight: Arc::new(Semaphore::new(width)),
             places: Places::new(per_agent.min(width), width.saturating_mul(2)),
-            circuit: Mutex::new(Breaker::new(issuer.circuit_backoff)),
+            circuit: Mutex::new(Breaker::new(issuer.share.circuit_backoff)),
             open: watch::Sender::new(false),
             clock: Arc::clone(clock),
             recorder: recorder.clone(),
@@ -89,7 +135,7 @@ impl Lane {
             _ = open.wait_for(|open| *open) => return Err(self.left_alone(BUSY_WAIT)),
             () = tokio::time::sleep(self.issuer.deadline / 2) => return Err(self.busy()),
         };
-        let leave = if self.issuer.circuit_breaker {
+        let leave = if self.issuer.share.circuit_breaker {
             Some(self.circuit().admit(self.clock.boot()).map_err(|wait| self.left_alone(wait))?)
         } else {
             None
@@ -132,8 +178,8 @@ impl Lane {
     }
 }
 
-/// The refusal of one more than the lane has room for.
-pub(super) fn busy(issuer: &Issuer) -> Fault {
+/// The refusal of one more than there is room for.
+fn busy(issuer: &Issuer) -> Fault {
     Fault::new(Reason::IssuerBusy).with("issuer", issuer.alias.as_str()).retry_after(BUSY_WAIT)
 }
 

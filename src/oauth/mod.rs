@@ -4,16 +4,20 @@
 //! began. A token that policy has not released never leaves this room but to be revoked. Not even an error carries a
 //! word of the server's text.
 
+mod addresses;
 mod answer;
 mod authorize;
+mod believed;
 mod bound;
 mod breaker;
+mod capabilities;
 mod discovery;
 mod http;
 mod issued;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
 mod lane;
+mod leniency;
 mod names;
 mod redeem;
 mod revoke;

@@ -3,8 +3,9 @@
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
-    bound,
+    bound::{self, Binding},
     http::{self, Answer, Broken, Line},
+    leniency::{CURE, tell_cure},
     revoke::open,
 };
 use crate::{
@@ -53,11 +54,12 @@ impl AuthorizationServers {
         let result = attempt(line, form(&spent), &begun).await;
         let at = (self.clock.boot(), self.clock.wall());
         let Spent { caller, closing, required, .. } = spent;
-        let Success { access, refresh, lifetime, scopes } =
+        let Success { access, refresh, lifetime, scopes, tolerated } =
             match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {
                 Ok(success) => success,
                 Err(failed) => {
                     let Failed { fault, status, leftover } = *failed;
+                    tell_cure(&begun.opening.issuer, &fault);
                     let disposal = Disposal::of_leftover(&begun, leftover);
                     return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
                 }
@@ -67,6 +69,7 @@ impl AuthorizationServers {
             begun,
             tokens: Tokens { access, refresh, retired: None },
             scopes,
+            tolerated,
             lifetime,
             at,
             bound,
@@ -107,7 +110,8 @@ async fn attempt(mut line: Line, form: Zeroizing<String>, begun: &Begun) -> Resu
 fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    let expected = Expected { allowed: &begun.opening.scopes, assumed_lifetime: issuer.assumed_lifetime };
+    let (allowed, assumed_lifetime) = (&begun.opening.scopes, issuer.assumed_lifetime);
+    let expected = Expected { allowed, assumed_lifetime, accept: &issuer.accept };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
@@ -118,8 +122,12 @@ fn judge(answer: &Answer, begun: &Begun) -> Result<Success, Box<Failed>> {
 fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) -> Result<Success, Box<Failed>> {
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
-    let fault = if client.bound_tokens && !bound::is_bound_to(&success.access, &client.identity.thumbprint) {
+    let typ = &begun.opening.issuer.accept.access_token_typ;
+    let judged = client.bound_tokens.then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
+    let fault = if judged == Some(Binding::Wrong) {
         Fault::new(Reason::TokenBindingMismatch)
+    } else if judged == Some(Binding::OtherTyp) {
+        Fault::new(Reason::TokenBindingMismatch).with(CURE, "[issuer.accept] access_token_typ")
     } else if missing.is_empty() {
         return Ok(success);
     } else {
@@ -135,9 +143,11 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", spent.code.reveal())
-        .append_pair("redirect_uri", opening.redirect.as_str())
+    form.append_pair("grant_type", "authorization_code").append_pair("code", spent.code.reveal());
+    if !opening.issuer.accept.redirect_uri_omitted {
+        form.append_pair("redirect_uri", opening.redirect.as_str());
+    }
+    form
         // RFC 8705 §2: the certificate proves who the client_id says.
         .append_pair("client_id", &opening.client.client_id)
         .append_pair("code_verifier", spent.verifier.reveal());

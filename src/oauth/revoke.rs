@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
 
-use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, strict_json};
+use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, Secret},
@@ -143,7 +143,7 @@ impl AuthorizationServers {
             self.report(&doomed, outcome);
             return outcome;
         }
-        match self.room_to_retry(&doomed.begun.opening.issuer.alias) {
+        match self.ways(&doomed.begun.opening.issuer.alias).ok().and_then(Ways::room_to_retry) {
             Some(permit) => {
                 let (this, underway) = (Arc::clone(self), self.work.enter_always());
                 tokio::spawn(async move {
@@ -177,7 +177,7 @@ impl AuthorizationServers {
         let deadline = opening.issuer.deadline;
         let exchange = async {
             // A dead server holds its own revocations up, and no one else's.
-            let _turn = self.revocation_turn(&opening.issuer.alias).await?;
+            let _turn = self.ways(&opening.issuer.alias).ok()?.revocation_turn().await?;
             let line = self.line(&opening.client, endpoint, deadline).await.ok()?;
             let form = form_urlencoded::Serializer::new(String::new())
                 .append_pair("token", &doomed.token)

@@ -1,27 +1,29 @@
 //! The authorization servers of the configuration, ready to be talked to.
 
 use super::{
+    believed::Believed,
+    capabilities::judge,
     discovery, http,
-    lane::{Lane, Passage, Place, Places, busy},
-    names::Names,
+    lane::{Passage, Ways},
     tls,
 };
 use crate::{
-    audit::Recorder,
+    audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer, about},
-    model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason},
+    model::{AgentId, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
     platform::{Clock, Work},
     transaction::Begun,
 };
+use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Mutex, watch};
 use url::Url;
-
-/// Revocations at one issuer waiting to be tried again.
-const RETRIES_MAX: usize = 256;
-/// Revocation requests to one issuer under way at once.
-const REVOCATIONS_IN_FLIGHT: usize = 16;
 
 /// Every issuer and client.
 pub struct AuthorizationServers {
@@ -38,16 +40,16 @@ struct Server {
     issuer: Arc<Issuer>,
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
-    /// The way to its token endpoint.
-    lane: Arc<Lane>,
-    /// The way to its metadata.
-    beginnings: Places,
-    /// The way to its hosts' addresses.
-    names: Names,
-    retries: Arc<Semaphore>,
-    revocations: Arc<Semaphore>,
-    /// What discovery found, and when. The lock makes concurrent calls share one fetch.
-    found: Mutex<Option<(Arc<Endpoints>, Boot)>>,
+    /// What requests to it may use up.
+    ways: Ways,
+    /// How our clients authenticate there.
+    methods: BTreeSet<&'static str>,
+    /// What discovery found. The lock makes concurrent calls share one fetch.
+    found: Mutex<Believed>,
+    /// The endpoints last found, for those who must not wait.
+    known: ArcSwapOption<Endpoints>,
+    /// Why the latest document could not be had or used, for those who must not wait.
+    trouble: ArcSwapOption<Reason>,
 }
 
 impl AuthorizationServers {
@@ -67,19 +69,12 @@ impl AuthorizationServers {
         for (alias, issuer) in &config.issuers {
             match tls::client_config(&issuer.roots, None) {
                 Ok(plain) => {
-                    // One slow issuer never has more than half of what an agent may have under way.
-                    let per_agent = usize::try_from(config.limits.calls_in_flight / 2).unwrap_or(usize::MAX).max(1);
-                    let server = Server {
-                        issuer: Arc::clone(issuer),
-                        plain,
-                        lane: Lane::new(issuer, per_agent, &clock, &recorder),
-                        beginnings: Places::new(per_agent, usize::MAX),
-                        names: Names::new(),
-                        retries: Arc::new(Semaphore::new(RETRIES_MAX)),
-                        revocations: Arc::new(Semaphore::new(REVOCATIONS_IN_FLIGHT)),
-                        found: Mutex::new(None),
-                    };
-                    servers.insert(alias.clone(), server);
+                    let ours = config.clients.values().filter(|client| client.issuer == *alias);
+                    let methods = ours.map(|client| client.auth.as_str()).collect();
+                    let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
+                    let ways = Ways::new(issuer, &config.limits, &clock, &recorder);
+                    let issuer = Arc::clone(issuer);
+                    servers.insert(alias.clone(), Server { issuer, plain, ways, methods, found, known, trouble });
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -104,32 +99,66 @@ impl AuthorizationServers {
     /// The endpoints of an issuer: from the configuration, or discovered and believed for a while.
     ///
     /// # Errors
-    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`], or as discovery fails.
+    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`] if too many calls of the agent wait for it already, or as
+    /// discovery fails.
     pub async fn endpoints(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
-        let _place = self.beginning(alias, agent)?;
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
         }
+        let _place = server.ways.beginning(agent)?;
+        let asked = self.clock.boot();
         let mut found = server.found.lock().await;
-        let now = self.clock.boot();
-        if let Some((endpoints, _)) = found.as_ref().filter(|(_, at)| now < at.plus(server.issuer.metadata_ttl)) {
-            return Ok(Arc::clone(endpoints));
+        if let Some(answer) = found.answer(&server.issuer, asked, self.clock.boot()) {
+            return answer;
         }
-        let fetch = discovery::discover(&server.issuer, &server.plain, &server.names);
+        let fetch = discovery::discover(&server.issuer, &server.plain, &server.ways.names);
         let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;
-        let endpoints = Arc::new(fetched.map_err(|_| Fault::new(Reason::MetadataUnavailable))??);
-        *found = Some((Arc::clone(&endpoints), now));
-        Ok(endpoints)
+        let fetched = fetched.unwrap_or_else(|_| Err(Reason::MetadataUnavailable.into()));
+        let usable = fetched.and_then(|document| {
+            let judged = judge(&server.issuer, &server.methods, found.capabilities(), document);
+            if found.is_news(&judged.weakened) {
+                self.report_downgrade(&server.issuer, &judged.weakened);
+            }
+            judged.usable
+        });
+        server.trouble.store(usable.as_ref().err().map(|fault| Arc::new(fault.reason)));
+        match usable {
+            Ok((endpoints, capabilities)) => {
+                let endpoints = found.believe(endpoints, capabilities, self.clock.boot());
+                server.known.store(Some(Arc::clone(&endpoints)));
+                Ok(endpoints)
+            }
+            Err(fault) => found.fail(&server.issuer, fault, self.clock.boot()),
+        }
     }
 
-    /// A place for an agent that is about to begin at this issuer: waiting for its metadata is bounded as well.
-    ///
-    /// # Errors
-    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`].
-    fn beginning(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Place, Fault> {
-        let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
-        server.beginnings.take(agent).ok_or_else(|| busy(&server.issuer))
+    /// The issuers whose metadata could not be had or used when it was last asked for, and why.
+    pub fn not_renewed(&self) -> Vec<(IssuerAlias, Reason)> {
+        let trouble = self.servers.iter().map(|(alias, server)| (alias, server.trouble.load_full()));
+        trouble.filter_map(|(alias, reason)| reason.map(|reason| (alias.clone(), *reason))).collect()
+    }
+
+    /// Tells the SOC that a document promises less than the one before it. What was promised stays demanded.
+    fn report_downgrade(&self, issuer: &Issuer, weakened: &[&'static str]) {
+        let members = weakened.join(" ");
+        tracing::error!(issuer = %issuer.alias, members, "METADATA_DOWNGRADE: the metadata promises less than before");
+        let mut event = Event::new(Code::Detected(Detection::MetadataDowngrade), "Discovery");
+        event.severity = Severity::High;
+        self.recorder.report(event.with("issuer", issuer.alias.as_str()).with("members", members));
+    }
+
+    /// Whether the token endpoint is still where it was when the transaction began, as far as is known. The code goes
+    /// to the endpoint captured then or nowhere: a server that has moved in between may not be the one that issued it.
+    fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
+        let opening = &begun.opening;
+        let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
+        let Some(known) = server.known.load_full() else { return Ok(()) };
+        let origin = |endpoint: &str| Url::parse(endpoint).ok().map(|url| url.origin());
+        if origin(&known.token) == origin(&opening.endpoints.token) {
+            return Ok(());
+        }
+        Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
     }
 
     /// Enters the lane to an issuer's token endpoint.
@@ -138,30 +167,26 @@ impl AuthorizationServers {
     /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`], or [`Reason::AsUnreachable`] while the issuer is left alone.
     /// Nothing is spent, and the fault says when to try again.
     pub async fn enter(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Passage, Fault> {
-        self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.lane.enter(agent).await
+        self.ways(alias)?.lane.enter(agent).await
+    }
+
+    /// What requests to an issuer may use up.
+    pub(super) fn ways(&self, alias: &IssuerAlias) -> Result<&Ways, Fault> {
+        Ok(&self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.ways)
     }
 
     /// Whether each issuer is left alone, for health.
     #[must_use]
     pub fn left_alone(&self) -> BTreeMap<IssuerAlias, watch::Receiver<bool>> {
-        self.servers.iter().map(|(alias, server)| (alias.clone(), server.lane.follow())).collect()
-    }
-
-    /// Room for one more revocation at this issuer to be tried again later.
-    pub(super) fn room_to_retry(&self, alias: &IssuerAlias) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.servers.get(alias)?.retries).try_acquire_owned().ok()
-    }
-
-    /// A turn for a revocation at this issuer.
-    pub(super) async fn revocation_turn(&self, alias: &IssuerAlias) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.servers.get(alias)?.revocations).acquire_owned().await.ok()
+        self.servers.iter().map(|(alias, server)| (alias.clone(), server.ways.lane.follow())).collect()
     }
 
     /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent.
     ///
     /// # Errors
-    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`].
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn connect(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
+        self.still_there(begun)?;
         let opening = &begun.opening;
         let left = opening.issuer.deadline.saturating_sub(passage.taken());
         match self.line(&opening.client, &opening.endpoints.token, left).await {
@@ -171,7 +196,9 @@ impl AuthorizationServers {
                 Ok(line)
             }
             Err(fault) => {
-                passage.failed(fault.reason, None);
+                if matches!(fault.reason, Reason::AsUnreachable | Reason::AsTlsUntrusted) {
+                    passage.failed(fault.reason, None);
+                }
                 Err(fault)
             }
         }
@@ -180,9 +207,10 @@ impl AuthorizationServers {
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
-        let names = &self.servers.get(&client.issuer).ok_or(Reason::IssuerUnknown)?.names;
+        let Server { issuer, ways, .. } = self.servers.get(&client.issuer).ok_or(Reason::Internal)?;
+        let reach = issuer.allowed_hosts.reach(&url).map_err(|_| Fault::new(Reason::MetadataRejected))?;
         let begun = self.clock.boot();
-        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, names)).await;
+        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach, &ways.names)).await;
         let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
         line.spent = self.clock.boot().since(begun);
         Ok(line)

@@ -61,3 +61,23 @@ fn certified(provider: &CryptoProvider, identity: &CertificateAndKey) -> Result<
     certified.keys_match().map_err(|e| format!("certificate and key do not belong together: {e}"))?;
     Ok(Arc::new(certified))
 }
+
+/// Why there is no TLS, in words of ours: an error of rustls quotes names from the certificate that was shown.
+pub(super) const fn in_our_words(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as C, Error as E};
+    match error {
+        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired",
+        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => "its certificate is not valid yet",
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "its certificate is for another name"
+        }
+        E::InvalidCertificate(C::UnknownIssuer) => "its certificate is from an authority that `ca` does not hold",
+        E::InvalidCertificate(_) => "its certificate cannot be used",
+        E::AlertReceived(_) => "it refused the handshake, perhaps our certificate",
+        E::PeerIncompatible(_) => "it offers no version or algorithm that we take",
+        E::InvalidMessage(_) | E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => {
+            "what answers there does not speak TLS as it should"
+        }
+        _ => "the handshake failed",
+    }
+}

@@ -1,6 +1,6 @@
 //! Files: an append-only journal that knows what is durable, and reads that are bounded.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -38,6 +38,21 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// As the system says.
     fn journal(&self, path: &Path) -> io::Result<Box<dyn Journal>>;
+}
+
+/// Takes a lock file for this process, until the handle is dropped or the process ends, however it ends. `None`: another
+/// process has it.
+///
+/// # Errors
+/// As the system says.
+pub fn exclusive(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))?);
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The real file system.

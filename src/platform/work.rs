@@ -46,6 +46,12 @@ impl Work {
         self.stopped.notify_waiters();
     }
 
+    /// How much is under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Whether nothing is let in any more.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

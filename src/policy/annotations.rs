@@ -3,9 +3,10 @@
 
 use crate::{
     config::nearest,
-    model::{ProofDemand, Terms, time::parse_span},
+    model::{ProofDemand, Terms, Wall, time::parse_span},
 };
 use cedar_policy::{Effect, Policy};
+use jiff::civil::Date;
 
 const BOTH: [&str; 4] = ["id", "owner", "ticket", "expires"];
 const PERMIT: [&str; 7] = ["max_lifetime", "proof", "no_refresh", "single_audience", "audit", "notify", "max_uses"];
@@ -24,6 +25,8 @@ pub(super) struct Note {
     pub(super) advice: Option<String>,
     /// A forbid's word to the agent's developer.
     pub(super) message: Option<String>,
+    /// Its last day, in UTC.
+    pub(super) expires: Option<Date>,
 }
 
 impl Note {
@@ -33,7 +36,7 @@ impl Note {
     /// Every mistake, for a person.
     pub(super) fn read(policy: &Policy) -> Result<Self, Vec<String>> {
         let effect = policy.effect();
-        let mut note = Self { effect, terms: Terms::default(), code: None, advice: None, message: None };
+        let mut note = Self { effect, terms: Terms::default(), code: None, advice: None, message: None, expires: None };
         let mut wrong = Vec::new();
         for (key, value) in policy.annotations() {
             if let Err(message) = note.take(key, value) {
@@ -46,9 +49,22 @@ impl Note {
         if wrong.is_empty() { Ok(note) } else { Err(wrong) }
     }
 
+    /// Whether its last day is over (UTC). What cannot be told is over.
+    pub(super) fn is_over(&self, now: Wall) -> bool {
+        let over = |last: Date| {
+            let today = jiff::Timestamp::from_millisecond(now.0).map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+            today.map_or(true, |today| today > last)
+        };
+        self.expires.is_some_and(over)
+    }
+
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
         if BOTH.contains(&key) || key.starts_with("x_") {
-            return if key == "expires" { expires(value) } else { Ok(()) };
+            if key == "expires" {
+                let date = value.parse::<Date>();
+                self.expires = Some(date.map_err(|_| "@expires must be a date such as \"2027-01-31\"".to_owned())?);
+            }
+            return Ok(());
         }
         match self.effect {
             Effect::Permit if PERMIT.contains(&key) => self.take_term(key, value),
@@ -127,9 +143,4 @@ impl Note {
             |near| format!("unknown annotation @{key}; did you mean @{near}?"),
         )
     }
-}
-
-fn expires(value: &str) -> Result<(), String> {
-    let date = value.parse::<jiff::civil::Date>();
-    date.map(|_| ()).map_err(|_| "@expires must be a date such as \"2027-01-31\"".to_owned())
 }

@@ -5,13 +5,14 @@ use super::{
     context::{Base, audiences, context, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     load::collect,
+    question::Question,
 };
 use crate::{
     caller::Transport,
     config::{Config, Document, Finding, Table, about},
     model::{Agent, AgentId, ApiAlias, Claimed, ClientAlias, Environment, Scope, Terms, Wall, time::parse_span},
 };
-use cedar_policy::{Context, Entities, Entity, RestrictedExpression as Expr};
+use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 /// What became of the cases.
@@ -101,6 +102,7 @@ struct Token {
     lifetime: Duration,
     refreshable: bool,
     unknown_scopes: bool,
+    tolerated_scopes: Vec<String>,
 }
 
 struct Approval {
@@ -174,13 +176,17 @@ impl<'c> Case<'c> {
     }
 
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let entities = self.entities(snapshot)?;
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
             _ => uid("Client", self.client.as_str())?,
         };
-        let principal = uid("Agent", self.agent.id.as_str())?;
-        let answer = snapshot.ask_about(&entities, principal, uid("Action", &self.action)?, resource, self.context()?);
+        let question = Question {
+            principal: uid("Agent", self.agent.id.as_str())?,
+            action: uid("Action", &self.action)?,
+            resource,
+            context: self.context()?,
+        };
+        let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
         if answer.errors > 0 {
             return Err(
                 "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()
@@ -209,14 +215,14 @@ impl<'c> Case<'c> {
         }
     }
 
-    /// The generation's entities with this case's agent and approver.
-    fn entities(&self, snapshot: &Snapshot) -> Result<Entities, String> {
+    /// This case's agent and approver, which stand before the generation's.
+    fn entities(&self) -> Result<Vec<Entity>, String> {
         let mut own = vec![entities::agent(&self.agent)?];
         if let Some(approval) = &self.approval {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
             own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));
         }
-        snapshot.entities.clone().upsert_entities(own, Some(&snapshot.schema)).map_err(|e| e.to_string())
+        Ok(own)
     }
 
     fn context(&self) -> Result<Context, String> {
@@ -264,6 +270,7 @@ impl<'c> Case<'c> {
                     ("proof", proof(self.bound)?),
                     ("refreshable", Expr::new_bool(self.token.refreshable)),
                     ("unknownScopes", Expr::new_bool(self.token.unknown_scopes)),
+                    ("toleratedScopes", Expr::new_set(self.token.tolerated_scopes.iter().map(|scope| text(scope)))),
                 ])?;
                 fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
             }
@@ -325,6 +332,7 @@ fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
         lifetime: table.span("issued_lifetime", lifetime, ANY_SPAN),
         refreshable: table.boolean("refreshable", false),
         unknown_scopes: table.boolean("unknown_scopes", false),
+        tolerated_scopes: table.list("tolerated_scopes", |t| Ok(t.to_owned())),
     }
 }
 

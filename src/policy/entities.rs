@@ -3,10 +3,12 @@
 use crate::{
     config::{Client, Config},
     model::{Agent, agent::Identity},
+    platform::digest::{hex, sha256},
 };
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
+use serde_json::Value;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     str::FromStr,
 };
 
@@ -57,6 +59,27 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         .chain(config.catalog.apis.values().map(|a| &a.owner));
     let owners: Result<Vec<EntityUid>, String> = owners.map(|team| uid("Team", team.as_str())).collect();
     Entities::from_entities(with_bare(entities, owners?), Some(schema)).map_err(|e| e.to_string())
+}
+
+/// SHA-256 of the entities in a canonical form, in hex: keys sorted, and every list too, for each of them is a set.
+pub(super) fn digest(entities: &Entities) -> Result<String, String> {
+    let canonical = sorted(entities.to_json_value().map_err(|e| e.to_string())?);
+    Ok(hex(&sha256(canonical.to_string().as_bytes())))
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let by_key: BTreeMap<String, Value> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(by_key.into_iter().collect())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(sorted).collect();
+            items.sort_by_cached_key(ToString::to_string);
+            Value::Array(items)
+        }
+        other => other,
+    }
 }
 
 /// An agent's entity.

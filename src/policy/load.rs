@@ -3,6 +3,7 @@
 use super::{annotations::Note, entities};
 use crate::{
     config::{Config, Finding, about, position},
+    model::Wall,
     platform::{
         digest::{hex, sha256},
         files::{read_text, require_guarded},
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub policy_digest: String,
     /// SHA-256 of the schema, in hex.
     pub schema_digest: String,
+    /// SHA-256 of the entities, in hex.
+    pub entities_digest: String,
     pub(super) schema: Schema,
     pub(super) policies: PolicySet,
     pub(super) entities: Entities,
@@ -45,6 +48,13 @@ impl Snapshot {
     #[must_use]
     pub fn len(&self) -> usize {
         self.notes.len()
+    }
+
+    /// The first `@expires` of the set: the day, and the policy.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<(String, &str)> {
+        let days = self.notes.iter().filter_map(|(id, note)| note.expires.map(|day| (day, id.as_str())));
+        days.min().map(|(day, id)| (day.to_string(), id))
     }
 
     /// Never: an empty set does not load.
@@ -73,18 +83,19 @@ struct Source {
     text: String,
 }
 
-/// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities.
+/// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities. A policy past
+/// its `@expires` at `now` is a mistake; `None` loads a set as of its own time, to ask recorded decisions again.
 ///
 /// # Errors
 /// Every mistake, with file, line and hint.
-pub fn load(config: &Config, generation: u64) -> Result<Snapshot, Vec<Finding>> {
+pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snapshot, Vec<Finding>> {
     let folder = &config.policies;
     let sources = sources(folder)?;
     let schema = match Schema::from_cedarschema_str(BASE_SCHEMA) {
         Ok((schema, _)) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
     };
-    let mut draft = Draft::default();
+    let mut draft = Draft { now, ..Draft::default() };
     for source in &sources {
         draft.read(source);
     }
@@ -99,10 +110,13 @@ pub fn load(config: &Config, generation: u64) -> Result<Snapshot, Vec<Finding>> 
     }
     let entities = entities::build(config, &schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
+    let entities_digest = entities::digest(&entities)
+        .map_err(|e| vec![about(folder, format!("entities have no canonical form: {e}"))])?;
     Ok(Snapshot {
         generation,
         policy_digest: digest(folder, &sources),
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
+        entities_digest,
         schema,
         policies: draft.policies,
         entities,
@@ -113,6 +127,7 @@ pub fn load(config: &Config, generation: u64) -> Result<Snapshot, Vec<Finding>> 
 
 #[derive(Default)]
 struct Draft {
+    now: Option<Wall>,
     policies: PolicySet,
     notes: HashMap<String, Note>,
     /// Where each policy stands: source, and byte offset.
@@ -154,6 +169,11 @@ impl Draft {
         };
         match Note::read(policy) {
             Ok(note) => {
+                if let Some(day) = note.expires.filter(|_| self.now.is_some_and(|now| note.is_over(now))) {
+                    let over =
+                        format!("policy `{id}`: {day} was its last day (@expires): remove it, or give it a later date");
+                    self.report(source, at, over);
+                }
                 if self.notes.insert(id.clone(), note).is_some() {
                     self.report(source, at, format!("@id(\"{id}\") is used twice"));
                     return;

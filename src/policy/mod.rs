@@ -6,15 +6,19 @@
 
 mod annotations;
 mod ask;
+mod asked;
 pub mod cases;
 mod context;
 mod entities;
 mod load;
 mod panel;
 mod permit;
+mod question;
 mod release;
+mod replay;
 mod verdict;
 
+pub use asked::Asked;
 pub use context::Facts;
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};

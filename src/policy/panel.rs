@@ -3,8 +3,10 @@
 use super::{
     Determining, Facts, Refused, Snapshot, Verdict,
     ask::Answer,
+    asked::{Asked, Keeping, Part, Step},
     context::{Base, context, datetime, text},
     entities::uid,
+    question::Question,
     verdict::DenyKind,
 };
 use crate::{
@@ -12,10 +14,17 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, Wall},
 };
-use cedar_policy::{EntityUid, RestrictedExpression as Expr};
+use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression as Expr};
+use std::sync::Arc;
 
-/// Scopes allowed, scopes refused with their reason codes, and evaluation errors.
-type Narrowed = (Vec<Scope>, Vec<(Scope, String)>, usize);
+/// What asking about each scope alone has shown, where some are allowed and some are not.
+pub(super) struct Narrowed {
+    /// The scopes allowed.
+    pub(super) granted: Vec<Scope>,
+    refused: Vec<(Scope, String)>,
+    errors: usize,
+    steps: Vec<Step>,
+}
 
 /// Collects the answers that make one decision.
 #[derive(Clone)]
@@ -23,6 +32,9 @@ pub(super) struct Panel<'a> {
     snapshot: &'a Snapshot,
     principal: Result<EntityUid, String>,
     client: Result<EntityUid, String>,
+    /// The generation's entities and this decision's own; `None` for the generation's alone.
+    entities: Option<Entities>,
+    asked: Asked,
     id: DecisionId,
     gate: Option<Answer>,
     granted: Vec<Scope>,
@@ -35,10 +47,28 @@ pub(super) struct Panel<'a> {
 
 impl<'a> Panel<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, caller: &Caller, client: &Client, id: DecisionId) -> Self {
+        let principal = uid("Agent", caller.agent().id.as_str());
+        Self::between(snapshot, principal, uid("Client", client.alias.as_str()), id)
+    }
+
+    /// A panel that is given its questions.
+    pub(super) fn again(snapshot: &'a Snapshot) -> Self {
+        let nobody = || Err("the question is there already".to_owned());
+        Self::between(snapshot, nobody(), nobody(), DecisionId(uuid::Uuid::nil()))
+    }
+
+    fn between(
+        snapshot: &'a Snapshot,
+        principal: Result<EntityUid, String>,
+        client: Result<EntityUid, String>,
+        id: DecisionId,
+    ) -> Self {
         Self {
             snapshot,
-            principal: uid("Agent", caller.agent().id.as_str()),
-            client: uid("Client", client.alias.as_str()),
+            principal,
+            client,
+            entities: None,
+            asked: Asked::default(),
             id,
             gate: None,
             granted: Vec::new(),
@@ -50,75 +80,110 @@ impl<'a> Panel<'a> {
         }
     }
 
+    /// Lets the questions know entities that are made for this decision alone. They go on record with it.
+    ///
+    /// # Errors
+    /// What does not fit the schema; nothing may be asked then.
+    pub(super) fn about(&mut self, own: Vec<Entity>) -> Result<(), String> {
+        if !own.is_empty() {
+            self.asked.own.extend(own);
+            self.entities = Some(self.snapshot.entities_with(self.asked.own.clone())?);
+        }
+        Ok(())
+    }
+
     /// Asks the question about the exchange as a whole.
     pub(super) fn gate<const N: usize>(&mut self, action: &str, base: &Base<'_>, extra: [(&'static str, Expr); N]) {
-        let resource = self.client.clone();
-        let answer = self.question(action, resource, base, extra.into());
-        if answer.allowed {
-            self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
-        }
-        self.gate = Some(answer);
+        let base = base.expression().map(|base| ("base", base));
+        let question =
+            base.and_then(|base| self.question(action, self.client.clone(), [base].into_iter().chain(extra)));
+        self.put(Step { part: Part::Gate, question: question.ok() });
     }
 
     /// Asks about each scope; a refused one is kept with its reason code.
     pub(super) fn scopes(&mut self, base: &Base<'_>, flow: &str) {
+        let shared = base.expression().and_then(|base| {
+            let client = Expr::new_entity_uid(self.client.clone()?);
+            Ok([("base", base), ("client", client), ("flow", text(flow))])
+        });
         for scope in &base.scopes {
-            let client = self.client.clone().map(Expr::new_entity_uid);
-            let answer = match client {
-                Ok(client) => self.question(
-                    "grant_scope",
-                    uid("Scope", scope.as_str()),
-                    base,
-                    vec![("client", client), ("flow", text(flow))],
-                ),
-                Err(_) => continue,
-            };
-            if answer.allowed {
-                self.granted.push((*scope).clone());
-                self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
-            } else {
-                let code = self.code_of(&answer);
-                self.refused.push(((*scope).clone(), code));
-            }
-            self.answers.push(answer);
+            let question =
+                shared.clone().and_then(|shared| self.question("grant_scope", uid("Scope", scope.as_str()), shared));
+            self.put(Step { part: Part::Scope((*scope).clone()), question: question.ok() });
         }
+    }
+
+    /// Asks a question and takes its answer for what it is for. What is asked is kept: the record says it.
+    pub(super) fn put(&mut self, step: Step) {
+        let entities = self.entities.as_ref().unwrap_or(&self.snapshot.entities);
+        let answer = step.question.as_ref().map_or_else(Answer::error, |q| self.snapshot.ask(q, entities));
+        if answer.allowed {
+            self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
+        }
+        match &step.part {
+            Part::Gate => self.gate = Some(answer),
+            Part::Scope(scope) | Part::Narrowing(scope) => {
+                if answer.allowed {
+                    self.granted.push(scope.clone());
+                } else {
+                    self.refused.push((scope.clone(), self.code_of(&answer)));
+                }
+                self.answers.push(answer);
+            }
+        }
+        self.asked.steps.push(step);
     }
 
     /// The scopes allowed of those asked, and those refused, if some but not all are allowed.
     pub(super) fn narrow(mut self, base: &Base<'_>, flow: &str) -> Option<Narrowed> {
         self.scopes(base, flow);
+        self.narrowed()
+    }
+
+    /// As [`Self::narrow`], of the questions already put.
+    pub(super) fn narrowed(self) -> Option<Narrowed> {
+        if self.granted.is_empty() || self.refused.is_empty() {
+            return None;
+        }
         let errors = self.answers.iter().map(|a| a.errors).sum();
-        (!self.granted.is_empty() && !self.refused.is_empty()).then_some((self.granted, self.refused, errors))
+        let mut steps = self.asked.steps;
+        for step in &mut steps {
+            if let Part::Scope(scope) = &step.part {
+                step.part = Part::Narrowing(scope.clone());
+            }
+        }
+        Some(Narrowed { granted: self.granted, refused: self.refused, errors, steps })
     }
 
     /// Keeps scopes that were refused before the question was narrowed, and the errors met on the way: an erring
     /// policy is no reason to ask for less.
-    pub(super) fn also_refused(&mut self, refused: Vec<(Scope, String)>, errors: usize) {
-        self.refused.extend(refused);
-        self.errors_before += errors;
+    pub(super) fn also_refused(&mut self, narrowed: Narrowed) {
+        self.refused.extend(narrowed.refused);
+        self.errors_before += narrowed.errors;
+        self.asked.steps.extend(narrowed.steps);
     }
 
     /// Checks that the merged terms can be kept.
-    pub(super) fn keep_terms(&mut self, client: &Client, has_audience: bool) {
+    pub(super) fn keep_terms(&mut self, keeping: Keeping) {
+        self.asked.keeping = Some(keeping);
         let proof_kept = match self.terms.proof {
             None => true,
-            Some(ProofDemand::Any | ProofDemand::Mtls) => client.bound_tokens,
+            Some(ProofDemand::Any | ProofDemand::Mtls) => keeping.bound,
             Some(ProofDemand::Dpop | ProofDemand::Contradiction) => false,
         };
         if !proof_kept {
             self.unmet = Some("proof");
-        } else if self.terms.single_audience && !has_audience {
+        } else if self.terms.single_audience && !keeping.audience {
             self.unmet = Some("single_audience");
         }
     }
 
     /// Asks a question that is not about an exchange.
     pub(super) fn bare_gate(&mut self, action: &str, now: Wall, caller: &Facts) {
-        let ask = || -> Result<Answer, String> {
-            let fields = context([("now", datetime(now)), ("caller", super::context::caller(caller)?)])?;
-            Ok(self.snapshot.ask(self.principal.clone()?, uid("Action", action)?, self.client.clone()?, fields))
-        };
-        self.gate = Some(ask().unwrap_or_else(|_| Answer::error()));
+        let question = super::context::caller(caller).and_then(|caller| {
+            self.question(action, self.client.clone(), [("now", datetime(now)), ("caller", caller)])
+        });
+        self.put(Step { part: Part::Gate, question: question.ok() });
     }
 
     /// The decision of a gate that no scope hangs on.
@@ -130,23 +195,20 @@ impl<'a> Panel<'a> {
         &self,
         action: &str,
         resource: Result<EntityUid, String>,
-        base: &Base<'_>,
-        extra: Vec<(&'static str, Expr)>,
-    ) -> Answer {
-        let ask = || -> Result<Answer, String> {
-            let mut fields = vec![("base", base.expression()?)];
-            fields.extend(extra);
-            Ok(self.snapshot.ask(self.principal.clone()?, uid("Action", action)?, resource?, context(fields)?))
-        };
-        ask().unwrap_or_else(|_| Answer::error())
+        fields: impl IntoIterator<Item = (&'static str, Expr)>,
+    ) -> Result<Question, String> {
+        let (principal, action, context) = (self.principal.clone()?, uid("Action", action)?, context(fields)?);
+        Ok(Question { principal, action, resource: resource?, context })
     }
 
-    /// The reason code of a no: that of the first forbid by id, or `no_permit`.
+    /// The reason code of a no: that of the first forbid by id, or `no_permit`; `policy_expired` where a permit was there until
+    /// its date.
     fn code_of(&self, answer: &Answer) -> String {
         let note = self.first_forbid(answer).and_then(|id| self.snapshot.note(id));
         match note.and_then(|n| n.code.clone()) {
             Some(code) => code,
             None if answer.errors > 0 => "evaluation_error".to_owned(),
+            None if answer.expired => "policy_expired".to_owned(),
             None => "no_permit".to_owned(),
         }
     }
@@ -179,13 +241,15 @@ impl<'a> Panel<'a> {
             id: self.id,
             policy_digest: self.snapshot.policy_digest.clone(),
             schema_digest: self.snapshot.schema_digest.clone(),
+            entities_digest: self.snapshot.entities_digest.clone(),
             generation: self.snapshot.generation,
             determining,
             granted: self.granted,
             refused: self.refused,
             denied,
             errors,
-            audit_high: self.terms.audit_high,
+            terms: self.terms.clone(),
+            asked: Arc::new(self.asked),
         };
         match fault {
             None => Ok((verdict, self.terms)),

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Refused, Snapshot, Verdict,
+    asked::Keeping,
     context::{Base, boolean, duration, text},
     panel::Panel,
 };
@@ -112,7 +113,7 @@ impl Permitted {
 
     /// Takes the permit apart to spend it. For `oauth/` alone.
     pub(crate) fn into_parts(self) -> (Claim, Verdict, Terms) {
-        (self.claim, self.verdict, self.terms)
+        (self.claim, self.verdict.concluded(), self.terms)
     }
 }
 
@@ -141,15 +142,17 @@ impl Policies {
             approval: None,
         };
         let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
-        let (granted, refused_first, errors) = narrowed.unwrap_or_default();
-        let scopes = ScopeSet::new(granted).unwrap_or_else(|| ask.scopes.clone());
+        let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
+        let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
         let base = Base { scopes: scopes.iter().collect(), ..base };
         let gate =
             [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(false))];
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
-        panel.keep_terms(&ask.client, ask.api.is_some());
-        panel.also_refused(refused_first, errors);
+        panel.keep_terms(Keeping { bound: ask.client.bound_tokens, audience: ask.api.is_some() });
+        if let Some(narrowed) = narrowed {
+            panel.also_refused(narrowed);
+        }
         match panel.close(Reason::PolicyDenied) {
             Ok((verdict, _)) => Ok(BeginPermitted { caller, ask, scopes, verdict }),
             Err(refused) => Err(Box::new((caller, *refused))),
@@ -188,7 +191,7 @@ impl Policies {
         ];
         panel.gate("redeem_code", &base, gate);
         panel.scopes(&base, "code");
-        panel.keep_terms(&opening.client, opening.api.is_some());
+        panel.keep_terms(Keeping { bound: opening.client.bound_tokens, audience: opening.api.is_some() });
         match panel.close(Reason::ScopeNoLongerAllowed) {
             Ok((verdict, terms)) => Ok(Permitted { claim, verdict, terms }),
             Err(refused) => Err(Box::new((claim.end(), *refused))),

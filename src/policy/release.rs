@@ -2,13 +2,14 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct IssuedFacts<'a> {
     pub allowed: &'a ScopeSet,
     /// The scopes it carries.
     pub scopes: &'a ScopeSet,
+    /// Scopes it carries besides, which the issuer's switch tolerates.
+    pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
     pub lifetime: Duration,
     /// Whether it is certificate-bound.
@@ -92,7 +95,7 @@ impl Policies {
             panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
-            panel.keep_terms(token.client, token.api.is_some());
+            panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)
         };
         match closed {
@@ -123,7 +126,8 @@ fn issued(token: &IssuedFacts<'_>) -> Result<Expr, String> {
         ("audiences", audiences(token.api)?),
         ("proof", proof(token.bound)?),
         ("refreshable", Expr::new_bool(token.refreshable)),
-        // Scopes beyond the catalogue never come this far: the answer's judge refuses them.
+        // Scopes that nobody declared never come this far: the answer's judge refuses them.
         ("unknownScopes", Expr::new_bool(false)),
+        ("toleratedScopes", Expr::new_set(token.tolerated.iter().map(|scope| text(scope.as_str())))),
     ])
 }

@@ -1,6 +1,8 @@
 //! A decision as everyone else sees it: without Cedar's types.
 
-use crate::model::{DecisionId, Fault, Reason, Scope};
+use super::Asked;
+use crate::model::{DecisionId, Fault, Reason, Scope, Terms};
+use std::sync::Arc;
 
 /// A policy that determined a decision.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,6 +51,8 @@ pub struct Verdict {
     pub policy_digest: String,
     /// SHA-256 of the schema, in hex.
     pub schema_digest: String,
+    /// SHA-256 of the agents, clients, APIs and scopes as policies see them, in hex.
+    pub entities_digest: String,
     /// The policy set's generation.
     pub generation: u64,
     /// The policies that determined it, sorted, each once.
@@ -61,8 +65,18 @@ pub struct Verdict {
     pub denied: Option<DenyKind>,
     /// Evaluation errors. Any makes the answer no.
     pub errors: usize,
-    /// Whether events about it are of high severity.
-    pub audit_high: bool,
+    /// The terms of the permits that hold, merged.
+    pub terms: Terms,
+    /// The questions that were asked.
+    pub asked: Arc<Asked>,
+}
+
+impl Verdict {
+    /// The decision without its questions, once they are on record: what is kept for long need not hold them.
+    #[must_use]
+    pub fn concluded(self) -> Self {
+        Self { asked: Arc::default(), ..self }
+    }
 }
 
 /// A no.

@@ -76,10 +76,6 @@ fn each_kind_of_subject_value_is_found_where_it_is() {
         let output = check(&house);
         assert_eq!(output.status.code(), Some(0), "{value}: {output:?}");
     }
-    // A self-signed client is known by its key: no subject is expected (RFC 8705 §2.2).
-    let method = "auth = \"self_signed_tls_client_auth\"";
-    let house = Plan::new().config(SUBJECT, "").config("auth = \"tls_client_auth\"", method).build();
-    assert_eq!(check(&house).status.code(), Some(0));
 }
 
 // rows: MTLS-02

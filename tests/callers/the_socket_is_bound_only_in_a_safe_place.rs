@@ -8,6 +8,7 @@ use std::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
+    process::Stdio,
 };
 
 /// Starts the daemon, which must refuse with this exit code, name the path, and leave nothing bound.
@@ -68,7 +69,8 @@ async fn planted_symbolic_links_are_not_followed() {
     fs::rename(&folder, house.path("real")).unwrap();
     symlink(house.path("real"), &folder).unwrap();
     refuses(&house, 69, &folder, "is a symbolic link").await;
-    assert_eq!(fs::read_dir(house.path("real")).unwrap().count(), 0);
+    let left: Vec<_> = fs::read_dir(house.path("real")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["agent.sock.lock"]);
 }
 
 // rows: CALL-04
@@ -106,6 +108,33 @@ async fn what_is_not_a_stale_socket_is_left_alone() {
     let mut house = house;
     house.start();
     house.wait_until_serving().await;
+}
+
+// rows: CALL-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_daemons_that_start_at_once_exactly_one_takes_the_path() {
+    let house = Plan::new().build();
+    folder(&house, 0o750);
+    // Each would take the stale socket over.
+    drop(UnixListener::bind(house.path("run/agent.sock")).unwrap());
+    let text = fs::read_to_string(house.path("narrowgate.toml")).unwrap();
+    let start = |number: usize| {
+        let config = house.path(&format!("narrowgate-{number}.toml"));
+        let own = text.replace("directory = \"audit\"", &format!("directory = \"audit-{number}\""));
+        crate::house::write(&config, &own);
+        let mut command = crate::house::binary();
+        command.arg("serve").arg("--config").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut daemons: Vec<_> = (0..6).map(start).map(crate::asking::Kept).collect();
+    crate::house::eventually("all but one to give up", || {
+        let ended = daemons.iter_mut().filter_map(|daemon| daemon.0.try_wait().unwrap()).collect::<Vec<_>>();
+        assert!(ended.iter().all(|status| status.code() == Some(69)), "{ended:?}");
+        (ended.len() == 5).then_some(())
+    })
+    .await;
+    let mut agent = house.agent().await;
+    house.begin(&mut agent, &[crate::asking::READ]).await.unwrap();
 }
 
 // rows: CALL-04

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use narrowgate::{
     api::fuzz_request,
-    config::{self, Issuer},
+    config::{self, Accept, AllowedHosts, Issuer, Profile, Share},
     dev::ca::{Ca, Identity, San},
     model::{Environment, IssuerAlias, PinnedRedirect, Reason, RedirectUri},
     oauth::{fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata},
@@ -83,13 +83,16 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     environment: Environment::Dev,
     roots: Vec::new(),
     endpoints: None,
-    allowed_hosts: vec!["mtls.example.test".to_owned()],
+    allowed_hosts: AllowedHosts::of("https://as.example.test", None).and("mtls.example.test"),
     deadline: Duration::from_secs(1),
     metadata_ttl: Duration::from_secs(1),
+    metadata_stale: Duration::from_secs(1),
+    strict_metadata: false,
+    profile: Profile::OAuth,
+    accept: Accept::default(),
     assumed_lifetime: Duration::from_secs(1),
-    requests_in_flight: 1,
-    circuit_breaker: true,
-    circuit_backoff: Duration::from_secs(1),
+    revoke_on_stop: false,
+    share: Share::default(),
 });
 
 /// A metadata document. Whether it is believed.

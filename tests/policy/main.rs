@@ -14,7 +14,9 @@
 mod house;
 
 mod a_no_says_why;
+mod a_policy_ends_at_its_date;
 mod an_evaluation_error_denies;
+mod decisions_can_be_asked_again;
 mod every_hand_out_asks_again;
 mod ids_are_data;
 mod mistakes_are_reported_at_once;

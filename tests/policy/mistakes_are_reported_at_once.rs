@@ -66,9 +66,9 @@ const MAIN: &[Mistake] = &[
             "owner = \"sales\"",
             "owner = \"sales\"\nclient_secret = \"canary-inline-0123\"",
             Some("client_secret"),
-            "unknown key",
+            "is a shared secret",
         ),
-        "known keys: ",
+        "take the line out",
     ),
     main("key = \"client.key\"", "key = \"gone.key\"", None, "gone.key"),
     main("ca = \"server-ca.pem\"", "ca = \"client.key\"", Some("\"client.key\"\ndead"), "holds no certificate"),
@@ -202,6 +202,24 @@ async fn all_at_once() {
     }
     assert!(checked.text.contains("\n  hint: did you mean `auth`?"), "{}", checked.text);
     assert!(checked.text.contains(&format!("{} mistakes", found.len())), "{}", checked.text);
+}
+
+// rows: TIME-06
+#[tokio::test]
+async fn one_mistake_is_told_once() {
+    // Neither the clients of a mistaken issuer, nor its APIs, nor the lack of valid ones are mistakes of their own.
+    let issuer = main("issuer = \"@ISSUER@\"", "issuer = \"http://as.example\"", None, "must be an https URL");
+    let client = main("client_id = \"narrowgate-sales\"\n", "", None, "`client_id` is missing in [client]");
+    for mistake in [issuer, client] {
+        let house = build(&[&mistake]);
+        let (exit, found) = findings(&house);
+        assert_eq!((exit, found.len()), (64, 1), "{found:?}");
+        finding(&house, &mistake, &found);
+    }
+    // What names no issuer at all is one.
+    let house = Plan::new().config("alias = \"corp\"", "alias = \"corq\"").build();
+    let (_, found) = findings(&house);
+    assert!(found.iter().any(|f| f["message"].as_str().unwrap().contains("names no valid [[issuer]]: \"corp\"")));
 }
 
 // rows: TIME-06

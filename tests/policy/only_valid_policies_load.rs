@@ -131,3 +131,49 @@ async fn the_daemon_takes_no_half_of_a_set() {
     assert!(house.events("policy.activated").is_empty());
     assert!(house.events("daemon.started").len() == 1);
 }
+
+// rows: POL-02
+#[test]
+fn a_file_cut_anywhere_is_refused_or_whole_policies() {
+    use cedar_policy::PolicySet;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for (name, step) in [("flows.cedar", 1), ("grants.cedar", 1), ("guardrails.cedar", 17)] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        let policies = |text: &str| -> Vec<String> {
+            let set: PolicySet = text.parse().unwrap();
+            let mut texts: Vec<String> = set.policies().map(|policy| policy.to_cedar().unwrap()).collect();
+            texts.sort_by_key(|policy| text.find(policy.as_str()));
+            texts
+        };
+        let whole = policies(&text);
+        let mut accepted = 0;
+        for at in (0..text.len()).step_by(step).filter(|at| text.is_char_boundary(*at)) {
+            let cut = &text[..at];
+            if !narrowgate::policy::parses(cut) {
+                continue;
+            }
+            accepted += 1;
+            // No policy ever loses a condition: what is left are the first ones, word for word, and at least one.
+            let left = policies(cut);
+            assert!(!left.is_empty() && left == whole[..left.len()], "{name} cut at {at}");
+        }
+        assert!(accepted > 0 && accepted < text.len() / step / 2, "{name}: {accepted}");
+    }
+}
+
+// rows: POL-02 POL-03
+#[tokio::test]
+async fn a_daemon_does_not_start_on_a_file_cut_inside_a_policy() {
+    let text = Plan::new().policies.into_iter().find(|(name, _)| name == "guardrails.cedar").unwrap().1;
+    let inside = text.find("when { principal.quarantined").unwrap();
+    for cut in [&text[..inside], &text[..inside + 20], &text[..text.rfind(';').unwrap()], ""] {
+        let mut plan = Plan::new();
+        plan.policies.retain(|(name, _)| name != "guardrails.cedar");
+        plan.policies.push(("guardrails.cedar".to_owned(), cut.to_owned()));
+        let mut house = plan.build();
+        house.start();
+        eventually("the log", || house.path("audit").exists().then_some(())).await;
+        house.event("policy.rejected").await;
+        assert_eq!(findings(&house).0, 65);
+    }
+}

@@ -105,3 +105,19 @@ async fn no_refresh_and_audit_high_are_seen_in_the_record() {
     assert_eq!(issued["unmapped"]["narrowgate"]["refresh_token_held"], false);
     assert_eq!(issued["severity"], "High");
 }
+
+// rows: POL-10
+#[tokio::test]
+async fn who_is_to_be_told_can_see_it_in_every_event() {
+    let house = open("@notify").await;
+    let mut agent = house.agent().await;
+    let redeemed = house.login(&mut agent, &["customers.read"]).await.unwrap();
+    get(&mut agent, &redeemed.grant).await.unwrap();
+    for code in ["authorization.decided", "exchange.decided", "token.issued", "token.served"] {
+        let event = house.event(code).await;
+        assert_eq!(
+            (&event["severity"], &event["unmapped"]["narrowgate"]["terms"]["notify"]),
+            (&"High".into(), &true.into())
+        );
+    }
+}

@@ -67,6 +67,24 @@ async fn attested_facts_do_not_move() {
     // It does not stand for an approval, nor for trust.
     let status = begin(&mut agent, "customers.delete", boasting("approved")).await.err().unwrap();
     assert_eq!(fact(&status, "policy_code").unwrap(), "approval_required");
+    // What policy was asked, as it was asked: the words stand under `claimed`, and nothing of them anywhere else.
+    let decided = house.events("authorization.decided");
+    assert_eq!(decided.len(), 3);
+    for event in &decided {
+        let mut asked = event["unmapped"]["narrowgate"]["asked"].clone();
+        for base in asked["bases"].as_array_mut().unwrap() {
+            assert_eq!(base["claimed"]["task"], "peer_uid=0");
+            assert_eq!(
+                (&base["caller"]["uid"], &base["caller"]["attestation"]["verified"]),
+                (&uid.into(), &true.into())
+            );
+            base.as_object_mut().unwrap().remove("claimed");
+        }
+        let rest = asked.to_string();
+        for word in ["approved", "peer_uid", "trust=4", "i-am-admin", "agent/admin", "10.0.0.1"] {
+            assert!(!rest.contains(word), "{word}: {rest}");
+        }
+    }
     let uid_text = uid.to_string();
     for event in house.audit() {
         let actor = &event["actor"];

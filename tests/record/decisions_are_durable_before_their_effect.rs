@@ -66,7 +66,9 @@ fn assert_minimum(event: &Value) {
         "/policy/uid",
         "/unmapped/narrowgate/policy_digest",
         "/unmapped/narrowgate/schema_digest",
+        "/unmapped/narrowgate/entities_digest",
         "/unmapped/narrowgate/generation",
+        "/unmapped/narrowgate/asked/questions/0/action",
         "/unmapped/narrowgate/requested_scopes/0",
     ];
     let exchange = [

@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 26] = [
+const CODES: [&str; 27] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -36,6 +36,7 @@ const CODES: [&str; 26] = [
     "detect.iss_mismatch",
     "detect.redirect_mismatch",
     "detect.scope_escalation",
+    "detect.metadata_downgrade",
 ];
 
 async fn refused(agent: &mut Agent, transaction: &str, callback_url: &str, wanted: &str) {
@@ -75,6 +76,19 @@ async fn attacks(house: &House, agent: &mut Agent) {
     for behaviour in [Behaviour::ResetAfterRequest, Behaviour::Status(503), Behaviour::Lifetime(7200.into())] {
         house.server.behave(Script::Token(behaviour));
         house.login(agent, &["customers.read"]).await.err().unwrap();
+    }
+}
+
+/// The server's metadata promises less than it did.
+async fn downgrade(house: &House, agent: &mut Agent) {
+    let iss = "authorization_response_iss_parameter_supported".to_owned();
+    house.server.metadata_override([(iss, serde_json::Value::Null)].into_iter().collect());
+    for _ in 0..200 {
+        house.begin(agent, &["customers.read"]).await.unwrap();
+        if !house.events("detect.metadata_downgrade").is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
 
@@ -143,12 +157,14 @@ fn validate(house: &House) {
 // rows: AUD-01 AUD-05 AUD-08 DEC-25
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_event() {
+    let plan = Plan::new().config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n");
     let mut house =
-        Plan::new().config("deadline = \"5s\"", "deadline = \"5s\"\ncircuit_backoff = \"100ms\"").open().await;
+        plan.config("[[issuer]]\n", "[[issuer]]\nmetadata_ttl = \"100ms\"\ncircuit_backoff = \"100ms\"\n").open().await;
     let mut agent = house.agent().await;
     honest_work(&house, &mut agent).await;
     attacks(&house, &mut agent).await;
     outage(&house, &mut agent).await;
+    downgrade(&house, &mut agent).await;
     for code in ["token.revoke_failed", "token.revoked", "token.served"] {
         house.event(code).await;
     }

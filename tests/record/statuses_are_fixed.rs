@@ -20,9 +20,13 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 21] = [
+const ELSEWHERE: [&str; 24] = [
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
+    "METHOD_UNKNOWN",
+    "SERVICE_UNKNOWN",
+    // callers: compression_is_off
+    "ENCODING_UNSUPPORTED",
     // callers: a_connection_ends_with_its_process
     "PEER_CHANGED",
     "PEER_CRED_MISSING",
@@ -268,7 +272,7 @@ async fn for_a_credential_that_ended() {
     Witness::default().expect::<()>(Err(status), Code::Unauthenticated, "PEER_CREDENTIAL_EXPIRED");
 }
 
-// rows: GRPC-01 GRPC-12
+// rows: GRPC-01 GRPC-02 GRPC-12
 #[tokio::test]
 async fn for_what_is_not_served() {
     let house = Plan::new().open().await;
@@ -281,6 +285,10 @@ async fn for_what_is_not_served() {
         "/",
     ] {
         let answer = crate::raw::call(&socket, path, &[], b"").await;
-        assert_eq!(answer.status().code(), Code::Unimplemented, "{path}");
+        Witness::default().expect::<()>(Err(answer.status()), Code::Unimplemented, "METHOD_UNKNOWN");
     }
+    let unknown = tonic_health::pb::HealthCheckRequest { service: "narrowgate.v1.Nothing".to_owned() };
+    let unknown = prost::Message::encode_to_vec(&unknown);
+    let answer = crate::raw::call(&socket, "/grpc.health.v1.Health/Check", &[], &unknown).await;
+    Witness::default().expect::<()>(Err(answer.status()), Code::NotFound, "SERVICE_UNKNOWN");
 }

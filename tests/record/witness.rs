@@ -43,6 +43,11 @@ pub(crate) fn assert_in_order(status: &Status) {
         let violations = &details.bad_request().unwrap_or_else(|| panic!("no field in {status:?}")).field_violations;
         assert!(violations.iter().all(|v| !v.field.is_empty() && !v.description.is_empty()), "{status:?}");
     }
+    // GRPC-03: what passes by itself says when to come back; what does not, does not.
+    let passes =
+        matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) && info.reason != "REQUEST_TOO_LARGE";
+    let wait = details.retry_info().and_then(|retry| retry.retry_delay);
+    assert_eq!(wait.is_some_and(|wait| !wait.is_zero()), passes, "{status:?}");
     let headers: usize = status.metadata().clone().into_headers().iter().map(|(k, v)| k.as_str().len() + v.len()).sum();
     assert!(status.details().len() + status.message().len() + headers < 4096, "trailers must fit any client");
 }

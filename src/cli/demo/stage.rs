@@ -94,7 +94,7 @@ impl Stage {
             write(&folder.join("policies"), name, text)?;
         }
         let file = folder.join("narrowgate.toml");
-        write(folder, "narrowgate.toml", &configuration(folder, server.issuer()))?;
+        write(folder, "narrowgate.toml", &configuration(folder, &server))?;
         let config = config::load(&file).map_err(|findings| listed(&findings))?;
         let daemon = Daemon::start(config, &file).await.map_err(|failure| match failure {
             Failure::Config(findings) => listed(&findings),
@@ -145,7 +145,10 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<(), Trouble> {
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn configuration(folder: &Path, issuer: &str) -> String {
+fn configuration(folder: &Path, server: &AuthorizationServer) -> String {
+    let issuer = server.issuer();
+    // Its token endpoint asks for certificates, on a port of its own.
+    let token_port = url::Url::parse(&server.token_endpoint()).ok().and_then(|url| url.port()).unwrap_or(443);
     format!(
         r#"# Written by `narrowgate demo`. deploy/narrowgate.toml explains every key.
 environment = "prod"
@@ -174,6 +177,7 @@ apis = "apis.toml"
 [[issuer]]
 alias = "corp"
 issuer = "{issuer}"
+allowed_ports = [{token_port}]
 ca = "server-ca.pem"
 
 [[client]]

@@ -86,6 +86,8 @@ pub(crate) enum Behaviour {
     TokenWith400,
     /// An honest answer whose length is announced in full and whose second half never comes.
     CutBody,
+    /// Honest, in two halves; [`super::ScriptedAs::hold_halves`] keeps the second back.
+    HalfAnswer,
 
     /// Exactly this answer, whatever was asked. The code stays unused.
     Raw {
@@ -176,6 +178,8 @@ pub(super) enum Wire {
     Bytes(Vec<u8>),
     /// These bytes one at a time, then as `Close`.
     Dribble(Vec<u8>, Duration),
+    /// The first of these, and the second once it is let go, then as `Close`.
+    Halves(Vec<u8>, Vec<u8>),
     /// `head`, then `unit` for as long as the peer reads.
     Endless { head: Vec<u8>, unit: Vec<u8> },
 }
@@ -312,6 +316,11 @@ impl Behaviour {
                 let mut bytes = reply.sized();
                 bytes.truncate(bytes.len() - reply.body.len() / 2);
                 return Some(Outcome::Wire(Wire::Bytes(bytes)));
+            }
+            Behaviour::HalfAnswer => {
+                let mut bytes = reply.sized();
+                let rest = bytes.split_off(bytes.len() - reply.body.len() / 2);
+                return Some(Outcome::Wire(Wire::Halves(bytes, rest)));
             }
             Behaviour::HugeHeader(size) => reply = reply.with("X-Huge", &"h".repeat(*size)),
             Behaviour::SetCookie => {

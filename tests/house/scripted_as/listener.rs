@@ -150,6 +150,13 @@ async fn connection(door: Arc<Door>, tcp: TcpStream, mut cut: watch::Receiver<()
         return;
     }
     tokio::time::sleep(door.handshake_delay).await;
+    if door.side == Side::Token {
+        let mut held = door.world.handshakes_held.subscribe();
+        tokio::select! {
+            _ = held.wait_for(|held| !held) => {}
+            _ = cut.changed() => return,
+        }
+    }
     let handshake = TlsAcceptor::from(door.tls.clone()).accept(tcp);
     let tls = tokio::select! {
         done = handshake => done,
@@ -219,6 +226,13 @@ async fn perform(door: &Door, mut tls: TlsStream<TcpStream>, wire: Wire) -> io::
                 tls.flush().await?;
                 tokio::time::sleep(interval).await;
             }
+        }
+        Wire::Halves(first, second) => {
+            tls.write_all(&first).await?;
+            tls.flush().await?;
+            door.world.record.half_answers.add();
+            door.world.halves_held.subscribe().wait_for(|held| !held).await.ok();
+            tls.write_all(&second).await?;
         }
         Wire::Endless { head, unit } => {
             tls.write_all(&head).await?;
@@ -330,6 +344,7 @@ async fn read(door: &Door, chain: &[CertificateDer<'static>], request: Request<I
         form: url::form_urlencoded::parse(&body).into_owned().collect(),
         body,
         client_certificate_der: chain.first().map(|leaf| leaf.to_vec()),
+        arrived: std::time::SystemTime::now(),
         client_refused: match door.side {
             Side::Token => door.world.judge_certificate(chain),
             Side::Front => Some("client certificates are for the token listener".into()),

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use self::behaviour::Script;
 use self::listener::{Door, Listener, Side};
-use self::record::TokenRequest;
+use self::record::{Issue, TokenRequest};
 use self::tls::{AnyCertificate, ClientAuth, ServerCertificate};
 use self::world::World;
 
@@ -241,9 +241,34 @@ impl ScriptedAs {
         self.world.scripts().clients.insert(client_id.to_owned(), uri.to_owned());
     }
 
+    /// From now on, or no more, a token request with `redirect_uri` is refused.
+    pub(crate) fn refuse_redirect_uri_at_token(&self, refuse: bool) {
+        self.world.scripts().redirect_uri_refused = refuse;
+    }
+
     /// Holds the token listener's answers back, after the requests have taken effect; or lets go.
     pub(crate) fn set_pause(&self, paused: bool) {
         self.world.paused.send_replace(paused);
+    }
+
+    /// Takes connections on the token listener and keeps them waiting for their handshake; or lets go.
+    pub(crate) fn hold_handshakes(&self, held: bool) {
+        self.world.handshakes_held.send_replace(held);
+    }
+
+    /// Keeps the second half of every [`behaviour::Behaviour::HalfAnswer`] back; or lets go.
+    pub(crate) fn hold_halves(&self, held: bool) {
+        self.world.halves_held.send_replace(held);
+    }
+
+    /// Half answers that were written up to their middle.
+    pub(crate) fn half_answers(&self) -> usize {
+        self.world.record.half_answers.get()
+    }
+
+    /// Every token that was issued, in order, whether or not its answer arrived.
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        self.world.record.logs().issues.clone()
     }
 
     /// Closes the token listener and its connections: connection refused from here on.

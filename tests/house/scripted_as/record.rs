@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
@@ -23,6 +24,19 @@ pub(crate) struct TokenRequest {
     pub(crate) client_certificate_der: Option<Vec<u8>>,
     /// Why the certificate, or its absence, is no client authentication; `None` if it is.
     pub(crate) client_refused: Option<String>,
+    /// When it had arrived whole.
+    pub(crate) arrived: SystemTime,
+}
+
+/// Tokens that were issued, and for which code.
+#[derive(Debug, Clone)]
+pub(crate) struct Issue {
+    /// The authorization code.
+    pub(crate) code: String,
+    /// The access token.
+    pub(crate) access: String,
+    /// The refresh token; empty if there is none.
+    pub(crate) refresh: String,
 }
 
 impl TokenRequest {
@@ -66,6 +80,7 @@ pub(super) struct Record {
     pub(super) front_connections: Counter,
     pub(super) front_token_posts: Counter,
     pub(super) metadata_requests: Counter,
+    pub(super) half_answers: Counter,
     pub(super) endless_bytes: AtomicU64,
     logs: Mutex<Logs>,
 }
@@ -80,6 +95,7 @@ pub(super) struct Logs {
     pub(super) front_certificates: Vec<Vec<u8>>,
     pub(super) front_headers: Vec<Vec<(String, String)>>,
     pub(super) secrets: BTreeSet<String>,
+    pub(super) issues: Vec<Issue>,
 }
 
 /// Request parameters and answer members whose values are secrets.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Outcome, Reply, RevocationBehaviour, Wire};
 use super::fresh;
-use super::record::TokenRequest;
+use super::record::{Issue, TokenRequest};
 use super::world::{Grant, World, overlay};
 
 impl World {
@@ -57,6 +57,7 @@ impl World {
             }
             Outcome::Wire(Wire::Bytes(bytes) | Wire::Dribble(bytes, _)) => self.record.note_bytes(bytes),
             Outcome::Wire(Wire::Endless { head, .. }) => self.record.note_bytes(head),
+            Outcome::Wire(Wire::Halves(first, second)) => self.record.note_bytes(&[&first[..], &second[..]].concat()),
             Outcome::Wire(Wire::Reset | Wire::Close) => {}
         }
         outcome
@@ -84,12 +85,16 @@ impl World {
         }
         let (code, verifier) = (need("code")?, need("code_verifier")?);
         let mut scripts = self.scripts();
+        let redirect_uri_refused = scripts.redirect_uri_refused;
+        if redirect_uri_refused && request.param("redirect_uri").is_some() {
+            return Err(refuse("invalid_request", "redirect_uri has no place here"));
+        }
         let grant = scripts.grants.get_mut(code);
         let grant = grant.ok_or_else(|| refuse("invalid_grant", "unknown code"))?;
         if std::mem::replace(&mut grant.used, true) {
             return Err(refuse("invalid_grant", "the code was used before"));
         }
-        if need("redirect_uri")? != grant.redirect_uri {
+        if !redirect_uri_refused && need("redirect_uri")? != grant.redirect_uri {
             return Err(refuse("invalid_grant", "another redirect_uri"));
         }
         if need("client_id")? != grant.client_id {
@@ -134,6 +139,10 @@ impl World {
         }
         self.bend(behaviour, &mut members, grant, request);
         self.record.note_members(&members);
+        let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = request.param("code").unwrap_or_default().to_owned();
+        let issue = Issue { code, access: text("access_token"), refresh: text("refresh_token") };
+        self.record.logs().issues.push(issue);
         members
     }
 

@@ -67,6 +67,8 @@ pub(super) struct Scripts {
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
+    /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
+    pub(super) redirect_uri_refused: bool,
 }
 
 /// The state both listeners share.
@@ -78,6 +80,8 @@ pub(super) struct World {
     pub(super) front: String,
     pub(super) token: String,
     pub(super) paused: watch::Sender<bool>,
+    pub(super) handshakes_held: watch::Sender<bool>,
+    pub(super) halves_held: watch::Sender<bool>,
     verifier: Arc<dyn ClientCertVerifier>,
     pub(super) signer: EcdsaKeyPair,
     scripts: Mutex<Scripts>,
@@ -93,6 +97,8 @@ impl World {
             front,
             token: format!("https://127.0.0.1:{}", ports.1),
             paused: watch::Sender::new(false),
+            handshakes_held: watch::Sender::new(false),
+            halves_held: watch::Sender::new(false),
             verifier,
             signer: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             scripts: Mutex::new(Scripts {
@@ -103,6 +109,7 @@ impl World {
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
                 grants: HashMap::new(),
+                redirect_uri_refused: false,
             }),
         }
     }

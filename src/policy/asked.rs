@@ -1,0 +1,181 @@
+//! The questions that made one decision, as the log keeps them and as a replay reads them back (POL-09).
+
+use super::question::{Question, uid_json};
+use crate::model::Scope;
+use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Schema};
+use serde_json::{Map, Value, json};
+use std::str::FromStr;
+
+/// What an answer is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// Which of the scopes asked for are worth asking for.
+    Narrowing(Scope),
+    /// The exchange as a whole.
+    Gate,
+    /// One scope.
+    Scope(Scope),
+}
+
+impl Part {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Narrowing(_) => "narrowing",
+            Self::Gate => "gate",
+            Self::Scope(_) => "scope",
+        }
+    }
+}
+
+/// A question and what its answer is for.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) part: Part,
+    /// `None` where it could not be put to Cedar, for instance for a time out of range: that counts as an error.
+    pub(super) question: Option<Question>,
+}
+
+/// What, beside Cedar's answers, tells whether terms can be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Keeping {
+    /// Whether the client's tokens are certificate-bound.
+    pub(super) bound: bool,
+    /// Whether the token is for one API.
+    pub(super) audience: bool,
+}
+
+/// Every question of one decision, in the order asked.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Entities made for this decision alone, beside the generation's: what they say must be on record too.
+    pub(super) own: Vec<Entity>,
+    pub(super) steps: Vec<Step>,
+    /// `None` where no scope hangs on the decision.
+    pub(super) keeping: Option<Keeping>,
+}
+
+impl Asked {
+    /// The form in the log. What several questions share is there once: `bases` holds their common facts, and questions
+    /// that differ in their resource alone are one entry with several `ids`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut bases: Vec<Value> = Vec::new();
+        let mut questions: Vec<(Value, Vec<Value>)> = Vec::new();
+        for step in &self.steps {
+            let (entry, id) = step.to_json(&mut bases);
+            match questions.last_mut() {
+                Some((last, ids)) if *last == entry => ids.push(id),
+                _ => questions.push((entry, vec![id])),
+            }
+        }
+        let principal = self.steps.iter().find_map(|step| step.question.as_ref()).map(|q| uid_json(&q.principal));
+        let questions = questions.into_iter().map(|(mut entry, ids)| {
+            if let Some(map) = entry.as_object_mut() {
+                map.insert("ids".to_owned(), Value::Array(ids));
+            }
+            entry
+        });
+        let mut record = json!({ "principal": principal, "bases": bases, "questions": questions.collect::<Vec<_>>() });
+        if let Some(map) = record.as_object_mut() {
+            if let Some(keeping) = self.keeping {
+                map.insert("bound".to_owned(), json!(keeping.bound));
+                map.insert("audience".to_owned(), json!(keeping.audience));
+            }
+            if !self.own.is_empty() {
+                let own = self.own.iter().map(|entity| entity.to_json_value().unwrap_or_default());
+                map.insert("entities".to_owned(), own.collect());
+            }
+        }
+        record
+    }
+
+    /// Reads the form in the log.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn from_json(record: &Value, schema: &Schema) -> Result<Self, String> {
+        let flag = |key: &str| record.get(key).and_then(Value::as_bool);
+        let keeping = match (flag("bound"), flag("audience")) {
+            (Some(bound), Some(audience)) => Some(Keeping { bound, audience }),
+            _ => None,
+        };
+        let bases = record.get("bases").and_then(Value::as_array).ok_or("has no bases")?;
+        let principal = record.get("principal").filter(|p| !p.is_null()).map(read_uid).transpose()?;
+        let questions = record.get("questions").and_then(Value::as_array).ok_or("has no questions")?;
+        let mut steps = Vec::new();
+        for entry in questions {
+            for id in entry.get("ids").and_then(Value::as_array).ok_or("a question has no ids")? {
+                let id = id.as_str().ok_or("an id is no text")?;
+                steps.push(Step::from_json(entry, id, bases, principal.as_ref(), schema)?);
+            }
+        }
+        let own = record.get("entities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let read = |entity: &Value| Entity::from_json_value(entity.clone(), Some(schema)).map_err(|e| e.to_string());
+        Ok(Self { own: own.iter().map(read).collect::<Result<_, _>>()?, steps, keeping })
+    }
+}
+
+impl Step {
+    /// The entry without its id, and the id.
+    fn to_json(&self, bases: &mut Vec<Value>) -> (Value, Value) {
+        let scope = match &self.part {
+            Part::Narrowing(scope) | Part::Scope(scope) => scope.as_str(),
+            Part::Gate => "",
+        };
+        let unaskable = || (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
+        let Some(question) = &self.question else { return unaskable() };
+        let Ok(mut context) = question.context_json() else { return unaskable() };
+        let base = context.remove("base").map(|base| {
+            bases.iter().position(|b| *b == base).unwrap_or_else(|| {
+                bases.push(base);
+                bases.len() - 1
+            })
+        });
+        let mut entry = Map::new();
+        entry.insert("part".to_owned(), json!(self.part.word()));
+        entry.insert("action".to_owned(), json!(question.action.id().unescaped()));
+        entry.insert("type".to_owned(), json!(question.resource.type_name().to_string()));
+        entry.insert("context".to_owned(), Value::Object(context));
+        if let Some(base) = base {
+            entry.insert("base".to_owned(), json!(base));
+        }
+        (Value::Object(entry), json!(question.resource.id().unescaped()))
+    }
+
+    fn from_json(
+        entry: &Value,
+        id: &str,
+        bases: &[Value],
+        principal: Option<&EntityUid>,
+        schema: &Schema,
+    ) -> Result<Self, String> {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).ok_or_else(|| format!("a question has no {key}"));
+        let scope = || Scope::parse(id).ok_or_else(|| "a scope is none".to_owned());
+        let part = match text("part")? {
+            "narrowing" => Part::Narrowing(scope()?),
+            "gate" => Part::Gate,
+            "scope" => Part::Scope(scope()?),
+            other => return Err(format!("a question is of an unknown part {other:?}")),
+        };
+        if entry.get("unaskable").is_some() {
+            return Ok(Self { part, question: None });
+        }
+        let action = super::entities::uid("Action", text("action")?)?;
+        let mut context = entry.get("context").and_then(Value::as_object).cloned().unwrap_or_default();
+        if let Some(base) = entry.get("base").and_then(Value::as_u64) {
+            let base = usize::try_from(base).ok().and_then(|at| bases.get(at)).ok_or("a question's base is missing")?;
+            context.insert("base".to_owned(), base.clone());
+        }
+        let principal = principal.cloned().ok_or("has no principal")?;
+        let resource = read_uid(&json!({ "type": text("type")?, "id": id }))?;
+        // A context that does not fit the schema is an error to Cedar, and so it was when it was first asked.
+        let context = Context::from_json_value(Value::Object(context), Some((schema, &action))).ok();
+        Ok(Self { part, question: context.map(|context| Question { principal, action, resource, context }) })
+    }
+}
+
+fn read_uid(value: &Value) -> Result<EntityUid, String> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or_else(|| format!("an entity has no {key}"));
+    let kind = EntityTypeName::from_str(text("type")?).map_err(|e| e.to_string())?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(text("id")?)))
+}
