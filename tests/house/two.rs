@@ -38,6 +38,7 @@ impl Two {
 alias = "partner"
 issuer = "{}"
 ca = "partner-ca.pem"
+allowed_ports = [{}]
 {issuer}
 
 [[client]]
@@ -51,7 +52,8 @@ key = "partner.key"
 redirect_uris = ["http://127.0.0.1/callback"]
 owner = "sales"
 "#,
-            partner.issuer()
+            partner.issuer(),
+            partner.token_port()
         ));
         let mut house = plan.build();
         let client = clients.client("narrowgate", &[San::Uri("spiffe://acme.test/narrowgate-mail")]).unwrap();
