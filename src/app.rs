@@ -2,7 +2,7 @@
 //! knows every room.
 
 use crate::{
-    api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor},
+    api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding},
     exchange::Corridor,
@@ -10,6 +10,7 @@ use crate::{
     oauth::AuthorizationServers,
     platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files},
     policy::{self, Policies},
+    telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
 };
 use std::{
@@ -74,11 +75,14 @@ impl Daemon {
         let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
             audit::open(&config.audit.directory, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
-        let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold);
+        let metrics = Arc::new(Metrics::default());
+        let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
+            .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
         let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
             .map_err(Failure::Config)?;
         let (unix, mtls) = bind(&config).await?;
+        let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
@@ -101,11 +105,16 @@ impl Daemon {
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
             Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
+            Arc::clone(&metrics),
         ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
         for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
             serving.spawn(async move { doors.serve(door, stopping).await });
+        }
+        if let Some(door) = numbers {
+            let held = held(&corridor, readiness.clone());
+            serving.spawn(serve_metrics(door, move || metrics.text(held()), stopping));
         }
         Ok(Self { corridor, serving, stop, readiness, address, policy_findings, audit_thread })
     }
@@ -180,6 +189,16 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
         None => None,
     };
     Ok((unix, mtls))
+}
+
+/// What is held at a moment. It keeps no part of the corridor alive.
+fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str>>) -> impl Fn() -> Held + use<> {
+    let corridor = Arc::downgrade(corridor);
+    move || {
+        let (transactions, grants) =
+            corridor.upgrade().map_or((0, 0), |c| (c.transactions.open_count(), c.grants.len()));
+        Held { transactions, grants, serving: readiness.borrow().is_none() }
+    }
 }
 
 /// Closes what the run before left open: its code may have been sent, so nobody may think it was not.

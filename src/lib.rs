@@ -37,6 +37,8 @@
 //!   recorded is not done, and a token that cannot be recorded is revoked.
 //! * A code is sent at most once, to the endpoint captured when its transaction began.
 //! * A token broader than allowed is revoked, never handed out.
+//! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
+//!   release, to the log by keyed reference, and to nobody else.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
 //! * Everything is bounded, and each bound is a named constant or a configured limit.

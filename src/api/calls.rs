@@ -1,10 +1,17 @@
 //! What every call goes through before it reaches a service: no browser, a known authority, a deadline, no panic.
 
-use super::status::status_of;
+use super::{
+    count::{Count, HUNG_UP, reason_of},
+    method::method,
+    status::status_of,
+    traced::traced,
+};
 use crate::{
     caller::Peer,
     grant::Delivery,
     model::{Fault, Reason},
+    platform::{Entropy, trace},
+    telemetry::Metrics,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
@@ -40,6 +47,10 @@ pub(super) struct Gate {
     pub(super) connection_age: Duration,
     /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
     pub(super) authorities: Option<Vec<String>>,
+    /// For the ids of traces that begin here.
+    pub(super) entropy: Arc<dyn Entropy>,
+    /// Where calls are counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What the calls of one connection have in common.
@@ -72,13 +83,15 @@ impl Drop for AbortOnDrop {
 }
 
 impl Gate {
-    /// Answers one call.
-    pub(super) async fn call(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        peer: Peer,
-        link: Link,
-    ) -> Response<Body> {
+    /// Answers one call, and counts it.
+    pub(super) async fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer, link: Link) -> Response<Body> {
+        let mut count = Count { metrics: &self.metrics, method: method(request.uri().path()), reason: HUNG_UP };
+        let response = self.answer(request, peer, link).await;
+        count.reason = reason_of(&response);
+        response
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer, link: Link) -> Response<Body> {
         if !self.admits(&request) {
             return answer(Fault::new(Reason::RequestRefused));
         }
@@ -95,8 +108,11 @@ impl Gate {
             (None, true) => Duration::MAX,
             (asked, false) => asked.map_or(self.deadline_max, |a| a.saturating_sub(MARGIN).min(self.deadline_max)),
         };
+        let trace = traced(request.headers_mut()).or_else(|| trace::begin(&*self.entropy));
+        let id = trace.map(tracing::field::display);
+        let span = tracing::info_span!("call", method = method(request.uri().path()), trace_id = id);
         let routes = self.routes.clone();
-        let mut work = AbortOnDrop(tokio::spawn(async move {
+        let mut work = AbortOnDrop(trace::spawn_call(trace, span, async move {
             match routes.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -244,6 +260,8 @@ mod tests {
             deadline_max: Duration::from_secs(5),
             connection_age: Duration::MAX,
             authorities: None,
+            entropy: Arc::new(crate::platform::SystemEntropy::new()),
+            metrics: Arc::default(),
         });
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn(move |request| {

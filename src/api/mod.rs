@@ -3,13 +3,17 @@
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
 mod calls;
+mod count;
 mod fuzz;
 mod health;
+mod method;
+mod metrics;
 mod mtls;
 mod quota;
 mod serve;
 mod service;
 mod status;
+mod traced;
 mod unix;
 mod wire;
 
@@ -31,6 +35,7 @@ pub mod proto {
 pub use fuzz::fuzz_request;
 pub(crate) use health::ISSUERS_HEADER;
 pub use health::Readiness;
+pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};
 pub use status::{code_of, status_of};

@@ -7,7 +7,7 @@ use super::{
     quota::Quotas,
     service::Tokens,
 };
-use crate::{caller::Peer, exchange::Corridor};
+use crate::{caller::Peer, exchange::Corridor, telemetry::Metrics};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
@@ -62,15 +62,16 @@ pub struct Doors {
     corridor: Arc<Corridor>,
     readiness: Readiness,
     quotas: Arc<Quotas>,
+    metrics: Arc<Metrics>,
 }
 
 impl Doors {
     /// Leads to this corridor.
     #[must_use]
-    pub fn new(corridor: Arc<Corridor>, readiness: Readiness) -> Self {
+    pub fn new(corridor: Arc<Corridor>, readiness: Readiness, metrics: Arc<Metrics>) -> Self {
         // One set of meters for all doors: an agent is one agent.
         let quotas = Arc::new(Quotas::new(&corridor.config.limits));
-        Self { corridor, readiness, quotas }
+        Self { corridor, readiness, quotas, metrics }
     }
 
     /// Serves a door until `stop` says so, then sends GOAWAY and waits for the calls under way.
@@ -83,7 +84,13 @@ impl Doors {
                 Door::Unix(_) => None,
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
             },
+            entropy: Arc::clone(&self.corridor.entropy),
+            metrics: Arc::clone(&self.metrics),
         });
+        let name = match &door {
+            Door::Unix(_) => "unix",
+            Door::Mtls(..) => "tcp",
+        };
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let peers = Arc::new(Peers::default());
         let mut connections = JoinSet::new();
@@ -97,9 +104,10 @@ impl Doors {
                 () = told(&mut stop) => break,
                 accepted = accept(&door, gate, &peers, stopped) => match accepted {
                     Ok(connection) => {
+                        let open = self.metrics.opened(name);
                         connections.spawn(async move {
                             connection.await;
-                            drop(place);
+                            drop((place, open));
                         });
                     }
                     Err(error) => {

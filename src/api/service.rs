@@ -56,6 +56,9 @@ impl Tokens {
         if self.corridor.policies.current().is_none() {
             return Err(refused(&Fault::new(Reason::PolicyNotLoaded)));
         }
+        if caller.interactive() == Some(true) && !self.corridor.config.serves_people {
+            self.corridor.admit_person(operation, &caller).await.map_err(|fault| refused(&fault))?;
+        }
         Ok((caller, in_flight))
     }
 }

@@ -18,6 +18,7 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         R::PeerCredMissing | R::PeerCredentialExpired | R::PeerChanged => Code::Unauthenticated,
         R::AgentUnknown
+        | R::HumanCaller
         | R::RequestRefused
         | R::ScopeNotInTransaction
         | R::ScopeNotGranted
@@ -61,12 +62,17 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
-        | R::TokenBindingMismatch => Code::FailedPrecondition,
+        | R::TokenBindingMismatch
+        | R::IdTokenInvalid
+        | R::NonceMismatch
+        | R::AtHashMismatch
+        | R::StepUpRequired => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable
+        | R::JwksUnavailable
         | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted

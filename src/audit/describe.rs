@@ -4,7 +4,8 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, Permitted, Refused},
+    policy::{BeginPermitted, DenyKind, Permitted, Refused},
+    telemetry::metrics::Recorded as Counted,
     transaction::Begun,
 };
 
@@ -73,5 +74,28 @@ impl Event {
     #[must_use]
     pub fn on(self, begun: &Begun, keyed: &KeyedHash) -> Self {
         about_exchange(self, begun, keyed)
+    }
+}
+
+impl Event {
+    /// What it adds to the numbers.
+    pub(super) fn counted(&self) -> Counted {
+        let token = match self.code {
+            Code::TokenIssued => Some("issued"),
+            Code::TokenServed => Some("served"),
+            Code::TokenWithheld => Some("withheld"),
+            Code::TokenRevoked => Some("revoked"),
+            Code::TokenRevokeFailed => Some("revoke_failed"),
+            _ => None,
+        };
+        let issuer = self.client.as_ref().map_or_else(|| "none".to_owned(), |client| client.issuer_alias.clone());
+        // A detection repeats the event that it is about; its decision is counted there.
+        let decided = self.verdict.as_ref().filter(|_| !matches!(self.code, Code::Detected(_)));
+        Counted {
+            code: self.code.as_str(),
+            operation: self.operation,
+            outcome: decided.map(|verdict| verdict.denied.map_or("allowed", DenyKind::as_str)),
+            token: token.map(|event| (event, issuer)),
+        }
     }
 }

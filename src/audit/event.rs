@@ -3,7 +3,8 @@
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Issuer},
-    model::{Agent, DecisionId, Fault, Reason, Wall, fault::Detection},
+    model::{Agent, DecisionId, Fault, Reason, Subject, TraceId, Wall, fault::Detection},
+    platform::KeyedHash,
     policy::Verdict,
 };
 use serde_json::Value;
@@ -80,6 +81,8 @@ impl Code {
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",
+                Detection::HumanCaller => "detect.human_caller",
+                Detection::BreakGlass => "detect.break_glass",
                 Detection::ProxyIdentityHeader => "detect.proxy_identity_header",
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
@@ -87,6 +90,10 @@ impl Code {
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",
+                Detection::JwksChanged => "detect.jwks_changed",
+                Detection::JwksRejected => "detect.jwks_rejected",
+                Detection::JwksWeakKey => "detect.jwks_weak_key",
+                Detection::IdTokenForged => "detect.id_token_forged",
                 Detection::MetadataDowngrade => "detect.metadata_downgrade",
             },
         }
@@ -156,13 +163,20 @@ pub struct ClientFacts {
     pub client_id: String,
     /// The issuer's identifier.
     pub issuer: String,
+    /// The issuer's alias.
+    pub issuer_alias: String,
 }
 
 impl ClientFacts {
     /// The facts of a client and its issuer.
     #[must_use]
     pub fn of(client: &Client, issuer: &Issuer) -> Self {
-        Self { alias: client.alias.to_string(), client_id: client.client_id.clone(), issuer: issuer.url.clone() }
+        Self {
+            alias: client.alias.to_string(),
+            client_id: client.client_id.clone(),
+            issuer: issuer.url.clone(),
+            issuer_alias: issuer.alias.to_string(),
+        }
     }
 }
 
@@ -202,8 +216,12 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// The token.
     pub session: Option<Session>,
+    /// The person it acts for, by keyed reference: who they are is not the log's to tell.
+    pub subject: Option<String>,
     /// How loud.
     pub severity: Severity,
+    /// The trace of the call it happened in.
+    pub trace: Option<TraceId>,
     /// Further facts, under `unmapped.narrowgate`. Keys from code; values validated or ours.
     pub facts: Vec<(&'static str, Value)>,
 }
@@ -224,7 +242,9 @@ impl Event {
             verdict: None,
             reason: None,
             session: None,
+            subject: None,
             severity: Severity::Informational,
+            trace: None,
             facts: Vec::new(),
         }
     }
@@ -270,6 +290,14 @@ impl Event {
     pub fn failed(mut self, fault: &Fault, severity: Severity) -> Self {
         self.reason = Some(fault.reason);
         self.severity = self.severity.max(severity);
+        self
+    }
+
+    /// Names the person, where an ID token did: the same reference wherever the same issuer says the same `sub`.
+    #[must_use]
+    pub fn acting_for(mut self, subject: Option<&Subject>, keyed: &KeyedHash) -> Self {
+        // An issuer identifier is a URL, so it has no line break.
+        self.subject = subject.map(|s| keyed.reference("subject", format!("{}\n{}", s.issuer, s.sub).as_bytes()));
         self
     }
 

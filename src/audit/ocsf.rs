@@ -5,7 +5,10 @@ use super::{
     line::{prune, write_line},
     words::{Class, class, message, severity},
 };
-use crate::platform::{Clock, Entropy};
+use crate::{
+    model::fault::Detection,
+    platform::{Clock, Entropy},
+};
 use serde_json::{Map, Value, json};
 use std::{io, sync::Arc};
 
@@ -41,7 +44,7 @@ impl Renderer {
         // After pruning: in a question an empty set is a fact. Its texts are bounded where they came in.
         let facts = record.pointer_mut("/unmapped/narrowgate").and_then(Value::as_object_mut);
         if let (Some(verdict), Some(facts)) = (decision::of(event), facts) {
-            facts.insert("asked".to_owned(), verdict.asked.to_json());
+            facts.insert("asked".to_owned(), verdict.asked.to_json(event.subject.as_deref()));
         }
         write_line(&record, into)
     }
@@ -50,8 +53,10 @@ impl Renderer {
     fn frame(&self, event: &Event, sequence: u64) -> Map<String, Value> {
         let (Class(uid, name, category, category_name), activity, activity_name) = class(event.code);
         let now = self.clock.wall().0;
-        let profiles: &[&str] = match uid {
-            6003 | 3003 | 2004 => &["security_control", "host"],
+        let profiles: &[&str] = match (uid, event.trace) {
+            // The one class that has the profile; elsewhere the trace is among our own facts alone.
+            (6003, Some(_)) => &["security_control", "host", "trace"],
+            (6003 | 3003 | 2004, _) => &["security_control", "host"],
             _ => &["host"],
         };
         let (severity_id, severity) = severity(event.severity);
@@ -181,6 +186,7 @@ impl Renderer {
             .as_ref()
             .map(|r| json!([{ "uid": r, "name": r, "type": "oauth.resource_server", "role_id": 1, "role": "Target" }]));
         put(record, "resources", json!(resources));
+        put(record, "trace", event.trace.map_or(Value::Null, |trace| json!({ "uid": trace.to_string() })));
         decision::put(event, record);
     }
 
@@ -211,7 +217,8 @@ impl Renderer {
 
     fn finding(&self, event: &Event, record: &mut Map<String, Value>) {
         let code = event.code.as_str();
-        control(record, Control::Blocked);
+        let allowed = event.code == Code::Detected(Detection::BreakGlass);
+        control(record, if allowed { Control::Allowed } else { Control::Blocked });
         put(record, "status_id", json!(1));
         put(record, "status", json!("New"));
         put(record, "is_alert", json!(true));
@@ -263,8 +270,12 @@ fn outcome(record: &mut Map<String, Value>, success: bool) {
     put(record, "status", json!(if success { "Success" } else { "Failure" }));
 }
 
-/// Whose token it is: until an ID token names the person, the agent.
+/// Whose token it is: the person's, by keyed reference; without an ID token that names them, the agent's.
 fn user(event: &Event) -> Value {
+    if let Some(reference) = &event.subject {
+        let domain = event.client.as_ref().map(|client| &client.issuer);
+        return json!({ "uid": reference, "name": reference, "type_id": 1, "type": "User", "domain": domain });
+    }
     let name = event.actor.as_ref().map_or("unknown", |a| a.agent.as_str());
     json!({ "uid": name, "name": name, "type_id": 4, "type": "Service" })
 }
@@ -290,7 +301,12 @@ fn unmapped(event: &Event) -> Value {
     }
     facts.insert("operation".to_owned(), json!(event.operation));
     facts.insert("requested_scopes".to_owned(), json!(event.requested));
+    facts.insert("trace_id".to_owned(), json!(event.trace.map(|trace| trace.to_string())));
     facts.insert("granted_scopes".to_owned(), json!(event.granted));
+    if event.session.is_some() || event.subject.is_some() {
+        facts.insert("subject_known".to_owned(), json!(event.subject.is_some()));
+        facts.insert("subject_ref".to_owned(), json!(event.subject));
+    }
     if let Some(actor) = &event.actor {
         facts.insert("owner".to_owned(), json!(actor.owner));
         facts.insert("spiffe_id".to_owned(), json!(actor.spiffe_id));

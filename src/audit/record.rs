@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     model::{Fault, Reason},
-    platform::KeyedHash,
+    platform::{KeyedHash, trace},
+    telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
@@ -44,6 +45,7 @@ pub struct Recorder {
     keyed: Arc<KeyedHash>,
     commit_timeout: Duration,
     outcome_hold: Duration,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// How long between two tries to record an outcome.
@@ -53,7 +55,13 @@ impl Recorder {
     /// Records into this sink.
     #[must_use]
     pub const fn new(sink: Sink, keyed: Arc<KeyedHash>, commit_timeout: Duration, outcome_hold: Duration) -> Self {
-        Self { sink, keyed, commit_timeout, outcome_hold }
+        Self { sink, keyed, commit_timeout, outcome_hold, metrics: None }
+    }
+
+    /// Also counts what it records.
+    #[must_use]
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// The keyed hash of this installation.
@@ -103,7 +111,7 @@ impl Recorder {
     /// # Errors
     /// As [`Self::record`], if the log is known not to be writable or its queue is full.
     pub fn record_queued<T: Queueable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
-        if self.is_writable() && self.sink.send(Job { event: value.event(&self.keyed), ack: Ack::None }) {
+        if self.is_writable() && self.send(value.event(&self.keyed), Ack::None) {
             return Ok(Recorded(value));
         }
         Err(Box::new((value, Reason::AuditUnavailable.into())))
@@ -129,15 +137,34 @@ impl Recorder {
     /// Sends an event and waits for the answer; `None` if the queue is full or the writer is gone.
     async fn written(&self, event: Event, ack: impl FnOnce(oneshot::Sender<bool>) -> Ack) -> Option<bool> {
         let (sender, done) = oneshot::channel();
-        if !self.sink.send(Job { event, ack: ack(sender) }) {
+        let (ack, began) = (ack(sender), self.sink.tick());
+        let counted = matches!(ack, Ack::Effect(_)).then(|| event.counted());
+        if !self.send(event, ack) {
             return None;
         }
-        done.await.ok()
+        let written = done.await.ok();
+        if let (Some(true), Some(metrics)) = (written, &self.metrics) {
+            metrics.committed(self.sink.tick().saturating_sub(began));
+            counted.into_iter().for_each(|counted| metrics.recorded(counted));
+        }
+        written
+    }
+
+    /// Sends an event, tied to the trace of the call that runs: here and nowhere earlier, so that nothing that leads to
+    /// the event can have looked at it. An event that an effect waits for is counted once it is durable, any other now:
+    /// it is kept until it can be written.
+    fn send(&self, event: Event, ack: Ack) -> bool {
+        let counted = (!matches!(ack, Ack::Effect(_))).then(|| event.counted());
+        let sent = self.sink.send(Job { event: Event { trace: trace::current(), ..event }, ack });
+        if let (true, Some(metrics), Some(counted)) = (sent, &self.metrics, counted) {
+            metrics.recorded(counted);
+        }
+        sent
     }
 
     /// Records what has happened already. If the log cannot be written now, it is written as soon as it can be.
     pub fn report(&self, event: Event) {
-        if !self.sink.send(Job { event, ack: Ack::None }) {
+        if !self.send(event, Ack::None) {
             tracing::error!("the audit queue is full: an event of something already past is lost");
         }
     }

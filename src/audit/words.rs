@@ -79,6 +79,8 @@ pub(super) fn message(event: &Event) -> String {
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
+            Detection::HumanCaller => format!("A person called as {agent} and was refused"),
+            Detection::BreakGlass => format!("A person calls as {agent}, by a break-glass permit"),
             Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
             Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
             Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
@@ -86,6 +88,10 @@ pub(super) fn message(event: &Event) -> String {
             Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
             Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
             Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+            Detection::JwksChanged => "An issuer replaced all its keys, or gave a key ID to another key".to_owned(),
+            Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
+            Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
+            Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
             Detection::MetadataDowngrade => {
                 "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
             }

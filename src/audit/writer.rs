@@ -82,6 +82,10 @@ impl Sink {
         hangs || self.failed.load(Ordering::Acquire)
     }
 
+    pub(super) fn tick(&self) -> Duration {
+        self.clock.tick()
+    }
+
     pub(super) fn send(&self, job: Job) -> bool {
         self.queue.try_send(job).is_ok()
     }

@@ -72,6 +72,7 @@ pub enum Attestation {
 pub struct Caller {
     agent: Arc<Agent>,
     attestation: Attestation,
+    interactive: Option<bool>,
 }
 
 impl Caller {
@@ -98,7 +99,18 @@ impl Caller {
             }
         };
         let agent = agent.ok_or_else(|| Fault::new(Reason::AgentUnknown).detected(Detection::UnknownAgent))?;
-        Ok(Self { agent: Arc::clone(agent), attestation })
+        let interactive = match &attestation {
+            Attestation::UnixPeer(peer) => peer.pin.is_of_a_person(),
+            Attestation::SpiffeX509 { .. } => None,
+        };
+        Ok(Self { agent: Arc::clone(agent), attestation, interactive })
+    }
+
+    /// Whether the call comes from a person's login session. `None` where that cannot be known: by mutual TLS, or from
+    /// another process namespace.
+    #[must_use]
+    pub const fn interactive(&self) -> Option<bool> {
+        self.interactive
     }
 
     /// The agent.

@@ -4,6 +4,7 @@
 //! registry knows it. No request field and no metadata reaches this room.
 
 mod mint;
+mod person;
 mod pin;
 mod svid;
 

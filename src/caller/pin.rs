@@ -58,6 +58,15 @@ impl Pin {
         self.is_alive().then_some(path)
     }
 
+    /// Whether it is of a person's login session. `None` if the process is not pinned.
+    #[must_use]
+    pub fn is_of_a_person(&self) -> Option<bool> {
+        let (Self::Peer(pid, _) | Self::Opened(pid, ..)) = self else { return None };
+        let person = super::person::is_of_a_person(*pid);
+        // As with the executable; a process that has ended since is refused for that at its next call.
+        self.is_alive().then_some(person)
+    }
+
     /// The word in the audit log.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod health;
 mod listen;
+mod metrics;
 mod output;
 mod policy;
 mod serve;
@@ -94,6 +95,12 @@ enum Command {
         #[arg(long, default_value = "")]
         service: String,
     },
+    /// Print the daemon's numbers as OpenMetrics text.
+    Metrics {
+        /// The socket that [metrics] names.
+        #[arg(long, env = "NARROWGATE_METRICS", default_value = "/run/narrowgate/metrics.sock")]
+        socket: PathBuf,
+    },
     /// Get, use and give back tokens, as an agent would.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -170,6 +177,7 @@ pub fn run() -> Exit {
             Command::Health { daemon, wait, timeout, service } => {
                 health::run(&daemon, &service, wait.then_some(timeout), &output).await
             }
+            Command::Metrics { socket } => metrics::run(&socket, &output).await,
             Command::Token(command) => token::run(command, &output).await,
             Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {

@@ -5,7 +5,10 @@ use super::{
     reader::{Document, Table},
     registry::team,
 };
-use crate::model::{ApiAlias, IssuerAlias, Scope, TeamId};
+use crate::model::{
+    ApiAlias, IssuerAlias, Scope, TeamId,
+    scope::{OFFLINE_ACCESS, OPENID},
+};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// A protected resource.
@@ -28,12 +31,22 @@ pub struct Api {
 pub struct DeclaredScope {
     /// Its name at the issuer and in policy.
     pub name: Scope,
-    /// The API that understands it.
-    pub api: ApiAlias,
+    /// What it belongs to.
+    pub home: ScopeHome,
     /// 0 read-only public .. 4 irreversible.
     pub risk: u8,
     /// The groups policy may name instead.
     pub groups: Vec<String>,
+}
+
+/// What a scope belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScopeHome {
+    /// The API that understands it.
+    Api(ApiAlias),
+    /// The issuers themselves: a capability, such as `openid` or `offline_access`, that goes with the scopes of any one
+    /// API of theirs.
+    Issuers(Vec<IssuerAlias>),
 }
 
 /// What may be asked for.
@@ -100,18 +113,22 @@ impl Catalog {
     fn add_scope(&mut self, table: &Table<'_>) -> Option<()> {
         let name = table
             .required("name", |t| Scope::parse(t).ok_or_else(|| "is not a scope-token (RFC 6749 §3.3)".to_owned()));
-        let api = table.required("api", |t| {
-            ApiAlias::parse(t)
-                .filter(|a| self.apis.contains_key(a))
-                .ok_or_else(|| format!("names no declared API: {t:?}"))
-        });
+        let home = self.home(table);
         let risk = table.integer("risk", 0..=4);
         if risk.is_none() {
             table.wrong("a scope needs `risk`, 0 (read-only public) to 4 (irreversible)", None);
         }
         let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
         let risk = u8::try_from(risk?).unwrap_or(4);
-        let scope = DeclaredScope { name: name?, api: api?, risk, groups };
+        let scope = DeclaredScope { name: name?, home: home?, risk, groups };
+        let capability = [OPENID, OFFLINE_ACCESS].contains(&scope.name.as_str());
+        if capability && matches!(scope.home, ScopeHome::Api(_)) {
+            table.wrong_at(
+                "api",
+                format!("cannot have `{}`, which is a capability of the issuer", scope.name),
+                Some("write issuers = [\"...\"], the aliases of the issuers that may be asked for it, instead of api"),
+            );
+        }
         if let Some(other) = self.scopes.insert(scope.name.clone(), Arc::new(scope)) {
             table.wrong(
                 format!("scope `{}` is declared twice", other.name),
@@ -119,6 +136,30 @@ impl Catalog {
             );
         }
         Some(())
+    }
+}
+
+impl Catalog {
+    /// Exactly one of `api` and `issuers`.
+    fn home(&self, table: &Table<'_>) -> Option<ScopeHome> {
+        let api = table.optional("api", |t| {
+            ApiAlias::parse(t)
+                .filter(|a| self.apis.contains_key(a))
+                .ok_or_else(|| format!("names no declared API: {t:?}"))
+        });
+        let issuers =
+            table.list("issuers", |t| IssuerAlias::parse(t).ok_or_else(|| "must hold aliases of issuers".to_owned()));
+        match (table.holds("api"), table.holds("issuers")) {
+            (true, false) => api.map(ScopeHome::Api),
+            (false, true) if !issuers.is_empty() => Some(ScopeHome::Issuers(issuers)),
+            _ => {
+                table.wrong(
+                    "a scope needs exactly one of `api` (the API that understands it) and `issuers` (a capability such as openid)",
+                    None,
+                );
+                None
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     distinguished_name::DistinguishedName,
     hosts::{self, AllowedHosts},
+    id_token::{IdTokens, id_tokens},
     leniency::{self, Accept, Profile},
     pem::{CertificateAndKey, certificates},
     published,
@@ -44,6 +45,8 @@ pub struct Issuer {
     pub accept: Accept,
     /// What a token without `expires_in` is taken to live.
     pub assumed_lifetime: Duration,
+    /// What is demanded of its ID tokens.
+    pub id_tokens: IdTokens,
     /// A stop revokes the tokens that are held, though agents may still use theirs.
     pub revoke_on_stop: bool,
     /// How much of narrowgate it may use up.
@@ -59,6 +62,8 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Where its keys are (RFC 7517 §5). Needed where ID tokens are asked for.
+    pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
     pub iss_parameter: bool,
 }
@@ -150,6 +155,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
             Some("take [issuer.endpoints] out"),
         );
     }
+    let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
     let share = share(table);
@@ -176,6 +182,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         profile,
         accept,
         assumed_lifetime,
+        id_tokens,
         revoke_on_stop,
         share,
     })
@@ -221,8 +228,9 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
-    Some(Endpoints { authorization: authorization?, token: token?, revocation, iss_parameter })
+    Some(Endpoints { authorization: authorization?, token: token?, revocation, jwks, iss_parameter })
 }
 
 pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {

@@ -2,7 +2,7 @@
 //! here, for this issuer alone; each refusal that a switch would cure names the switch. `deploy/issuers.md` says who
 //! needs which.
 
-use super::{Catalog, Finding, about, reader::Table};
+use super::{Catalog, Finding, ScopeHome, about, reader::Table};
 use crate::model::{IssuerAlias, Scope};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,7 +89,12 @@ pub(super) fn past_policy(file: &Path, alias: &IssuerAlias, accept: &Accept, cat
         ..about(file, format!("issuer `{alias}`: {message}"))
     };
     let declared = |scope: &Scope| catalog.scopes.contains_key(scope);
-    let tolerated = accept.tolerated_extra_scopes.iter().filter(|scope| declared(scope)).map(|scope| {
+    let of_others = |scope: &Scope| match catalog.scopes.get(scope).map(|declared| &declared.home) {
+        Some(ScopeHome::Issuers(issuers)) => !issuers.contains(alias),
+        _ => false,
+    };
+    let tolerated = accept.tolerated_extra_scopes.iter().filter(|scope| declared(scope) && !of_others(scope));
+    let tolerated = tolerated.map(|scope| {
         let message = format!("`accept.tolerated_extra_scopes` holds `{scope}`, which the catalogue declares");
         wrong(message, "a declared scope is for policy to decide: take it out of the list, and have agents ask for it")
     });

@@ -1,7 +1,7 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, TcpListener, UnixListener,
+    AuditLog, Catalog, Client, Config, Finding, Issuer, Limits, Registry, ScopeHome, TcpListener, UnixListener,
     issuers::{client, issuer},
     leniency::past_policy,
     pem::{CertificateAndKey, certificates},
@@ -39,7 +39,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let config = Config {
         environment: draft.environment,
         unix: draft.unix,
+        serves_people: draft.serves_people,
         tcp: draft.tcp,
+        metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
         registry,
@@ -78,7 +80,9 @@ fn undefended(path: &Path, config: &Config) -> Vec<Finding> {
 struct Draft {
     environment: Environment,
     unix: Option<UnixListener>,
+    serves_people: bool,
     tcp: Option<TcpListener>,
+    metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
     agents: PathBuf,
@@ -92,10 +96,18 @@ struct Draft {
 fn draft(root: &Table<'_>) -> Option<Draft> {
     let declared = root.required("environment", environment);
     let daemon = declared.unwrap_or(Environment::Prod);
-    let listeners = root.table("listen", |t| (t.table("unix", unix).flatten(), t.table("tcp", tcp).flatten()));
+    let listeners = root.table("listen", |t| {
+        let unix = t.table("unix", |t| (unix_socket(t), t.optional("interactive", interactive)));
+        (unix, t.table("tcp", tcp).flatten())
+    });
     let (unix, tcp) = listeners.unwrap_or_default();
+    let (unix, serves_people) = unix.unwrap_or_default();
     if unix.is_none() && tcp.is_none() {
         root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
+    }
+    let metrics = root.table("metrics", unix_socket).flatten();
+    if metrics.is_some() && metrics.as_ref().map(|m| &m.path) == unix.as_ref().map(|u| &u.path) {
+        root.wrong("[metrics] and [listen.unix] have the same path", Some("give each its own socket"));
     }
     let audit = section(root, "audit", audit).flatten();
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
@@ -107,7 +119,9 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     Some(Draft {
         environment: declared?,
         unix,
+        serves_people: serves_people.unwrap_or(daemon == Environment::Dev),
         tcp,
+        metrics,
         audit: audit?,
         policies: policies?,
         agents: agents?,
@@ -127,7 +141,7 @@ fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<
     value
 }
 
-fn unix(table: &Table<'_>) -> Option<UnixListener> {
+fn unix_socket(table: &Table<'_>) -> Option<UnixListener> {
     let path = table.required("path", |text| {
         if text.starts_with('@') || text.contains('\0') {
             return Err("is in the abstract namespace, where anyone can take its place".to_owned());
@@ -145,6 +159,15 @@ fn unix(table: &Table<'_>) -> Option<UnixListener> {
     });
     let group = table.integer("gid", 0..=4_294_967_294).and_then(|g| u32::try_from(g).ok());
     Some(UnixListener { path: path?, mode: mode.unwrap_or(0o600), group })
+}
+
+/// Whether people's login sessions are served.
+fn interactive(word: &str) -> Result<bool, String> {
+    match word {
+        "allow" => Ok(true),
+        "deny" => Ok(false),
+        _ => Err("must be \"allow\" or \"deny\"".to_owned()),
+    }
 }
 
 fn tcp(table: &Table<'_>) -> Option<TcpListener> {
@@ -250,9 +273,13 @@ fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>)
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
     let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
-    unknown
-        .map(|api| {
-            super::about(&draft.apis, format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer))
-        })
-        .collect()
+    let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
+    let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
+        ScopeHome::Api(_) => None,
+        ScopeHome::Issuers(issuers) => {
+            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
+            Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
+        }
+    });
+    unknown.chain(capabilities).map(|wrong| super::about(&draft.apis, wrong)).collect()
 }

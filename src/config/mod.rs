@@ -6,6 +6,7 @@ mod catalog;
 mod distinguished_name;
 mod findings;
 mod hosts;
+mod id_token;
 mod issuers;
 mod leniency;
 mod main_file;
@@ -15,10 +16,12 @@ mod reader;
 mod registry;
 mod share;
 
-pub use catalog::{Api, Catalog, DeclaredScope};
+pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
+pub(crate) use id_token::CLOCK_SKEW_MAX;
+pub use id_token::IdTokens;
 pub(crate) use issuers::https;
 pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
 pub use leniency::{Accept, Profile};
@@ -39,8 +42,12 @@ pub struct Config {
     pub environment: Environment,
     /// The Unix socket, if agents may come by it.
     pub unix: Option<UnixListener>,
+    /// Whether people's login sessions are served on the Unix socket like any other caller.
+    pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The socket on which the daemon's numbers are read, if they are.
+    pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
     /// The folder of Cedar policies.
@@ -69,7 +76,7 @@ impl Config {
     }
 }
 
-/// The agents' Unix socket.
+/// A Unix socket.
 #[derive(Debug, Clone)]
 pub struct UnixListener {
     /// Its path.

@@ -94,6 +94,11 @@ impl<'d> Table<'d> {
         self.entries.get(key)
     }
 
+    /// Whether the key is there, whatever it holds.
+    pub fn holds(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn missing(&self, key: &str) {
         let place =
             if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name.trim_end_matches('.')) };
@@ -218,9 +223,10 @@ impl<'d> Table<'d> {
 
     /// A key that people write and that cannot be had: says so instead of calling it unknown.
     pub fn refuse(&self, key: &'static str, message: &str, hint: &str) {
-        if self.entries.contains_key(key) {
+        let found = self.entries.iter().map(|(name, _)| name).find(|name| name.get_ref().as_ref() == key);
+        if let Some(found) = found {
             self.known.borrow_mut().insert(key);
-            self.wrong_at(key, message, Some(hint));
+            self.document.report(found.span(), format!("`{}{key}` {message}", self.name), Some(hint.to_owned()));
         }
     }
 

@@ -4,8 +4,11 @@ use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::{Attestation, Caller},
-    config::{Api, Client},
-    model::{Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    config::{Api, Client, Endpoints, ScopeHome},
+    model::{
+        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
+        scope::{OFFLINE_ACCESS, SCOPES_MAX},
+    },
     oauth::authorization_url,
     policy::BeginAsk,
     transaction::Opening,
@@ -80,10 +83,7 @@ impl Corridor {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
-        if !endpoints.iss_parameter && self.config.shares_redirect(&client).is_some() {
-            tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
-            let fault =
-                Fault::new(Reason::MetadataRejected).with("field", "authorization_response_iss_parameter_supported");
+        if let Err(fault) = self.sufficient(&client, &endpoints, permitted.scopes()) {
             return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
         }
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
@@ -97,6 +97,7 @@ impl Corridor {
             told_by_redirect: !iss_parameter && self.config.issuers.len() > 1,
             scopes: permitted.scopes().clone(),
             api: ask.api.clone(),
+            offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
             decision: verdict.id,
         });
         let minted = match opened {
@@ -115,6 +116,20 @@ impl Corridor {
         })
     }
 
+    /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.
+    fn sufficient(&self, client: &Client, endpoints: &Endpoints, scopes: &ScopeSet) -> Result<(), Fault> {
+        if !endpoints.iss_parameter && self.config.shares_redirect(client).is_some() {
+            tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
+            let field = "authorization_response_iss_parameter_supported";
+            return Err(Fault::new(Reason::MetadataRejected).with("field", field));
+        }
+        if scopes.asks_identity() && endpoints.jwks.is_none() {
+            tracing::error!(issuer = %client.issuer, "it has no jwks_uri on an allowed host: add the host to allowed_hosts, or jwks = \"https://...\" to [issuer.endpoints]");
+            return Err(Fault::new(Reason::OpenidUnsupported).with("issuer", client.issuer.as_str()));
+        }
+        Ok(())
+    }
+
     /// Turns names into what they stand for. Nothing is fetched: an unknown name costs its sender an error.
     fn resolve(&self, caller: &Caller, input: BeginInput) -> Result<BeginAsk, Fault> {
         let scopes = scope_set(&input.scopes)?;
@@ -131,34 +146,31 @@ impl Corridor {
         Ok(BeginAsk { client, api, scopes, redirect, allow_partial: input.allow_partial, claimed: input.claimed })
     }
 
-    /// The one API that all scopes belong to.
+    /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
     fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
         let catalog = &self.config.catalog;
-        if scopes.iter().any(|scope| scope.as_str() == "openid") {
-            return Err(Reason::OpenidUnsupported.into());
-        }
         let mut alias = None;
         for scope in scopes.iter() {
             let undeclared = || Fault::new(Reason::ScopeUndeclared).with("scopes", scope.as_str());
-            let declared = catalog.scopes.get(scope).ok_or_else(undeclared)?;
-            if *alias.get_or_insert(&declared.api) != &declared.api {
-                return Err(Fault::field(
-                    Reason::FieldInvalid,
-                    "scopes",
-                    "belong to more than one API; begin once for each",
-                ));
+            match &catalog.scopes.get(scope).ok_or_else(undeclared)?.home {
+                ScopeHome::Issuers(issuers) if issuers.contains(&client.issuer) => {}
+                ScopeHome::Issuers(_) => return Err(undeclared()),
+                ScopeHome::Api(api) if *alias.get_or_insert(api) == api => {}
+                ScopeHome::Api(_) => {
+                    let several = "belong to more than one API; begin once for each";
+                    return Err(Fault::field(Reason::FieldInvalid, "scopes", several));
+                }
             }
         }
-        let api = alias.and_then(|alias| catalog.apis.get(alias)).filter(|api| api.issuer == client.issuer);
-        let api = api.ok_or_else(|| {
-            Fault::field(Reason::ScopeUndeclared, "scopes", "belong to no API of the client's issuer")
-        })?;
-        if !resource.is_empty() && resource != api.identifier {
+        let elsewhere = || Fault::field(Reason::ScopeUndeclared, "scopes", "belong to no API of the client's issuer");
+        let found = |alias| catalog.apis.get(alias).filter(|api| api.issuer == client.issuer).ok_or_else(elsewhere);
+        let api = alias.map(found).transpose()?;
+        if !resource.is_empty() && api.is_none_or(|api| resource != api.identifier) {
             let absolute = url::Url::parse(resource).is_ok_and(|u| u.fragment().is_none());
             let reason = if absolute { Reason::ResourceUnknown } else { Reason::ResourceSyntax };
             return Err(Fault::field(reason, "resource", "is not the identifier of the scopes' API"));
         }
-        Ok(Some(Arc::clone(api)))
+        Ok(api.map(Arc::clone))
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`revoke`](Corridor::revoke) each read top to bottom.
 
 mod begin;
+mod person;
 mod redeem;
 mod revoke;
 mod token;

@@ -7,6 +7,7 @@ use crate::{
     grant::{Reply, Wanted},
     model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
+    platform::trace,
     policy::Permitted,
     transaction::{Begun, Callback, Claim, Presented, Settled},
 };
@@ -86,7 +87,7 @@ impl Corridor {
         // A spent code always gets its closing line, whoever hangs up: the rest does not belong to the call any more.
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
-        let rest = tokio::spawn(async move {
+        let rest = trace::spawn(async move {
             let result = this.spend(permitted, &claimed, received, &waits, passage).await;
             drop(underway);
             result
@@ -132,6 +133,7 @@ impl Corridor {
             Err(no) => {
                 let (issued, refused) = *no;
                 let (kept, _, _) = issued.into_parts();
+                let caller_event = caller_event.acting_for(kept.subject.as_ref(), self.recorder.keyed());
                 self.servers.dispose(Disposal::of_kept(&kept), "not_released", decision);
                 let event = Event { exchange: Some(decision), ..caller_event.refused(&refused) };
                 return Err(self.fail(event, refused.fault, decision).await);
@@ -191,7 +193,7 @@ impl Corridor {
         if let Some(status) = status {
             event = event.with("http_status", status);
         }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"] {
             if let Some(value) = fault.metadata.get(key) {
                 event = event.with(key, value.as_str());
             }

@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     model::{DecisionId, Fault, Handle},
     oauth::{Disposal, Outcome},
+    platform::trace,
 };
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ impl Corridor {
         let event =
             Event::new(Code::RevocationDecided, "RevokeGrant").on(&grant.kept.begun, self.recorder.keyed()).by(&caller);
         let event = event.with("grant_ref", self.recorder.keyed().reference("grant", handle.bits()));
+        let event = event.acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
         let verdict = match self.policies.revoke(&caller, &grant.kept.begun.opening.client, self.decision()?) {
             Ok(verdict) => verdict,
             Err(refused) => return Err(self.deny(event, *refused).await),
@@ -41,7 +43,7 @@ impl Corridor {
         self.grants.end(&grant);
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
-        let told = tokio::spawn(async move {
+        let told = trace::spawn(async move {
             let outcomes = this.servers.revoke(Disposal::of_kept(&grant.kept), "asked_by_agent", decision).await;
             drop(underway);
             outcomes

@@ -54,12 +54,13 @@ impl Corridor {
             Err(no) => {
                 let (hand_out, refused) = *no;
                 let event = Event::new(Code::TokenWithheld, operation).on(&grant.kept.begun, self.recorder.keyed());
-                let event = event.by(hand_out.caller());
+                let event = event.by(hand_out.caller()).acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
                 return Err(self.deny(event, refused).await);
             }
         };
         let withheld = Event::new(Code::TokenWithheld, operation)
             .on(&grant.kept.begun, self.recorder.keyed())
+            .acting_for(grant.kept.subject.as_ref(), self.recorder.keyed())
             .decided(released.verdict());
         let reply = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
             Ok(reply) => reply,

@@ -53,6 +53,7 @@ impl Releasable for HandOut {
             bound: kept.bound,
             refreshable: kept.tokens.refresh.is_some(),
             again: true,
+            subject: kept.subject.as_ref(),
         }
     }
 }
@@ -152,6 +153,7 @@ impl Auditable for Reply {
             Kind::Again { recovered: false } => "GetToken",
         };
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
+        event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());
         if self.grant.terms.audit_high || self.grant.terms.notify {
             event.severity = Severity::High;

@@ -103,7 +103,7 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
-        if terms.no_refresh {
+        if terms.no_refresh || kept.begun.opening.offline_refused {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }

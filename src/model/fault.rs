@@ -13,6 +13,10 @@ pub enum Detection {
     UnknownAgent,
     /// A connection outlived the process that made it, or came from another program.
     PeerChanged,
+    /// A person called as an agent, and was refused.
+    HumanCaller,
+    /// A person called as an agent, with a permit for that.
+    BreakGlass,
     /// A header claims an identity that only a proxy in front could have checked; nobody believes it.
     ProxyIdentityHeader,
     /// A handle of another agent was presented.
@@ -27,6 +31,14 @@ pub enum Detection {
     RedirectMismatch,
     /// The authorization server issued more than allowed.
     ScopeEscalation,
+    /// Every key of an issuer was replaced at once, or a key ID names another key than before.
+    JwksChanged,
+    /// An issuer's key set is refused whole: it holds a private or symmetric key, or cannot be read.
+    JwksRejected,
+    /// An issuer publishes a key too weak to be used.
+    JwksWeakKey,
+    /// An ID token is not what its transaction asked for.
+    IdTokenForged,
     /// The authorization server's metadata promises less security than it did.
     MetadataDowngrade,
 }

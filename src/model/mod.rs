@@ -3,21 +3,27 @@
 //! Invariant: a value that exists is valid. Each type has one fallible constructor and no `validate`.
 
 pub mod agent;
+pub mod algorithm;
 pub mod fault;
 pub mod id;
 pub mod reason;
 pub mod redirect;
 pub mod scope;
 pub mod secret;
+pub mod subject;
 pub mod terms;
 pub mod time;
+pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
+pub use algorithm::{Algorithm, Algorithms};
 pub use fault::Fault;
 pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, TeamId};
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
-pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, Nonce, RefreshToken, Secret, StateValue};
+pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue};
+pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};
+pub use trace::TraceId;

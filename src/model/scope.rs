@@ -7,6 +7,11 @@ pub const SCOPE_BYTES_MAX: usize = 256;
 /// The most scopes in one request or answer.
 pub const SCOPES_MAX: usize = 64;
 
+/// The scope that asks for an ID token (OIDC Core §3.1.2.1).
+pub const OPENID: &str = "openid";
+/// The scope that asks for a refresh token (OIDC Core §11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
 /// One scope-token.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Scope(String);
@@ -77,6 +82,12 @@ impl ScopeSet {
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
         self.0.contains(scope)
+    }
+
+    /// Whether an ID token is asked for.
+    #[must_use]
+    pub fn asks_identity(&self) -> bool {
+        self.iter().any(|scope| scope.as_str() == OPENID)
     }
 
     /// The scopes here that are not in `other`.

@@ -41,6 +41,8 @@ pub mod kind {
     pub enum Access {}
     /// See [`super::RefreshToken`].
     pub enum Refresh {}
+    /// See [`super::IdToken`].
+    pub enum Identity {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -55,6 +57,8 @@ pub type CodeVerifier = Secret<kind::Verifier>;
 pub type AccessToken = Secret<kind::Access>;
 /// A refresh token (RFC 6749 §1.5).
 pub type RefreshToken = Secret<kind::Refresh>;
+/// An ID token (OIDC Core §2), unverified: it is judged and dropped, and never handed on.
+pub type IdToken = Secret<kind::Identity>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.

@@ -3,7 +3,7 @@
 use super::{http::Answer, leniency, strict_json::Strict};
 use crate::{
     config::Accept,
-    model::{AccessToken, Fault, Reason, RefreshToken, Scope, ScopeSet},
+    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
 };
 use serde::{
     Deserializer,
@@ -36,6 +36,8 @@ impl Leftover {
 pub(super) struct Success {
     pub(super) access: AccessToken,
     pub(super) refresh: Option<RefreshToken>,
+    /// The ID token (OIDC Core §3.1.3.3), which nobody has looked at yet.
+    pub(super) id_token: Option<IdToken>,
     pub(super) lifetime: Duration,
     pub(super) scopes: ScopeSet,
     /// Scopes that the token carries besides, by the issuer's switch: granted to nobody.
@@ -117,7 +119,7 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
         return Err(malformed(members));
     };
-    Ok(Success { access, refresh, lifetime, scopes, tolerated })
+    Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, tolerated })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
@@ -161,6 +163,8 @@ fn because(fault: Fault, members: Members) -> Bad {
 struct Members {
     access_token: Option<Zeroizing<String>>,
     refresh_token: Option<Zeroizing<String>>,
+    /// Anything but a text is no ID token.
+    id_token: Option<IdToken>,
     token_type: Option<Value>,
     expires_in: Option<Value>,
     scope: Option<Value>,
@@ -216,6 +220,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
             match name.as_str() {
                 "access_token" => members.access_token = Some(Zeroizing::new(map.next_value()?)),
                 "refresh_token" => members.refresh_token = Some(Zeroizing::new(map.next_value()?)),
+                "id_token" => {
+                    members.id_token = match map.next_value::<Strict>()?.0 {
+                        Value::String(text) => Some(IdToken::new(text)),
+                        _ => None,
+                    };
+                }
                 "token_type" => members.token_type = Some(map.next_value::<Strict>()?.0),
                 "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),

@@ -1,4 +1,4 @@
-//! The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
+//! The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1, OIDC Core §3.1.2.1).
 
 use crate::{
     model::{Fault, Reason},
@@ -10,7 +10,7 @@ use url::Url;
 ///
 /// # Errors
 /// [`Reason::Internal`] if the endpoint is no URL, which configuration and discovery have checked.
-#[expect(clippy::disallowed_methods, reason = "the state travels in the URL by design")]
+#[expect(clippy::disallowed_methods, reason = "state and nonce travel in the URL by design")]
 pub fn authorization_url(minted: &Minted) -> Result<String, Fault> {
     let opening = &minted.begun.opening;
     let mut url = Url::parse(&opening.endpoints.authorization).map_err(|_| Fault::new(Reason::Internal))?;
@@ -25,6 +25,16 @@ pub fn authorization_url(minted: &Minted) -> Result<String, Fault> {
         .append_pair("code_challenge_method", "S256");
     if let Some(resource) = opening.resource() {
         query.append_pair("resource", resource);
+    }
+    if let Some(nonce) = &minted.nonce {
+        let wanted = &opening.issuer.id_tokens;
+        query.append_pair("nonce", nonce.reveal());
+        if let Some(max_age) = wanted.max_age {
+            query.append_pair("max_age", &max_age.as_secs().to_string());
+        }
+        if !wanted.acr_values.is_empty() {
+            query.append_pair("acr_values", &wanted.acr_values.join(" "));
+        }
     }
     drop(query);
     Ok(url.into())

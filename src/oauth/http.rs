@@ -2,6 +2,7 @@
 
 use super::{
     addresses::{self, Unconnected},
+    jose::jwks::KeySet,
     lane::Passage,
     names::Names,
     tls,
@@ -36,6 +37,8 @@ pub struct Line {
     target: String,
     /// What connecting took of the deadline.
     pub(super) spent: Duration,
+    /// The keys to verify an ID token of the answer with, fetched before anything is sent.
+    pub(super) keys: Option<Arc<KeySet>>,
     /// What learns how it went, if it is for a token request.
     pub(super) passage: Option<Passage>,
 }
@@ -117,7 +120,7 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, passage: None })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, passage: None })
 }
 
 /// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
@@ -179,11 +182,16 @@ async fn read(mut incoming: Incoming, bytes_max: usize, came: &mut Zeroizing<Vec
 impl Answer {
     /// Whether it says `application/json`, whatever its parameters, in plain encoding.
     pub(super) fn is_json(&self) -> bool {
+        self.is_content("application/json")
+    }
+
+    /// Whether it says this content type, whatever its parameters, in plain encoding.
+    pub(super) fn is_content(&self, wanted: &str) -> bool {
         let text = |name| self.headers.get(name).and_then(|v| v.to_str().ok());
         let plain = text(header::CONTENT_ENCODING).is_none_or(|e| e.eq_ignore_ascii_case("identity"));
         let content = text(header::CONTENT_TYPE).unwrap_or_default();
         let essence = content.split(';').next().unwrap_or_default().trim();
-        plain && essence.eq_ignore_ascii_case("application/json")
+        plain && essence.eq_ignore_ascii_case(wanted)
     }
 
     /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped; a few if there is none.

@@ -3,7 +3,7 @@
 
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Terms, Wall},
+    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing},
 };
@@ -42,6 +42,8 @@ pub struct Kept {
     pub at: (Boot, Wall),
     /// Whether it is bound to the client's certificate.
     pub bound: bool,
+    /// The person it acts for, where an ID token was asked for.
+    pub subject: Option<Subject>,
     /// The decision that let its code go.
     pub decided: Verdict,
     /// The terms of that decision.
@@ -82,6 +84,7 @@ impl Releasable for Issued {
             bound: self.kept.bound,
             refreshable: self.kept.tokens.refresh.is_some(),
             again: false,
+            subject: self.kept.subject.as_ref(),
         }
     }
 }

@@ -13,9 +13,10 @@ mod breaker;
 mod capabilities;
 mod discovery;
 mod http;
+mod identity;
 mod issued;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the ID token change"))]
 mod jose;
+mod keys;
 mod lane;
 mod leniency;
 mod names;

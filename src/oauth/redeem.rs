@@ -5,13 +5,15 @@ use super::{
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound::{self, Binding},
     http::{self, Answer, Broken, Line},
+    identity::Presented,
+    jose::jwks::KeySet,
     leniency::{CURE, tell_cure},
     revoke::open,
 };
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Reason, ScopeSet},
+    model::{Fault, Nonce, Reason, ScopeSet, Subject},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
 };
@@ -40,7 +42,7 @@ impl AuthorizationServers {
     ///
     /// # Errors
     /// The claim is spent in every case; see [`NotIssued`].
-    pub async fn redeem(&self, recorded: Recorded<Permitted>, line: Line) -> Result<Issued, Box<NotIssued>> {
+    pub async fn redeem(&self, recorded: Recorded<Permitted>, mut line: Line) -> Result<Issued, Box<NotIssued>> {
         let (claim, decided, terms) = recorded.into_inner().into_parts();
         let begun = Arc::clone(claim.begun());
         // From here on the transaction is over whatever happens.
@@ -51,19 +53,24 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status: None, disposal: None }));
             }
         };
+        let keys = line.keys.take();
         let result = attempt(line, form(&spent), &begun).await;
         let at = (self.clock.boot(), self.clock.wall());
-        let Spent { caller, closing, required, .. } = spent;
-        let Success { access, refresh, lifetime, scopes, tolerated } =
-            match result.and_then(|success| hold_against(success, &begun, required.as_ref())) {
-                Ok(success) => success,
-                Err(failed) => {
-                    let Failed { fault, status, leftover } = *failed;
-                    tell_cure(&begun.opening.issuer, &fault);
-                    let disposal = Disposal::of_leftover(&begun, leftover);
-                    return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
-                }
-            };
+        let Spent { caller, closing, required, nonce, .. } = spent;
+        let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
+        let result = match (result, nonce) {
+            (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
+            (result, _) => result.map(|success| (success, None)),
+        };
+        let (Success { access, refresh, lifetime, scopes, tolerated, .. }, subject) = match result {
+            Ok(success) => success,
+            Err(failed) => {
+                let Failed { fault, status, leftover } = *failed;
+                tell_cure(&begun.opening.issuer, &fault);
+                let disposal = Disposal::of_leftover(&begun, leftover);
+                return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
+            }
+        };
         let bound = begun.opening.client.bound_tokens;
         let kept = Kept {
             begun,
@@ -73,10 +80,26 @@ impl AuthorizationServers {
             lifetime,
             at,
             bound,
+            subject,
             decided,
             terms,
         };
         Ok(Issued::new(kept, caller, closing))
+    }
+
+    /// An answer and who logged in; without the one, nothing of the other is kept.
+    async fn with_subject(
+        &self,
+        success: Success,
+        begun: &Begun,
+        keys: Option<Arc<KeySet>>,
+        nonce: Nonce,
+    ) -> Result<(Success, Option<Subject>), Box<Failed>> {
+        let presented = Presented { keys, nonce, id_token: success.id_token.as_ref(), access: &success.access };
+        match self.identify(begun, presented).await {
+            Ok(subject) => Ok((success, Some(subject))),
+            Err(fault) => Err(unkept(fault, &success)),
+        }
     }
 }
 
@@ -134,8 +157,13 @@ fn hold_against(success: Success, begun: &Begun, required: Option<&ScopeSet>) ->
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Fault::new(Reason::ScopeNarrowed).with("scopes", names.join(" "))
     };
+    Err(unkept(fault, &success))
+}
+
+/// A well-formed answer of which nothing may be kept.
+fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
     let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
-    Err(Box::new(Failed { fault, status: Some(200), leftover }))
+    Box::new(Failed { fault, status: Some(200), leftover })
 }
 
 /// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.

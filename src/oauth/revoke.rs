@@ -4,6 +4,7 @@ use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Wa
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, Secret},
+    platform::trace,
     transaction::Begun,
 };
 use serde_json::Value;
@@ -102,7 +103,7 @@ impl AuthorizationServers {
     pub fn dispose(self: &Arc<Self>, disposal: Disposal, why: &'static str, exchange: DecisionId) {
         let this = Arc::clone(self);
         let underway = self.work.enter_always();
-        tokio::spawn(async move {
+        trace::spawn(async move {
             this.revoke(disposal, why, exchange).await;
             drop(underway);
         });
@@ -146,7 +147,7 @@ impl AuthorizationServers {
         match self.ways(&doomed.begun.opening.issuer.alias).ok().and_then(Ways::room_to_retry) {
             Some(permit) => {
                 let (this, underway) = (Arc::clone(self), self.work.enter_always());
-                tokio::spawn(async move {
+                trace::spawn(async move {
                     this.keep_trying(doomed).await;
                     drop((permit, underway));
                 });

@@ -4,6 +4,8 @@ use super::{
     believed::Believed,
     capabilities::judge,
     discovery, http,
+    jose::jwks::KeySet,
+    keys::Keys,
     lane::{Passage, Ways},
     tls,
 };
@@ -40,6 +42,7 @@ struct Server {
     issuer: Arc<Issuer>,
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
+    keys: Arc<Keys>,
     /// What requests to it may use up.
     ways: Ways,
     /// How our clients authenticate there.
@@ -72,9 +75,13 @@ impl AuthorizationServers {
                     let ours = config.clients.values().filter(|client| client.issuer == *alias);
                     let methods = ours.map(|client| client.auth.as_str()).collect();
                     let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
-                    let ways = Ways::new(issuer, &config.limits, &clock, &recorder);
                     let issuer = Arc::clone(issuer);
-                    servers.insert(alias.clone(), Server { issuer, plain, ways, methods, found, known, trouble });
+                    let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
+                    let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
+                    let names = ways.names.clone();
+                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), names, to_clock, to_log));
+                    let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
+                    servers.insert(alias.clone(), server);
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -181,27 +188,51 @@ impl AuthorizationServers {
         self.servers.iter().map(|(alias, server)| (alias.clone(), server.ways.lane.follow())).collect()
     }
 
-    /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent.
+    /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent. Where
+    /// an ID token will come, the keys for it are at hand then, so that no code is spent on one that nobody can verify.
     ///
     /// # Errors
-    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
+    /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`],
+    /// [`Reason::JwksUnavailable`].
     pub async fn connect(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
         self.still_there(begun)?;
-        let opening = &begun.opening;
-        let left = opening.issuer.deadline.saturating_sub(passage.taken());
-        match self.line(&opening.client, &opening.endpoints.token, left).await {
-            Ok(mut line) => {
-                line.spent = passage.taken();
-                line.passage = Some(passage);
-                Ok(line)
-            }
+        let (opening, waited) = (&begun.opening, passage.taken());
+        let left = opening.issuer.deadline.saturating_sub(waited);
+        let line = self.line(&opening.client, &opening.endpoints.token, left);
+        let (line, keys) = tokio::join!(line, self.keys(begun));
+        let mut line = match line {
+            Ok(line) => line,
             Err(fault) => {
                 if matches!(fault.reason, Reason::AsUnreachable | Reason::AsTlsUntrusted) {
                     passage.failed(fault.reason, None);
                 }
-                Err(fault)
+                return Err(fault);
             }
+        };
+        line.spent = line.spent.saturating_add(waited);
+        line.keys = keys?;
+        line.passage = Some(passage);
+        Ok(line)
+    }
+
+    /// The current keys of a transaction's issuer; `None` where no ID token is asked for.
+    async fn keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
+        if !begun.opening.scopes.asks_identity() {
+            return Ok(None);
         }
+        let (keys, url) = self.keys_of(begun).ok_or(Reason::JwksUnavailable)?;
+        keys.current(url).await.map(Some)
+    }
+
+    /// The keys after a token named one that is not there, if they may be fetched again.
+    pub(super) async fn sought_keys(&self, begun: &Begun) -> Option<Result<Arc<KeySet>, Fault>> {
+        let (keys, url) = self.keys_of(begun)?;
+        keys.sought(url).await
+    }
+
+    fn keys_of<'b>(&self, begun: &'b Begun) -> Option<(&Arc<Keys>, &'b str)> {
+        let server = self.servers.get(&begun.opening.issuer.alias)?;
+        Some((&server.keys, begun.opening.endpoints.jwks.as_deref()?))
     }
 
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {

@@ -56,9 +56,10 @@ pub struct Asked {
 
 impl Asked {
     /// The form in the log. What several questions share is there once: `bases` holds their common facts, and questions
-    /// that differ in their resource alone are one entry with several `ids`.
+    /// that differ in their resource alone are one entry with several `ids`. A person stands there by `person`, the keyed
+    /// reference of the event, never by name: so a policy that names one person cannot be replayed from it exactly.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, person: Option<&str>) -> Value {
         let mut bases: Vec<Value> = Vec::new();
         let mut questions: Vec<(Value, Vec<Value>)> = Vec::new();
         for step in &self.steps {
@@ -86,6 +87,11 @@ impl Asked {
                 map.insert("entities".to_owned(), own.collect());
             }
         }
+        for entity in self.own.iter().map(Entity::uid).filter(|uid| uid.type_name().basename() == "User") {
+            let name = entity.id().unescaped();
+            let issuer = name.split_once('|').map_or("", |(issuer, _)| issuer);
+            rename(&mut record, name, &format!("{issuer}|{}", person.unwrap_or("withheld")));
+        }
         record
     }
 
@@ -112,6 +118,16 @@ impl Asked {
         let own = record.get("entities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let read = |entity: &Value| Entity::from_json_value(entity.clone(), Some(schema)).map_err(|e| e.to_string());
         Ok(Self { own: own.iter().map(read).collect::<Result<_, _>>()?, steps, keeping })
+    }
+}
+
+/// Puts another text in place of this one, wherever it is a value of its own.
+fn rename(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text == from => to.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, from, to)),
+        Value::Object(map) => map.values_mut().for_each(|item| rename(item, from, to)),
+        _ => {}
     }
 }
 

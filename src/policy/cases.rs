@@ -5,12 +5,15 @@ use super::{
     context::{Base, audiences, context, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     load::collect,
+    person,
     question::Question,
 };
 use crate::{
     caller::Transport,
-    config::{Config, Document, Finding, Table, about},
-    model::{Agent, AgentId, ApiAlias, Claimed, ClientAlias, Environment, Scope, Terms, Wall, time::parse_span},
+    config::{Config, Document, Finding, ScopeHome, Table, about},
+    model::{
+        Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Terms, Wall, time::parse_span,
+    },
 };
 use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -76,6 +79,8 @@ struct Case<'c> {
     bound: bool,
     claimed: Claimed,
     approval: Option<Approval>,
+    /// Who logged in, as an ID token of the client's issuer would say.
+    person: Option<Subject>,
     lifetime: Duration,
     flow: String,
     gate: Gate,
@@ -164,6 +169,7 @@ impl<'c> Case<'c> {
             bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
             claimed,
             approval: table.table("approval", approval).flatten(),
+            person: table.table("subject", person::read).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
@@ -178,6 +184,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            (_, "break_glass") => uid("Daemon", entities::DAEMON)?,
             _ => uid("Client", self.client.as_str())?,
         };
         let question = Question {
@@ -222,11 +229,15 @@ impl<'c> Case<'c> {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
             own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));
         }
+        if let Some(person) = &self.person {
+            let issuer = self.config.issuers.get(self.issuer()?).ok_or("the client's issuer is not configured")?;
+            own.push(person::entity(issuer, person)?);
+        }
         Ok(own)
     }
 
     fn context(&self) -> Result<Context, String> {
-        if self.action == "revoke_token" || self.action == "introspect_token" {
+        if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
             return context([("now", datetime(self.now)), ("caller", super::context::caller(&self.facts)?)]);
         }
         let base = Base {
@@ -273,15 +284,27 @@ impl<'c> Case<'c> {
                     ("toleratedScopes", Expr::new_set(self.token.tolerated_scopes.iter().map(|scope| text(scope)))),
                 ])?;
                 fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
+                if let Some(person) = &self.person {
+                    fields.push(("subject", super::context::subject(self.issuer()?, person)?));
+                }
             }
             other => return Err(format!("`action` {other:?} is not one that is asked")),
         }
         context(fields)
     }
 
+    fn issuer(&self) -> Result<&IssuerAlias, String> {
+        let client = self.config.clients.get(&self.client).ok_or("`client` is not one of the configuration's")?;
+        Ok(&client.issuer)
+    }
+
     fn api(&self, scopes: &[Scope]) -> Option<&crate::config::Api> {
-        let alias: &ApiAlias = &self.config.catalog.scopes.get(scopes.first()?)?.api;
-        self.config.catalog.apis.get(alias).map(|api| &**api)
+        let catalog = &self.config.catalog;
+        let alias = scopes.iter().find_map(|scope| match &catalog.scopes.get(scope)?.home {
+            ScopeHome::Api(alias) => Some(alias),
+            ScopeHome::Issuers(_) => None,
+        });
+        catalog.apis.get(alias?).map(|api| &**api)
     }
 }
 
@@ -309,6 +332,7 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
         verified: table.boolean("attested", true),
         trust_domain: (!by_socket).then(|| "acme.test".to_owned()),
         expires_at: None,
+        interactive: by_socket.then(|| table.boolean("interactive", false)),
     }
 }
 
@@ -356,11 +380,11 @@ fn terms(table: &Table<'_>) -> Terms {
     }
 }
 
-fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
+pub(super) fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
     table.optional(key, owned).filter(|t| !t.is_empty())
 }
 
-fn owned(text: &str) -> Result<String, String> {
+pub(super) fn owned(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
@@ -368,7 +392,7 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
 }
 
-fn instant(text: &str) -> Result<Wall, String> {
+pub(super) fn instant(text: &str) -> Result<Wall, String> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     parsed.map(|t| Wall(t.as_millisecond())).map_err(|_| "is no RFC 3339 instant".to_owned())
 }

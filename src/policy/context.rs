@@ -1,10 +1,10 @@
 //! The context of a question, built natively. Attested facts stand beside what the caller claims, never in it.
 
-use super::entities::uid;
+use super::entities::{uid, user_uid};
 use crate::{
     caller::{Attestation, Caller, Transport},
     config::Api,
-    model::{Claimed, Scope, Wall},
+    model::{Claimed, IssuerAlias, Scope, Subject, Wall},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -24,6 +24,8 @@ pub struct Facts {
     pub trust_domain: Option<String>,
     /// When its credential ends.
     pub expires_at: Option<Wall>,
+    /// Whether the call comes from a person's login session, where that is known.
+    pub interactive: Option<bool>,
 }
 
 impl From<&Caller> for Facts {
@@ -33,7 +35,7 @@ impl From<&Caller> for Facts {
             Attestation::SpiffeX509 { svid, ip } => (None, Some(*ip), Some(svid.trust_domain.clone())),
         };
         let (transport, expires_at) = (caller.transport(), caller.credential_end());
-        Self { transport, uid, ip, verified: true, trust_domain, expires_at }
+        Self { transport, uid, ip, verified: true, trust_domain, expires_at, interactive: caller.interactive() }
     }
 }
 
@@ -86,8 +88,24 @@ pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
     if let Some(uid) = facts.uid {
         fields.push(("uid", Expr::new_long(i64::from(uid))));
     }
+    if let Some(interactive) = facts.interactive {
+        fields.push(("interactive", boolean(interactive)));
+    }
     if let Some(ip) = facts.ip {
         fields.push(("ip", Expr::new_ip(ip.to_string())));
+    }
+    record(fields)
+}
+
+/// The person's record.
+pub(super) fn subject(issuer: &IssuerAlias, subject: &Subject) -> Result<Expr, String> {
+    let mut fields =
+        vec![("user", Expr::new_entity_uid(user_uid(issuer, &subject.sub)?)), ("mfa", Expr::new_bool(subject.mfa))];
+    if let Some(acr) = &subject.acr {
+        fields.push(("acr", text(acr)));
+    }
+    if let Some(at) = subject.auth_time {
+        fields.push(("authTime", datetime(at)));
     }
     record(fields)
 }

@@ -1,8 +1,8 @@
 //! The generation's entities: built once from the registry, the catalogue and the configuration.
 
 use crate::{
-    config::{Client, Config},
-    model::{Agent, agent::Identity},
+    config::{Client, Config, ScopeHome},
+    model::{Agent, IssuerAlias, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
@@ -11,6 +11,9 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     str::FromStr,
 };
+
+/// This daemon's id in policy.
+pub(super) const DAEMON: &str = "narrowgate";
 
 /// The entity of a type of ours. Ids are data: nothing in them is parsed.
 pub(super) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, String> {
@@ -43,8 +46,15 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         entities.push(entity(uid("Api", api.alias.as_str())?, attributes, [uid("Issuer", api.issuer.as_str())?])?);
     }
     for scope in config.catalog.scopes.values() {
-        let api = config.catalog.apis.get(&scope.api).ok_or("a scope without API")?;
-        let mut parents = vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
+        let mut parents = match &scope.home {
+            ScopeHome::Api(alias) => {
+                let api = config.catalog.apis.get(alias).ok_or("a scope without API")?;
+                vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?]
+            }
+            ScopeHome::Issuers(issuers) => {
+                issuers.iter().map(|issuer| uid("Issuer", issuer.as_str())).collect::<Result<_, _>>()?
+            }
+        };
         for group in &scope.groups {
             parents.push(uid("ScopeGroup", group)?);
         }
@@ -54,11 +64,26 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         ];
         entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
     }
+    entities.push(entity(uid("Daemon", DAEMON)?, [], [])?);
     let owners = (config.registry.agents().map(|a| &a.owner))
         .chain(config.clients.values().map(|c| &c.owner))
         .chain(config.catalog.apis.values().map(|a| &a.owner));
-    let owners: Result<Vec<EntityUid>, String> = owners.map(|team| uid("Team", team.as_str())).collect();
-    Entities::from_entities(with_bare(entities, owners?), Some(schema)).map_err(|e| e.to_string())
+    let owners = owners.map(|team| uid("Team", team.as_str()));
+    let groups = config.issuers.values().flat_map(|issuer| &issuer.id_tokens.groups);
+    let named: Result<Vec<EntityUid>, String> = owners.chain(groups.map(|group| uid("UserGroup", group))).collect();
+    Entities::from_entities(with_bare(entities, named?), Some(schema)).map_err(|e| e.to_string())
+}
+
+/// The entity of a person: the issuer's alias, `|`, and its name for them. An alias has no `|`, so no two people of two
+/// issuers are one, whatever an issuer calls them (OIDC Core §5.7).
+pub(super) fn user_uid(issuer: &IssuerAlias, sub: &str) -> Result<EntityUid, String> {
+    uid("User", &format!("{issuer}|{sub}"))
+}
+
+/// A person's entity, in the groups that their issuer's configuration declares.
+pub(super) fn user(issuer: &IssuerAlias, subject: &Subject) -> Result<Entity, String> {
+    let groups: Result<Vec<EntityUid>, String> = subject.groups.iter().map(|group| uid("UserGroup", group)).collect();
+    entity(user_uid(issuer, &subject.sub)?, [], groups?)
 }
 
 /// SHA-256 of the entities in a canonical form, in hex: keys sorted, and every list too, for each of them is a set.
@@ -124,10 +149,10 @@ fn entity<'a>(
 }
 
 /// Adds the teams and groups that are only ever named: an entity missing from the store is an evaluation error.
-pub(super) fn with_bare(mut entities: Vec<Entity>, owners: impl IntoIterator<Item = EntityUid>) -> Vec<Entity> {
+pub(super) fn with_bare(mut entities: Vec<Entity>, more: impl IntoIterator<Item = EntityUid>) -> Vec<Entity> {
     let known: HashSet<EntityUid> = entities.iter().map(Entity::uid).collect();
     let parents = entities.iter().flat_map(|entity| entity.clone().into_inner().2);
-    let named: HashSet<EntityUid> = parents.chain(owners).collect();
+    let named: HashSet<EntityUid> = parents.chain(more).collect();
     entities.extend(named.into_iter().filter(|uid| !known.contains(uid)).map(Entity::with_uid));
     entities
 }

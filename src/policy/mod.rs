@@ -13,6 +13,7 @@ mod entities;
 mod load;
 mod panel;
 mod permit;
+mod person;
 mod question;
 mod release;
 mod replay;

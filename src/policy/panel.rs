@@ -51,6 +51,16 @@ impl<'a> Panel<'a> {
         Self::between(snapshot, principal, uid("Client", client.alias.as_str()), id)
     }
 
+    /// A panel about this resource.
+    pub(super) fn on(
+        snapshot: &'a Snapshot,
+        caller: &Caller,
+        resource: Result<EntityUid, String>,
+        id: DecisionId,
+    ) -> Self {
+        Self::between(snapshot, uid("Agent", caller.agent().id.as_str()), resource, id)
+    }
+
     /// A panel that is given its questions.
     pub(super) fn again(snapshot: &'a Snapshot) -> Self {
         let nobody = || Err("the question is there already".to_owned());
@@ -93,7 +103,12 @@ impl<'a> Panel<'a> {
     }
 
     /// Asks the question about the exchange as a whole.
-    pub(super) fn gate<const N: usize>(&mut self, action: &str, base: &Base<'_>, extra: [(&'static str, Expr); N]) {
+    pub(super) fn gate(
+        &mut self,
+        action: &str,
+        base: &Base<'_>,
+        extra: impl IntoIterator<Item = (&'static str, Expr)>,
+    ) {
         let base = base.expression().map(|base| ("base", base));
         let question =
             base.and_then(|base| self.question(action, self.client.clone(), [base].into_iter().chain(extra)));

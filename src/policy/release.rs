@@ -4,12 +4,13 @@ use super::{
     Facts, Policies, Refused, Verdict,
     asked::Keeping,
     context::{Base, audiences, duration, proof, record, scopes, text},
+    entities::{DAEMON, uid, user},
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct IssuedFacts<'a> {
     pub refreshable: bool,
     /// Whether it was handed out before.
     pub again: bool,
+    /// The person it acts for, where a verified ID token named them.
+    pub subject: Option<&'a Subject>,
 }
 
 /// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
@@ -92,7 +95,15 @@ impl Policies {
             };
             let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
             let hand_out = if token.again { "again" } else { "first" };
-            panel.gate("release_token", &base, [("handOut", text(hand_out)), ("token", issued)]);
+            let mut extra = vec![("handOut", text(hand_out)), ("token", issued)];
+            if let Some(person) = token.subject {
+                let issuer = &token.client.issuer;
+                let known = user(issuer, person).and_then(|user| panel.about(vec![user]));
+                // A value of another type than the schema's fails the question: no person is never an answer.
+                let facts = known.and_then(|()| super::context::subject(issuer, person));
+                extra.push(("subject", facts.unwrap_or_else(|_| Expr::new_bool(false))));
+            }
+            panel.gate("release_token", &base, extra);
             let carried = Base { scopes: token.scopes.iter().collect(), ..base };
             panel.scopes(&carried, if token.again { "hold" } else { "code" });
             panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
@@ -115,6 +126,17 @@ impl Policies {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
         let mut panel = Panel::new(&snapshot, caller, client, id);
         panel.bare_gate("revoke_token", self.clock.wall(), &Facts::from(caller));
+        panel.close_gate()
+    }
+
+    /// Asks whether a person may call as this agent.
+    ///
+    /// # Errors
+    /// The decision and what to tell the caller.
+    pub fn break_glass(&self, caller: &Caller, id: DecisionId) -> Result<Verdict, Box<Refused>> {
+        let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
+        let mut panel = Panel::on(&snapshot, caller, uid("Daemon", DAEMON), id);
+        panel.bare_gate("break_glass", self.clock.wall(), &Facts::from(caller));
         panel.close_gate()
     }
 }

@@ -1,5 +1,9 @@
 //! Logs for operators. What must not be lost is in the audit log, not here.
 
+pub mod metrics;
+
+pub use metrics::Metrics;
+
 use std::io;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 

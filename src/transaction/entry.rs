@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
-    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, RedirectUri, ScopeSet, StateValue, Wall},
+    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
 };
 use std::sync::{Arc, Mutex, atomic::AtomicU32};
 use tokio::sync::watch;
@@ -27,6 +27,8 @@ pub struct Opening {
     pub scopes: ScopeSet,
     /// The API that the scopes belong to, where they belong to one.
     pub api: Option<Arc<Api>>,
+    /// Policy refused `offline_access`: a refresh token that comes all the same is never used.
+    pub offline_refused: bool,
     /// The decision that allowed it.
     pub decision: DecisionId,
 }
@@ -69,9 +71,16 @@ pub(super) struct Attempt {
     pub(super) request_id: Option<Uuid>,
 }
 
+/// What one attempt needs and no two may have.
+pub(super) struct Once {
+    pub(super) verifier: CodeVerifier,
+    /// Where an ID token is asked for.
+    pub(super) nonce: Option<Nonce>,
+}
+
 pub(super) enum Status {
-    /// Waiting for its code. The verifier is here until an attempt takes it.
-    Open { verifier: CodeVerifier, wrong_tries: u8 },
+    /// Waiting for its code. Verifier and nonce are here until an attempt takes them.
+    Open { once: Once, wrong_tries: u8 },
     /// An attempt is under way.
     Locked { attempt: Attempt, done: watch::Receiver<bool> },
     /// Over. The grant is there if the attempt succeeded.

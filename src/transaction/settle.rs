@@ -3,12 +3,12 @@
 use super::{
     Begun, Callback, Transactions,
     callback::Answer,
-    entry::{Attempt, Entry, Status},
+    entry::{Attempt, Entry, Once, Status},
     store::Tables,
 };
 use crate::{
     caller::Caller,
-    model::{AuthorizationCode, Boot, CodeVerifier, Fault, Handle, Reason, ScopeSet, fault::Detection},
+    model::{AuthorizationCode, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, ScopeSet, fault::Detection},
 };
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::watch;
@@ -89,8 +89,8 @@ struct Lock {
     attempt: Attempt,
     wrong_tries: u8,
     done: watch::Sender<bool>,
-    /// The verifier to put back; `None` once the attempt is over.
-    restore: Option<CodeVerifier>,
+    /// What to put back; `None` once the attempt is over.
+    restore: Option<Once>,
 }
 
 /// A claim that has been spent: the code is on its way, and the transaction is over whatever happens.
@@ -103,6 +103,8 @@ pub struct Spent {
     pub code: AuthorizationCode,
     /// The PKCE verifier.
     pub verifier: CodeVerifier,
+    /// The nonce that the ID token must have; `None` where none was asked for.
+    pub nonce: Option<Nonce>,
     /// Scopes the caller cannot do without.
     pub required: Option<ScopeSet>,
     /// Tells waiting repeats how it ended.
@@ -187,12 +189,12 @@ impl Transactions {
         remember(&mut tables, attempt.code_hash, entry.begun.handle, now)?;
         let (sender, receiver) = watch::channel(false);
         let locked = Status::Locked { attempt: attempt.clone(), done: receiver };
-        let Status::Open { verifier, .. } = std::mem::replace(&mut *status, locked) else {
+        let Status::Open { once, .. } = std::mem::replace(&mut *status, locked) else {
             return Err(Reason::Internal.into());
         };
         drop(status);
         let lock =
-            Lock { store: Arc::clone(self), entry, attempt, wrong_tries: tries, done: sender, restore: Some(verifier) };
+            Lock { store: Arc::clone(self), entry, attempt, wrong_tries: tries, done: sender, restore: Some(once) };
         Ok(Examined::Fresh(Box::new(Fresh { lock, code, required: presented.required, received: presented.received })))
     }
 
@@ -322,7 +324,7 @@ impl Claim {
     /// # Errors
     /// [`Reason::Internal`] if the lock holds no verifier, which cannot be.
     pub fn spend(mut self) -> Result<Spent, Box<(Caller, Fault)>> {
-        let Some(verifier) = self.lock.restore.take() else {
+        let Some(Once { verifier, nonce }) = self.lock.restore.take() else {
             return Err(Box::new((self.caller, Reason::Internal.into())));
         };
         let closing = Closing {
@@ -337,6 +339,7 @@ impl Claim {
             caller: self.caller,
             code: self.code,
             verifier,
+            nonce,
             required: self.required,
             closing,
         })
@@ -351,8 +354,8 @@ fn close(store: &Transactions, entry: &Entry, attempt: &Attempt, grant: Option<H
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Some(verifier) = self.restore.take() {
-            *self.entry.lock() = Status::Open { verifier, wrong_tries: self.wrong_tries };
+        if let Some(once) = self.restore.take() {
+            *self.entry.lock() = Status::Open { once, wrong_tries: self.wrong_tries };
             // Waiting repeats settle again and find it open.
             let _ = self.done.send(true);
         }

@@ -2,11 +2,11 @@
 
 use super::{
     Begun, Opening,
-    entry::{Entry, Status},
+    entry::{Entry, Once, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Reason, StateValue},
+    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -64,6 +64,8 @@ pub struct Minted {
     pub state: StateValue,
     /// The PKCE challenge to send: S256 of the verifier, which stays (RFC 7636 §4.2).
     pub challenge: String,
+    /// The nonce to send, where an ID token is asked for (OIDC Core §3.1.2.1).
+    pub nonce: Option<Nonce>,
 }
 
 impl Transactions {
@@ -73,7 +75,7 @@ impl Transactions {
         Arc::new(Self { bounds, clock, entropy, keyed, tables: Mutex::default() })
     }
 
-    /// Mints state, verifier and handle, and keeps the transaction.
+    /// Mints state, verifier, handle and, where an ID token is asked for, a nonce, and keeps the transaction.
     ///
     /// # Errors
     /// [`Reason::QuotaExceeded`]; [`Reason::Internal`] without entropy.
@@ -83,6 +85,8 @@ impl Transactions {
         let state_text = random_base64url::<32>(&*self.entropy)?;
         let verifier_text = random_base64url::<32>(&*self.entropy)?;
         let challenge = s256(&verifier_text);
+        let asks = opening.scopes.asks_identity();
+        let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
         let (now, wall) = (self.clock.boot(), self.clock.wall());
         let begun = Arc::new(Begun {
             handle: Handle::new(bits),
@@ -94,14 +98,17 @@ impl Transactions {
         let entry = Entry {
             begun: Arc::clone(&begun),
             state: StateValue::new(state_text.clone()),
-            status: Mutex::new(Status::Open { verifier: CodeVerifier::new(verifier_text), wrong_tries: 0 }),
+            status: Mutex::new(Status::Open {
+                once: Once { verifier: CodeVerifier::new(verifier_text), nonce: nonce_text.clone().map(Nonce::new) },
+                wrong_tries: 0,
+            }),
             attempts: AtomicU32::new(0),
         };
         let mut tables = self.tables();
         self.sweep(&mut tables, now);
         self.admit(&tables, &begun.opening.agent.id, now)?;
         tables.entries.insert(begun.handle, Arc::new(entry));
-        Ok(Minted { begun, state: StateValue::new(state_text), challenge })
+        Ok(Minted { begun, state: StateValue::new(state_text), challenge, nonce: nonce_text.map(Nonce::new) })
     }
 
     /// How many transactions are open and how many codes are remembered, for tests and status.
@@ -109,6 +116,13 @@ impl Transactions {
     pub fn sizes(&self) -> (usize, usize) {
         let tables = self.tables();
         (tables.entries.len(), tables.codes.len())
+    }
+
+    /// How many transactions are open, or being redeemed right now.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        let tables = self.tables();
+        tables.entries.values().filter(|entry| !matches!(*entry.lock(), Status::Terminal { .. })).count()
     }
 
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {

@@ -54,12 +54,12 @@ async fn a_lifetime_in_a_string_is_taken_where_declared() {
 async fn a_scope_that_the_server_adds_is_tolerated_and_granted_to_nobody() {
     let house = crate::kit::plan().open().await;
     let mut agent = house.agent().await;
-    let added = || Behaviour::Broader("profile openid".to_owned());
+    let added = || Behaviour::Broader("profile email".to_owned());
     let status = refuses(&house, &mut agent, added(), UPGRADED, BOTH).await;
     assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.accept] tolerated_extra_scopes or scope_aliases"));
-    assert_told(&house, "tolerated_extra_scopes = [\"openid\", \"profile\"]");
+    assert_told(&house, "tolerated_extra_scopes = [\"email\", \"profile\"]");
 
-    let switch = "tolerated_extra_scopes = [\"openid\", \"profile\"]";
+    let switch = "tolerated_extra_scopes = [\"email\", \"profile\"]";
     let house = accepting(switch).config("grants_per_agent = 1", "grants_per_agent = 3").open().await;
     let mut agent = house.agent().await;
     house.server.behave(Script::Token(added()));
@@ -68,13 +68,13 @@ async fn a_scope_that_the_server_adds_is_tolerated_and_granted_to_nobody() {
     assert_eq!(get(&mut agent, &redeemed.grant).await.unwrap().token.unwrap().scopes, [READ]);
     let issued = house.event("token.issued").await;
     assert_eq!(issued["privileges"], json!([READ]));
-    assert_eq!(facts(&issued)["tolerated_scopes"], json!(["openid", "profile"]));
+    assert_eq!(facts(&issued)["tolerated_scopes"], json!(["email", "profile"]));
     // What is tolerated is no more than that: another scope is still one too many, and so is one policy was not asked.
-    for beyond in ["profile admin", "openid customers.write"] {
+    for beyond in ["profile admin", "email customers.write"] {
         refuses(&house, &mut agent, Behaviour::Broader(beyond.to_owned()), UPGRADED, BOTH).await;
     }
     // Tolerated scopes alone are no grant.
-    refuses(&house, &mut agent, Behaviour::Narrower("openid".to_owned()), MALFORMED, BOTH).await;
+    refuses(&house, &mut agent, Behaviour::Narrower("email".to_owned()), MALFORMED, BOTH).await;
 
     let seen = r#"@id("test.tolerated")
         @code("carries_profile")

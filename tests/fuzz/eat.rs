@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use narrowgate::{
     api::fuzz_request,
-    config::{self, Accept, AllowedHosts, Issuer, Profile, Share},
+    config::{self, Accept, AllowedHosts, IdTokens, Issuer, Profile, Share},
     dev::ca::{Ca, Identity, San},
     model::{Environment, IssuerAlias, PinnedRedirect, Reason, RedirectUri},
     oauth::{fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata},
@@ -91,6 +91,7 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     profile: Profile::OAuth,
     accept: Accept::default(),
     assumed_lifetime: Duration::from_secs(1),
+    id_tokens: IdTokens::default(),
     revoke_on_stop: false,
     share: Share::default(),
 });

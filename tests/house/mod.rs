@@ -74,6 +74,8 @@ environment = "prod"
 [listen.unix]
 path = "@FOLDER@/run/agent.sock"
 mode = "0600"
+# Tests are run from terminals too.
+interactive = "allow"
 
 [listen.tcp]
 address = "127.0.0.1:0"

@@ -59,7 +59,7 @@ const MAIN: &[Mistake] = &[
     main("owner = \"sales\"", "owner = \"sales\"\nbound_tokens = \"no\"", Some("\"no\""), "true or false"),
     main("redirect_uris = [\"http://127.0.0.1/callback\"]", "redirect_uris = \"x\"", Some("\"x\""), "a list of texts"),
     main("\"http://127.0.0.1/callback\"", "\"http://localhost/cb\"", Some("\"http://localhost/cb\""), "127.0.0.1"),
-    main("\"http://127.0.0.1/callback\"", "1", Some("1]"), "must hold texts only"),
+    main("\"http://127.0.0.1/callback\"", "1", Some("1]\nowner"), "must hold texts only"),
     hint(main("key = \"client.key\"", PEM, Some("\"\"\"-----"), "inline"), "put it into a file"),
     hint(
         main(
@@ -95,7 +95,7 @@ const MAIN: &[Mistake] = &[
         "names no valid [[issuer]]",
     ),
     main(SUBJECT, "subject = { san_uri = \"spiffe://acme.test/other\" }", None, "is not in the certificate"),
-    main(SUBJECT, "subject = { san_uri = \"a\", dn = \"b\" }", None, "exactly one subject value"),
+    main(SUBJECT, "subject = { san_uri = \"a\", dn = \"CN=b\" }", None, "exactly one subject value"),
     hint(main(SUBJECT, "", None, "needs `subject`"), "subject = {"),
     main(SOCKET, "path = \"agent.sock\"", Some("\"agent.sock\""), "must be absolute"),
     main(SOCKET, "path = \"@narrowgate\"", Some("\"@narrowgate\""), "abstract namespace"),

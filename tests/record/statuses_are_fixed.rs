@@ -20,13 +20,15 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 24] = [
+const ELSEWHERE: [&str; 31] = [
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
     "ENCODING_UNSUPPORTED",
+    // doors: people_break_glass_or_stay_out
+    "HUMAN_CALLER",
     // callers: a_connection_ends_with_its_process
     "PEER_CHANGED",
     "PEER_CRED_MISSING",
@@ -48,6 +50,13 @@ const ELSEWHERE: [&str; 24] = [
     "SHUTTING_DOWN",
     "DEADLINE_EXCEEDED",
     "INTERNAL",
+    // identity: an_id_token_is_verified_and_judged, keys_are_believed_for_a_while
+    "OPENID_UNSUPPORTED",
+    "JWKS_UNAVAILABLE",
+    "ID_TOKEN_INVALID",
+    "NONCE_MISMATCH",
+    "AT_HASH_MISMATCH",
+    "STEP_UP_REQUIRED",
 ];
 
 fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthorizationRequest {
@@ -73,7 +82,6 @@ async fn bad_begins(agent: &mut Agent, witness: &mut Witness) {
         (begin_with(|r| r.client = "other".to_owned()), NotFound, "CLIENT_UNKNOWN"),
         (begin_with(|r| r.issuer = "other".to_owned()), NotFound, "ISSUER_UNKNOWN"),
         (begin_with(|r| r.issuer = "https://as.example".to_owned()), NotFound, "ISSUER_UNKNOWN"),
-        (scope("openid"), FailedPrecondition, "OPENID_UNSUPPORTED"),
         (
             begin_with(|r| r.redirect_uri = "https://evil.example/".to_owned()),
             FailedPrecondition,

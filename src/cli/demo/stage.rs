@@ -155,6 +155,8 @@ environment = "prod"
 
 [listen.unix]
 path = "{folder}/run/agent.sock"
+# Whoever runs the demo sits at a terminal.
+interactive = "allow"
 
 [listen.tcp]
 address = "127.0.0.1:0"

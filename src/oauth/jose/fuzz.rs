@@ -2,11 +2,12 @@
 
 use super::{
     Algorithms, Kind,
-    id_token::{Expect, IdTokenFault, SKEW_DEFAULT, validate},
+    id_token::{Expect, IdTokenFault, validate},
     jwks::{Change, KEYS_MAX, KeySet},
     jws::verify,
 };
 use crate::model::{AccessToken, Nonce, Wall};
+use std::time::Duration;
 
 /// Reads a JWK Set: how many of its keys can be used, or `None` if it is refused as a whole. A set that is not itself,
 /// or holds more than it may, is `Some(usize::MAX)`: a finding.
@@ -31,11 +32,12 @@ pub fn fuzz_id_token(token: &str, keys: &[u8], now: i64) -> Result<String, &'sta
         issuer: "https://as.example.test",
         client_id: "client",
         nonce: &Nonce::new("fake-nonce".to_owned()),
-        skew: SKEW_DEFAULT,
+        skew: Duration::from_secs(10),
         access_token: &AccessToken::new("fake-at".to_owned()),
         max_age: None,
         acr_values: &[],
         trusted_audiences: &[],
+        groups: &["staff".to_owned()],
     };
     let judged = verify(token, &keys, &Algorithms::default(), Kind::IdToken)
         .map_err(IdTokenFault::from)

@@ -1,19 +1,18 @@
 //! Judges the claims of an ID token (OIDC Core §3.1.3.7). Its signature is good already: [`Verified`] says so.
 
 use super::{
-    Algorithm, Kind,
+    Algorithm, Kind, hash_of,
     jws::{Rejected, Verified},
 };
-use crate::model::{AccessToken, Nonce, Wall};
+use crate::{
+    config::CLOCK_SKEW_MAX,
+    model::{AccessToken, Nonce, Subject, Wall},
+};
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How far the issuer's clock may be from ours, unless configured.
-pub(crate) const SKEW_DEFAULT: Duration = Duration::from_secs(10);
-/// How far it may be at most, whatever is configured.
-pub(crate) const SKEW_MAX: Duration = Duration::from_secs(60);
 /// The oldest `iat` of a token that was made for us just now.
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// The last second of the year 9999.
@@ -22,9 +21,7 @@ const SECONDS_MAX: u64 = 253_402_300_799;
 const SUB_BYTES_MAX: usize = 255;
 /// Entries of an `aud` or `amr`.
 const ENTRIES_MAX: usize = 16;
-/// Groups that are kept.
-const GROUPS_MAX: usize = 64;
-/// Bytes of a group or an `acr`.
+/// Bytes of an `acr`.
 const WORD_BYTES_MAX: usize = 128;
 /// Authentication methods (RFC 8176 §2) by factor: known, had, been.
 const FACTORS: [&[&str]; 3] = [
@@ -41,7 +38,7 @@ pub(crate) struct Expect<'a> {
     pub(crate) client_id: &'a str,
     /// The transaction's nonce.
     pub(crate) nonce: &'a Nonce,
-    /// How far the clocks may differ; [`SKEW_MAX`] at most counts.
+    /// How far the clocks may differ; [`CLOCK_SKEW_MAX`] at most counts.
     pub(crate) skew: Duration,
     /// The access token that came with it.
     pub(crate) access_token: &'a AccessToken,
@@ -51,25 +48,8 @@ pub(crate) struct Expect<'a> {
     pub(crate) acr_values: &'a [String],
     /// Other audiences that may stand beside us.
     pub(crate) trusted_audiences: &'a [String],
-}
-
-/// Who logged in, and how. Nothing else of the token goes on.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Subject {
-    /// The issuer: `sub` means nothing without it.
-    pub(crate) issuer: String,
-    /// The person, at that issuer.
-    pub(crate) sub: String,
-    /// The authentication context class.
-    pub(crate) acr: Option<String>,
-    /// When the person was last asked.
-    pub(crate) auth_time: Option<Wall>,
-    /// Whether two factors were used: `amr` says `mfa`, or names methods of two factors.
-    pub(crate) mfa: bool,
-    /// Groups, without repeats.
-    pub(crate) groups: Vec<String>,
-    /// Whether there were groups that are not in [`Self::groups`]: then their absence proves nothing.
-    pub(crate) groups_cut: bool,
+    /// The groups that may enter policy. Whoever declares none does not care what `groups` holds.
+    pub(crate) groups: &'a [String],
 }
 
 /// Why an ID token is refused.
@@ -96,7 +76,7 @@ pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Re
     if verified.kind() != Kind::IdToken {
         return Err(IdTokenFault::Invalid("kind"));
     }
-    let skew = expect.skew.min(SKEW_MAX);
+    let skew = expect.skew.min(CLOCK_SKEW_MAX);
     if verified.claim("iss").and_then(Value::as_str) != Some(expect.issuer) {
         return Err(IdTokenFault::Invalid("iss"));
     }
@@ -120,9 +100,9 @@ pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Re
     if !expect.acr_values.is_empty() && !acr.as_ref().is_some_and(|acr| expect.acr_values.contains(acr)) {
         return Err(IdTokenFault::StepUp);
     }
-    let (groups, groups_cut) = groups(verified.claim("groups"));
+    let groups = groups(verified.claim("groups"), expect.groups)?;
     let mfa = is_multi_factor(verified.claim("amr"));
-    Ok(Subject { issuer: expect.issuer.to_owned(), sub, acr, auth_time, mfa, groups, groups_cut })
+    Ok(Subject { issuer: expect.issuer.to_owned(), sub, acr, auth_time, mfa, groups })
 }
 
 /// `aud` and `azp` (OIDC Core §3.1.3.7 (3) to (5)).
@@ -193,7 +173,7 @@ fn at_hash(verified: &Verified, token: &AccessToken) -> Result<(), IdTokenFault>
 /// The left half of the token's hash, base64url (OIDC Core §3.1.3.6).
 #[expect(clippy::disallowed_methods, reason = "at_hash is a hash of the token's own octets")]
 fn left_half(token: &AccessToken, algorithm: Algorithm) -> String {
-    let hash = digest::digest(algorithm.hash(), token.reveal().as_bytes());
+    let hash = digest::digest(hash_of(algorithm), token.reveal().as_bytes());
     URL_SAFE_NO_PAD.encode(hash.as_ref().get(..hash.as_ref().len() / 2).unwrap_or_default())
 }
 
@@ -215,20 +195,19 @@ fn is_multi_factor(amr: Option<&Value>) -> bool {
     methods.contains(&"mfa") || used > 1
 }
 
-/// The groups that fit, and whether any did not. Anything but a list of strings is no groups at all.
-fn groups(claim: Option<&Value>) -> (Vec<String>, bool) {
-    let Some(claim) = claim else { return (Vec::new(), false) };
-    let Some(entries) = claim.as_array() else { return (Vec::new(), true) };
-    let mut kept: Vec<String> = Vec::new();
-    let mut cut = false;
-    for entry in entries {
-        match entry.as_str() {
-            Some(group) if kept.iter().any(|known| known == group) => {}
-            Some(group) if is_word(group) && kept.len() < GROUPS_MAX => kept.push(group.to_owned()),
-            _ => cut = true,
+/// The declared ones among the groups. A claim that cannot be read would make a missing group prove nothing, so where
+/// groups are declared it refuses the token.
+fn groups(claim: Option<&Value>, declared: &[String]) -> Result<Vec<String>, IdTokenFault> {
+    const WRONG: IdTokenFault = IdTokenFault::Invalid("groups");
+    let Some(claim) = claim.filter(|_| !declared.is_empty()) else { return Ok(Vec::new()) };
+    let mut held = Vec::new();
+    for entry in claim.as_array().ok_or(WRONG)? {
+        let group = entry.as_str().ok_or(WRONG)?;
+        if declared.iter().any(|known| known == group) && !held.iter().any(|known| known == group) {
+            held.push(group.to_owned());
         }
     }
-    (kept, cut)
+    Ok(held)
 }
 
 #[cfg(test)]

@@ -119,5 +119,5 @@ pub(super) fn key_set(keys: &[Value]) -> KeySet {
 
 /// All five, or these.
 pub(super) fn algorithms(some: &[Algorithm]) -> Algorithms {
-    Algorithms::parse(some.iter().map(|a| a.name())).unwrap()
+    Algorithms::new(some.iter().copied()).unwrap()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::gzip;
+use super::identity::Forgery;
 
 /// One scripted answer, and which kind of request it is for.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub(crate) enum Script {
     Revocation(RevocationBehaviour),
     /// For the next metadata request; behaviours that need a grant leave the metadata as it is.
     Metadata(Behaviour),
+    /// For the next request for the key set, likewise.
+    Jwks(Behaviour),
 }
 
 /// How to answer one token (or metadata) request.
@@ -52,6 +55,8 @@ pub(crate) enum Behaviour {
     ExtraMembers,
     /// Honest, with these members added, replaced, or (null) removed.
     Members(Map<String, Value>),
+    /// Honest, but for the ID token, where one was asked for.
+    IdToken(Forgery),
     /// Several of the honest-but-bent behaviours at once, applied in order.
     All(Vec<Behaviour>),
 
@@ -254,6 +259,15 @@ impl Behaviour {
             behaviour = then;
         }
         (delay, behaviour)
+    }
+
+    /// What is done to the ID token.
+    pub(super) fn forgery(&self) -> Option<&Forgery> {
+        match self {
+            Behaviour::IdToken(forgery) => Some(forgery),
+            Behaviour::All(all) => all.iter().find_map(Behaviour::forgery),
+            _ => None,
+        }
     }
 
     /// Whether this redeems the code and then loses the answer.

@@ -265,7 +265,7 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
     }
     let (delay, outcome) = match (door.side, method.as_str(), path.as_str()) {
         (Side::Front, "GET", "/authorize") => (Duration::ZERO, authorize(world, &request)),
-        (Side::Front, "GET", "/jwks") => (Duration::ZERO, Outcome::Reply(Reply::json(200, &world.jwks()))),
+        (Side::Front, "GET", "/jwks") => world.jwks_outcome(),
         (Side::Front, "GET", path) => metadata(world, path),
         (side, "POST", "/token" | "/revoke") => {
             if side == Side::Token && path == "/token" {

@@ -7,6 +7,7 @@
 
 pub(crate) mod behaviour;
 mod gzip;
+pub(crate) mod identity;
 mod listener;
 pub(crate) mod record;
 pub(crate) mod tls;
@@ -212,6 +213,7 @@ impl ScriptedAs {
             Script::Token(behaviour) => scripts.token.push(behaviour),
             Script::Revocation(behaviour) => scripts.revocation.push(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.push(behaviour),
+            Script::Jwks(behaviour) => scripts.jwks.push(behaviour),
         }
     }
 
@@ -222,12 +224,38 @@ impl ScriptedAs {
             Script::Token(behaviour) => scripts.token.set_default(behaviour),
             Script::Revocation(behaviour) => scripts.revocation.set_default(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.set_default(behaviour),
+            Script::Jwks(behaviour) => scripts.jwks.set_default(behaviour),
         }
     }
 
     /// Replaces the metadata members to add, replace, or (null) remove.
     pub(crate) fn metadata_override(&self, members: Map<String, Value>) {
         self.world.scripts().metadata_override = members;
+    }
+
+    /// Adds, replaces, or (null) removes claims of everyone who logs in from now on.
+    pub(crate) fn person(&self, claims: &Map<String, Value>) {
+        self.world.scripts().identity.person(claims);
+    }
+
+    /// Signs ID tokens with a fresh key of this name from now on, and gives its public half, which is not published yet.
+    pub(crate) fn sign_anew(&self, kid: &str) -> Value {
+        self.world.scripts().identity.sign_anew(kid)
+    }
+
+    /// The published keys.
+    pub(crate) fn keys(&self) -> Vec<Value> {
+        self.world.scripts().identity.published()
+    }
+
+    /// Publishes these keys instead.
+    pub(crate) fn publish(&self, keys: Vec<Value>) {
+        self.world.scripts().identity.publish(keys);
+    }
+
+    /// Requests for the key set.
+    pub(crate) fn jwks_requests(&self) -> usize {
+        self.requests().iter().filter(|line| line.starts_with("front GET /jwks")).count()
     }
 
     /// Moves the metadata.

@@ -138,6 +138,7 @@ impl World {
             members.insert("scope".into(), json!(scope));
         }
         self.bend(behaviour, &mut members, grant, request);
+        self.identify(behaviour, &mut members, grant);
         self.record.note_members(&members);
         let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = request.param("code").unwrap_or_default().to_owned();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::identity::{Identity, p256_jwk};
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -53,6 +54,7 @@ pub(super) struct Grant {
     pub(super) redirect_uri: String,
     pub(super) challenge: String,
     pub(super) scope: Option<String>,
+    pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
     pub(super) used: bool,
 }
@@ -63,6 +65,8 @@ pub(super) struct Scripts {
     pub(super) token: Queue<Behaviour>,
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
+    pub(super) jwks: Queue<Behaviour>,
+    pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
@@ -90,6 +94,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(ports: (u16, u16), path: &str, verifier: Arc<dyn ClientCertVerifier>) -> World {
         let front = format!("https://127.0.0.1:{}", ports.0);
+        let signer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let identity = Identity::new(p256_jwk(&signer, "scripted-1"));
         World {
             record: Record::default(),
             issuer: format!("{front}{path}"),
@@ -100,11 +106,13 @@ impl World {
             handshakes_held: watch::Sender::new(false),
             halves_held: watch::Sender::new(false),
             verifier,
-            signer: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+            signer,
             scripts: Mutex::new(Scripts {
                 token: Queue::new(Behaviour::Honest),
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
+                jwks: Queue::new(Behaviour::Honest),
+                identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
@@ -148,6 +156,7 @@ impl World {
             redirect_uri: need("redirect_uri")?.to_owned(),
             challenge: challenge.to_owned(),
             scope: first(query, "scope").map(str::to_owned),
+            nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
             used: false,
         };
@@ -232,16 +241,6 @@ impl World {
         });
         let Value::Object(members) = all else { return Map::new() };
         members
-    }
-
-    /// The key set that access tokens are signed with.
-    pub(super) fn jwks(&self) -> Value {
-        let point = self.signer.public_key().as_ref();
-        json!({ "keys": [{
-            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "scripted-1",
-            "x": URL_SAFE_NO_PAD.encode(&point[1..33]),
-            "y": URL_SAFE_NO_PAD.encode(&point[33..65]),
-        }] })
     }
 }
 

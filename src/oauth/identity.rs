@@ -1,0 +1,132 @@
+//! Who logged in: the ID token of an answer, verified, judged and dropped. It goes to nobody (OIDC Core §3.1.3.7).
+
+use super::{
+    AuthorizationServers,
+    jose::{
+        Kind,
+        id_token::{Expect, IdTokenFault, validate},
+        jwks::KeySet,
+        jws::{Rejected, Verified, verify},
+    },
+    leniency::CURE,
+};
+use crate::{
+    config::Issuer,
+    model::{AccessToken, Fault, IdToken, Nonce, Reason, Subject, fault::Detection},
+    transaction::Begun,
+};
+use std::sync::Arc;
+
+/// What an answer brought, and what it must fit.
+pub(super) struct Presented<'a> {
+    /// The keys that were current before the code left.
+    pub(super) keys: Option<Arc<KeySet>>,
+    /// The transaction's nonce.
+    pub(super) nonce: Nonce,
+    /// The ID token, if there is one.
+    pub(super) id_token: Option<&'a IdToken>,
+    /// The access token that came with it.
+    pub(super) access: &'a AccessToken,
+}
+
+impl AuthorizationServers {
+    /// Verifies and judges an ID token. The nonce is used up.
+    ///
+    /// # Errors
+    /// [`Reason::IdTokenInvalid`] with its `rule`, [`Reason::NonceMismatch`], [`Reason::AtHashMismatch`],
+    /// [`Reason::StepUpRequired`]: nothing of the answer may be kept.
+    pub(super) async fn identify(&self, begun: &Begun, presented: Presented<'_>) -> Result<Subject, Fault> {
+        let (issuer, client) = (&begun.opening.issuer, &begun.opening.client);
+        let settings = &issuer.id_tokens;
+        let judged = match self.verified(begun, &presented).await {
+            Ok(verified) => {
+                let expect = Expect {
+                    issuer: &issuer.url,
+                    client_id: &client.client_id,
+                    nonce: &presented.nonce,
+                    skew: settings.clock_skew,
+                    access_token: presented.access,
+                    max_age: settings.max_age,
+                    acr_values: &settings.acr_values,
+                    trusted_audiences: &settings.trusted_audiences,
+                    groups: &settings.groups,
+                };
+                validate(verified, &expect, self.clock.wall())
+            }
+            Err(fault) => Err(fault),
+        };
+        judged.map_err(|fault| refusal(issuer, fault))
+    }
+
+    /// Verifies the signature. A key that is not there may be new: the keys are fetched once more, if that may be.
+    #[expect(clippy::disallowed_methods, reason = "an ID token is read to be judged")]
+    async fn verified(&self, begun: &Begun, presented: &Presented<'_>) -> Result<Verified, IdTokenFault> {
+        let token = presented.id_token.ok_or(IdTokenFault::Invalid("missing"))?.reveal();
+        let keys = presented.keys.as_ref().ok_or(IdTokenFault::Invalid("keys_unavailable"))?;
+        let algorithms = &begun.opening.issuer.id_tokens.algorithms;
+        match verify(token, keys, algorithms, Kind::IdToken) {
+            Err(Rejected::UnknownKey) => match self.sought_keys(begun).await {
+                Some(Ok(keys)) => Ok(verify(token, &keys, algorithms, Kind::IdToken)?),
+                Some(Err(_)) => Err(IdTokenFault::Invalid("keys_unavailable")),
+                None => Err(Rejected::UnknownKey.into()),
+            },
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// What the caller is told, and the operator.
+fn refusal(issuer: &Issuer, fault: IdTokenFault) -> Fault {
+    let rule = match fault {
+        IdTokenFault::Invalid(rule) => rule,
+        IdTokenFault::Nonce => "nonce",
+        IdTokenFault::AtHash => "at_hash",
+        IdTokenFault::StepUp => "step_up",
+    };
+    let (alias, hint) = (&issuer.alias, hint(rule));
+    tracing::error!(issuer = %alias, rule, hint, "the ID token is refused, and every token that came with it revoked");
+    let reason = match fault {
+        IdTokenFault::Invalid(_) => Reason::IdTokenInvalid,
+        IdTokenFault::Nonce => Reason::NonceMismatch,
+        IdTokenFault::AtHash => Reason::AtHashMismatch,
+        IdTokenFault::StepUp => return Fault::new(Reason::StepUpRequired).with("issuer", alias.as_str()),
+    };
+    let told = Fault::new(reason).with("issuer", alias.as_str()).with("rule", rule);
+    let told = match cure(rule) {
+        Some(key) => told.with(CURE, format!("[issuer.id_token] {key}")),
+        None => told,
+    };
+    // Made for someone or something else, or by someone else: no mere slip of an issuer.
+    match rule {
+        "nonce" | "at_hash" | "signature" | "wrong_key" | "iss" | "aud" | "azp" => {
+            told.detected(Detection::IdTokenForged)
+        }
+        _ => told,
+    }
+}
+
+/// The key that would let such a token pass, where there is one.
+fn cure(rule: &str) -> Option<&'static str> {
+    match rule {
+        "alg" => Some("algs"),
+        "aud" => Some("trusted_audiences"),
+        "exp" | "iat" | "nbf" | "auth_time" => Some("clock_skew"),
+        _ => None,
+    }
+}
+
+/// The setting that a rule depends on, where the issuer may be right and the configuration not.
+fn hint(rule: &str) -> &'static str {
+    match rule {
+        "alg" => {
+            "if the issuer signs with another algorithm, such as RS256, add to its [[issuer]]: id_token = { algs = [\"RS256\"] }"
+        }
+        "aud" => "if the other audience is to be trusted, add it to trusted_audiences in [issuer.id_token]",
+        "exp" | "iat" | "nbf" | "auth_time" => "compare the clocks; clock_skew in [issuer.id_token] may be at most 60s",
+        "groups" => "the issuer's `groups` is no list of texts; leave groups out of [issuer.id_token]",
+        "step_up" => "max_age and acr_values in [issuer.id_token] say what is demanded",
+        "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
+        "ambiguous_key" => "several keys fit; the issuer must name one by kid",
+        _ => "the issuer must correct it",
+    }
+}

@@ -1,0 +1,174 @@
+//! Numbers for operators, as OpenMetrics text.
+//!
+//! Invariant: no label holds text from outside. Labels are `&'static str`, words of the code, but for the issuer's
+//! alias, which is a word of the configuration: however many scopes, agents or paths come, the series are bounded.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+use std::{sync::atomic::AtomicI64, time::Duration};
+
+/// The media type of the text.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Call {
+    method: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Event {
+    code: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Decision {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Token {
+    event: &'static str,
+    issuer: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Door {
+    door: &'static str,
+}
+
+/// What an audit event adds to the numbers.
+pub struct Recorded {
+    /// Its code.
+    pub code: &'static str,
+    /// The operation it happened in.
+    pub operation: &'static str,
+    /// What policy said, if it is a decision.
+    pub outcome: Option<&'static str>,
+    /// What became of a token, and the alias of its issuer, if it is about one.
+    pub token: Option<(&'static str, String)>,
+}
+
+/// What is held at the moment of reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Open transactions.
+    pub transactions: usize,
+    /// Grants.
+    pub grants: usize,
+    /// Whether calls are served.
+    pub serving: bool,
+}
+
+/// The counters of one daemon.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<Call, Counter>,
+    events: Family<Event, Counter>,
+    decisions: Family<Decision, Counter>,
+    tokens: Family<Token, Counter>,
+    commits: Histogram,
+    connections: Family<Door, Gauge>,
+    transactions: Gauge,
+    grants: Gauge,
+    serving: Gauge,
+}
+
+/// An open connection; counts down when dropped.
+pub struct Open(Gauge<i64, AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("narrowgate"),
+            calls: Family::default(),
+            events: Family::default(),
+            decisions: Family::default(),
+            tokens: Family::default(),
+            // From half a millisecond to about 16 seconds: a solid disk, and one that hangs.
+            commits: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            connections: Family::default(),
+            transactions: Gauge::default(),
+            grants: Gauge::default(),
+            serving: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("build", "This program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("calls", "Calls by method and reason; OK is none", self.calls.clone());
+        registry.register("events", "Audit events by code", self.events.clone());
+        registry.register("decisions", "Decisions of policy by operation and outcome", self.decisions.clone());
+        registry.register("tokens", "What became of tokens, by issuer", self.tokens.clone());
+        let help = "How long an event took to become durable";
+        registry.register_with_unit("audit_commit", help, Unit::Seconds, self.commits.clone());
+        registry.register("connections", "Open connections by door", self.connections.clone());
+        registry.register("transactions", "Open transactions", self.transactions.clone());
+        registry.register("grants", "Grants held", self.grants.clone());
+        registry.register("serving", "1 if calls are served, 0 if not", self.serving.clone());
+    }
+
+    /// A call was answered.
+    pub fn called(&self, method: &'static str, reason: &'static str) {
+        self.calls.get_or_create(&Call { method, reason }).inc();
+    }
+
+    /// An event is in the audit log, or on its way there for sure.
+    pub fn recorded(&self, recorded: Recorded) {
+        let Recorded { code, operation, outcome, token } = recorded;
+        self.events.get_or_create(&Event { code }).inc();
+        if let Some(outcome) = outcome {
+            self.decisions.get_or_create(&Decision { operation, outcome }).inc();
+        }
+        if let Some((event, issuer)) = token {
+            self.tokens.get_or_create(&Token { event, issuer }).inc();
+        }
+    }
+
+    /// An event became durable after this long.
+    pub fn committed(&self, after: Duration) {
+        self.commits.observe(after.as_secs_f64());
+    }
+
+    /// A connection was opened.
+    #[must_use]
+    pub fn opened(&self, door: &'static str) -> Open {
+        let gauge = self.connections.get_or_create_owned(&Door { door });
+        gauge.inc();
+        Open(gauge)
+    }
+
+    /// The numbers as they are now.
+    #[must_use]
+    pub fn text(&self, held: Held) -> String {
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.transactions.set(number(held.transactions));
+        self.grants.set(number(held.grants));
+        self.serving.set(i64::from(held.serving));
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
