@@ -67,8 +67,19 @@ impl Daemon {
     /// # Errors
     /// See [`Failure`]; nothing is bound then.
     pub async fn start(config: Config, file: &Path) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        Self::start_with(config, file, Arc::new(SystemClock), Arc::new(SystemEntropy::new())).await
+    }
+
+    /// As [`Self::start`], on this clock and this entropy: the ports that tests hold still.
+    ///
+    /// # Errors
+    /// See [`Failure`]; nothing is bound then.
+    pub async fn start_with(
+        config: Config,
+        file: &Path,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Failure> {
         let config = Arc::new(config);
         let keyed = Arc::new(installation_key(&config.audit.directory, &*entropy)?);
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
@@ -282,6 +293,12 @@ fn installation_key(directory: &Path, entropy: &dyn Entropy) -> Result<KeyedHash
     fs::create_dir_all(directory).map_err(|e| fail(format!("its folder cannot be made: {e}")))?;
     let mut key = zeroize::Zeroizing::new([0u8; 32]);
     if !path.exists() {
+        if audit::has_log(directory) {
+            // Made anew it would silently break the thread between the references of before and after.
+            return Err(fail(
+                "is missing beside a log that was written with it; put it back, or move the log away".to_owned(),
+            ));
+        }
         entropy.fill(key.as_mut_slice()).map_err(|_| fail("no entropy".to_owned()))?;
         // Written whole under another name first: a crash leaves no half key.
         let draft = directory.join("correlation.key.new");

@@ -41,6 +41,9 @@
 //!   release, to the log by keyed reference, and to nobody else.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
+//! * The process closes itself before it opens a door: no core, no peeking, no other program, no folder that is not
+//!   configured ([`platform::process`], [`platform::sandbox`]).
+//! * What must end, ends by the boot clock; a token ends by that or the wall clock, whichever is earlier.
 //! * Everything is bounded, and each bound is a named constant or a configured limit.
 //!
 //! # Where this departs from the drawing board

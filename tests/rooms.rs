@@ -52,7 +52,6 @@ const DOORS: [(&str, &[&str]); 9] = [
             "api/service.rs",
             "api/wire.rs",
             "cli/demo/scenes.rs",
-            "cli/health.rs",
             "cli/token.rs",
             "config/reader.rs",
             "exchange/begin.rs",

@@ -9,7 +9,7 @@ use crate::{
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
 };
@@ -22,6 +22,8 @@ const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
 const ISSUER: &str = "issuer/";
 /// The header of an answer about the whole that says how each issuer is, as `alias=SERVING`: the protocol has no list.
 pub(crate) const ISSUERS_HEADER: &str = "narrowgate-issuer";
+/// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
+pub const WHY: &str = "narrowgate-why";
 
 /// The header of an answer about the whole that names each issuer whose metadata cannot be renewed, as `alias=REASON`.
 /// The last good document may stand in, so that calls are served all the same: the status says nothing of it.
@@ -82,11 +84,20 @@ const fn serving(serving: bool) -> ServingStatus {
 impl Health for Readiness {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.get_ref().service.as_str();
-        let status = match self.find(service).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
-            Asked::Whole(why_not) => whole(*why_not.borrow()),
-            Asked::Issuer(left_alone) => issuer(*left_alone.borrow()),
+        let (status, why) = match self.find(service).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
+            Asked::Whole(why_not) => {
+                let why = *why_not.borrow();
+                (whole(why), why)
+            }
+            Asked::Issuer(left_alone) => {
+                let open = *left_alone.borrow();
+                (issuer(open), open.then_some("the authorization server fails again and again"))
+            }
         };
         let mut answer = Response::new(response(status));
+        if let Some(why) = why {
+            answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
+        }
         if service.is_empty() {
             for (header, value) in self.of_issuers() {
                 // Aliases and our own words are ASCII, so that it always fits.

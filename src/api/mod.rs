@@ -34,7 +34,7 @@ pub mod proto {
 
 pub use fuzz::fuzz_request;
 pub(crate) use health::ISSUERS_HEADER;
-pub use health::Readiness;
+pub use health::{Readiness, WHY};
 pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;
 pub use serve::{Door, Doors};

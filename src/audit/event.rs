@@ -50,6 +50,8 @@ pub enum Code {
     IssuerUnavailable,
     /// It answered again.
     IssuerRecovered,
+    /// Somebody removed, replaced or changed the file in use.
+    AuditFileLost,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -78,6 +80,7 @@ impl Code {
             Self::AuditResumed => "audit.resumed",
             Self::IssuerUnavailable => "issuer.unavailable",
             Self::IssuerRecovered => "issuer.recovered",
+            Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",

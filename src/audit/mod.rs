@@ -21,4 +21,5 @@ pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
 pub use replay::{Decision, Difference, Line, read_log};
+pub use segment::has_log;
 pub use writer::{Installation, Sink, StartError, open};

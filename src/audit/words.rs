@@ -32,6 +32,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
+        Code::AuditFileLost => (EVENT_LOG, 2, "Delete"),
         Code::Detected(_) => (FINDING, 1, "Create"),
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::AuditResumed => "The audit log can be written again".to_owned(),
         Code::IssuerUnavailable => "An authorization server fails again and again, and is left alone".to_owned(),
         Code::IssuerRecovered => "An authorization server answers again".to_owned(),
+        Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),

@@ -2,11 +2,14 @@
 
 use super::{
     Code, Event, OpenExchange, Severity, ocsf, recover,
-    segment::{self, SEGMENT_BYTES_MAX, Segment},
+    segment::{self, Segment},
 };
 use crate::{
     model::Boot,
-    platform::{Clock, Entropy, files::Files},
+    platform::{
+        Clock, Entropy,
+        files::{Condition, Files},
+    },
 };
 use std::{
     fs::{self, File},
@@ -135,6 +138,7 @@ pub fn open(
         failed: Arc::clone(&failed),
         next: past.next_sequence,
         journal: None,
+        losses: Vec::new(),
         kept: Vec::new(),
         up,
     };
@@ -156,6 +160,8 @@ struct Writer {
     clock: Arc<dyn Clock>,
     /// When the commit under way began, in boot milliseconds; 0 while there is none.
     began: Arc<AtomicU64>,
+    /// What happened to files in use, until it is written.
+    losses: Vec<Event>,
     /// Whether the last commit failed: what `up` tells those who wait, for those who only look.
     failed: Arc<AtomicBool>,
     /// Events that nobody waits for and that could not be written yet.
@@ -168,7 +174,8 @@ impl Writer {
         loop {
             match jobs.recv_timeout(PROBE_EVERY) {
                 Ok(first) => self.commit(gather(first, jobs)),
-                Err(RecvTimeoutError::Timeout) if *self.up.borrow() => {}
+                // Nothing to write is no reason not to notice that the file has gone.
+                Err(RecvTimeoutError::Timeout) if *self.up.borrow() && self.is_undisturbed() => {}
                 Err(RecvTimeoutError::Timeout) => self.commit(Vec::new()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -216,21 +223,36 @@ impl Writer {
         }
     }
 
+    fn is_undisturbed(&self) -> bool {
+        self.journal.as_ref().is_none_or(|segment| segment.condition() == Condition::Whole)
+    }
+
+    /// The segment to write to. One that is not there is kept until another could be made: it may come back, as on a
+    /// disk that was away.
+    fn segment(&mut self) -> io::Result<Segment> {
+        let before = self.journal.take().map(|segment| (segment.condition(), segment));
+        let before = match before {
+            Some((Condition::Whole, segment)) if !segment.is_full() => return Ok(segment),
+            before => before,
+        };
+        match segment::create(&*self.files, &self.directory, self.next) {
+            Ok(segment) => {
+                self.losses.extend(before.and_then(|(condition, segment)| segment.loss(condition, self.next)));
+                Ok(segment)
+            }
+            Err(error) => {
+                self.journal = before.map(|(_, segment)| segment);
+                Err(error)
+            }
+        }
+    }
+
     /// Writes all or nothing.
     fn write(&mut self, events: &[&Event]) -> io::Result<()> {
-        let mut segment = match self.journal.take() {
-            Some(segment) if segment.journal.durable_bytes() < SEGMENT_BYTES_MAX && segment.journal.is_in_place() => {
-                segment
-            }
-            gone => {
-                if gone.is_some_and(|segment| !segment.journal.is_in_place()) {
-                    tracing::error!(directory = %self.directory.display(), "the audit file was removed or replaced while in use");
-                }
-                segment::create(&*self.files, &self.directory, self.next)?
-            }
-        };
+        let mut segment = self.segment()?;
+        let all: Vec<&Event> = self.losses.iter().chain(events.iter().copied()).collect();
         let mut lines = Vec::new();
-        for (sequence, event) in (self.next..).zip(events) {
+        for (sequence, event) in (self.next..).zip(&all) {
             self.renderer.line(event, sequence, &mut lines)?;
         }
         if let Err(error) = segment.journal.append(&lines) {
@@ -246,7 +268,8 @@ impl Writer {
             return Err(error);
         }
         self.journal = Some(segment);
-        self.next += events.len() as u64;
+        self.next += all.len() as u64;
+        self.losses.clear();
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
     if !tally.findings.is_empty() {
         return report(&tally.findings, Exit::Policy, output);
     }
+    let warnings = super::forecast::of(&config, file);
     let expiry = snapshot.first_expiry();
     let mut text = format!(
         "{}: valid\n{} agents, {} clients at {} issuers, {} APIs, {} scopes\n{} policies, {} cases passed, digest sha256:{}",
@@ -44,21 +45,24 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         "first_expiry": expiry.map(|(day, id)| json!({ "day": day, "policy": id })),
         "valid": true, "policies": snapshot.len(), "cases_passed": tally.passed,
         "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],
+        "warnings": warnings.iter().map(entry).collect::<Vec<_>>(),
     });
     output.result(&text, &value);
+    if !output.is_json() {
+        warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
+    }
     Exit::Ok
+}
+
+fn entry(finding: &Finding) -> Value {
+    let (line, column) = finding.position.unzip();
+    json!({ "file": finding.file, "line": line, "column": column, "message": finding.message, "hint": finding.hint })
 }
 
 /// Prints mistakes.
 pub(super) fn report(findings: &[Finding], exit: Exit, output: &Output) -> Exit {
     if output.is_json() {
-        let list: Vec<Value> = findings
-            .iter()
-            .map(|f| {
-                let (line, column) = f.position.unzip();
-                json!({ "file": f.file, "line": line, "column": column, "message": f.message, "hint": f.hint })
-            })
-            .collect();
+        let list: Vec<Value> = findings.iter().map(entry).collect();
         output.result("", &json!({ "valid": false, "findings": list }));
         return exit;
     }

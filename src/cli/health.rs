@@ -1,7 +1,7 @@
 //! `narrowgate health`: works without gRPC tools at hand, as a container's probe.
 
 use super::{DaemonArgs, Exit, client, output::Output};
-use crate::api::ISSUERS_HEADER;
+use crate::api::{ISSUERS_HEADER, WHY};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -14,7 +14,7 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     let attempts = async {
         loop {
             match ask(daemon, service).await {
-                Ok(whole) if whole.serving => return Ok(whole),
+                Ok(whole) if whole.why_not.is_none() => return Ok(whole),
                 last if wait.is_none() => return last,
                 _ => tokio::time::sleep(POLL_EVERY).await,
             }
@@ -22,21 +22,24 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     };
     let limit = wait.unwrap_or(ASK_MAX);
     match tokio::time::timeout(limit, attempts).await {
-        Ok(Ok(Health { serving, issuers })) => {
-            let word = if serving { "SERVING" } else { "NOT_SERVING" };
+        Ok(Ok(Health { why_not, issuers })) => {
+            let word = if why_not.is_none() { "SERVING" } else { "NOT_SERVING" };
             let mut text = word.to_owned();
             // A person reads what is wrong; a program all there is.
             for (alias, word) in issuers.iter().filter(|(_, word)| *word != "SERVING") {
                 // Writing to a text cannot fail.
                 let _ = write!(text, "\nissuer/{alias} {word}");
             }
-            let json = if issuers.is_empty() {
-                json!({ "status": word })
-            } else {
-                json!({ "status": word, "issuers": issuers })
-            };
+            let mut json = json!({ "status": word });
+            if let Some(members) = json.as_object_mut() {
+                members.extend(why_not.as_ref().map(|why| ("why".to_owned(), json!(why))));
+                members.extend((!issuers.is_empty()).then(|| ("issuers".to_owned(), json!(issuers))));
+            }
             output.result(&text, &json);
-            if serving { Exit::Ok } else { Exit::Refused }
+            why_not.map_or(Exit::Ok, |why| {
+                output.say(&format!("not serving: {why}"));
+                Exit::Refused
+            })
         }
         Ok(Err((exit, wrong))) => output.fail(exit, &wrong),
         Err(_) => output
@@ -46,7 +49,8 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
 
 /// What the daemon says.
 struct Health {
-    serving: bool,
+    /// Why it does not serve; `None` if it does.
+    why_not: Option<String>,
     /// Of each issuer, where the whole was asked for.
     issuers: BTreeMap<String, String>,
 }
@@ -60,7 +64,9 @@ async fn ask(daemon: &DaemonArgs, service: &str) -> Result<Health, (Exit, String
             let words = response.metadata().get_all(ISSUERS_HEADER).iter().filter_map(|value| value.to_str().ok());
             let issuers = words.filter_map(|word| word.split_once('=')).map(|(a, w)| (a.to_owned(), w.to_owned()));
             let issuers = issuers.collect();
-            Ok(Health { serving: response.into_inner().status == i32::from(ServingStatus::Serving), issuers })
+            let why = response.metadata().get(WHY).and_then(|why| why.to_str().ok()).unwrap_or("look at its log");
+            let serves = response.get_ref().status == i32::from(ServingStatus::Serving);
+            Ok(Health { why_not: (!serves).then(|| why.to_owned()), issuers })
         }
         Err(status) => Err((Exit::Refused, format!("{}: {}", client::code_name(status.code()), status.message()))),
     }

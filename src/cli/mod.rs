@@ -4,6 +4,7 @@ mod check;
 mod client;
 #[cfg(feature = "dev")]
 mod demo;
+mod forecast;
 mod health;
 mod listen;
 mod metrics;
@@ -161,16 +162,18 @@ pub fn run() -> Exit {
         }
     };
     let output = Output::new(cli.output);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    if let Command::Serve { config, log, log_json } = cli.command {
+        crate::telemetry::start(&log, log_json);
+        return serve::run(&config.config, &output);
+    }
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(Exit::Internal, &format!("cannot start: {error}")),
     };
     let exit = runtime.block_on(async {
         match cli.command {
-            Command::Serve { config, log, log_json } => {
-                crate::telemetry::start(&log, log_json);
-                serve::run(&config.config, &output).await
-            }
+            // Served above, on a runtime that is made inside its sandbox.
+            Command::Serve { .. } => Exit::Internal,
             Command::Check { config } => check::run(&config.config, &output),
             #[cfg(feature = "dev")]
             Command::Demo { keep } => demo::run(keep, &output).await,
@@ -189,4 +192,8 @@ pub fn run() -> Exit {
     // A name that is being looked up or a disk that hangs does not keep a command that has ended.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

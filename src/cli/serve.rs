@@ -3,17 +3,55 @@
 use super::{Exit, output::Output};
 use crate::{
     app::{Daemon, Failure},
-    config,
+    config::{self, Config},
+    platform::{
+        process,
+        sandbox::{self, Gap, Sandbox},
+    },
 };
 use std::{path::Path, pin::pin, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(super) async fn run(file: &Path, output: &Output) -> Exit {
+/// Runs the daemon. What it gives up is given up before there is a second thread, for some of it holds for one thread
+/// and those it starts.
+pub(super) fn run(file: &Path, output: &Output) -> Exit {
+    process::harden();
     let config = match config::load(file) {
         Ok(config) => config,
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
     };
-    crate::platform::process::harden();
+    if let Err(why) = close(&config, file) {
+        return output.fail(Exit::Unavailable, &why);
+    }
+    match super::runtime() {
+        Ok(runtime) => runtime.block_on(serve(config, file, output)),
+        Err(error) => output.fail(Exit::Internal, &format!("cannot start: {error}")),
+    }
+}
+
+/// Closes the sandbox as far as configured.
+fn close(config: &Config, file: &Path) -> Result<(), String> {
+    if process::is_root() {
+        tracing::warn!(
+            "running as root: whoever takes narrowgate over has the machine; give it a user of its own (deploy/narrowgate.service)"
+        );
+    }
+    if config.sandbox == Sandbox::Off {
+        tracing::warn!("the sandbox is off ([process] sandbox)");
+        return Ok(());
+    }
+    for Gap { what, why } in sandbox::enter(&config.places(file)) {
+        if config.sandbox == Sandbox::Required {
+            return Err(format!(
+                "sandbox: {what} is not possible: {why}; set sandbox = \"on\" in [process] to start without it"
+            ));
+        }
+        tracing::warn!(what, why, "the sandbox has a gap");
+    }
+    Ok(())
+}
+
+async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");

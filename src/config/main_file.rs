@@ -8,7 +8,10 @@ use super::{
     reader::{Document, Table},
     registry::environment,
 };
-use crate::model::{ClientAlias, Environment, IssuerAlias};
+use crate::{
+    model::{ClientAlias, Environment, IssuerAlias},
+    platform::sandbox::Sandbox,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -24,6 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Every mistake in any of them.
 pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let document = Document::open(path).map_err(|finding| vec![finding])?;
+    let files = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
     let (registry, more) = Registry::load(&draft.agents);
@@ -49,6 +53,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
+        sandbox: draft.sandbox,
+        files: files.take(),
     };
     let mixed_up = undefended(path, &config);
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -91,6 +97,7 @@ struct Draft {
     named: BTreeSet<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
+    sandbox: Sandbox,
 }
 
 fn draft(root: &Table<'_>) -> Option<Draft> {
@@ -113,6 +120,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
+    let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
@@ -130,6 +138,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         named,
         clients,
         limits,
+        sandbox,
     })
 }
 
@@ -204,6 +213,15 @@ fn audit(table: &Table<'_>) -> Option<AuditLog> {
     let commit_timeout = table.span("commit_timeout", SECOND, SECOND / 100..=30 * SECOND);
     let outcome_hold = table.span("outcome_hold", 10 * SECOND, SECOND / 100..=60 * SECOND);
     Some(AuditLog { directory: directory?, commit_timeout, outcome_hold })
+}
+
+fn sandbox(word: &str) -> Result<Sandbox, String> {
+    match word {
+        "on" => Ok(Sandbox::On),
+        "required" => Ok(Sandbox::Required),
+        "off" => Ok(Sandbox::Off),
+        _ => Err("must be \"on\", \"required\" or \"off\"".to_owned()),
+    }
 }
 
 fn limits(table: &Table<'_>) -> Limits {

@@ -32,8 +32,17 @@ pub use reader::{Document, Table};
 pub use registry::Registry;
 pub use share::Share;
 
-use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use crate::{
+    model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},
+    platform::sandbox::{Places, Sandbox},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Everything the daemon was told.
 #[derive(Debug)]
@@ -62,9 +71,25 @@ pub struct Config {
     pub clients: BTreeMap<ClientAlias, Arc<Client>>,
     /// Bounds.
     pub limits: Limits,
+    /// How much the process takes away from itself.
+    pub sandbox: Sandbox,
+    /// Every file and folder that the main file names.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
+    /// Where the daemon uses files, the main file included.
+    #[must_use]
+    pub fn places(&self, file: &Path) -> Places {
+        let socket = self.unix.as_ref().map(|unix| unix.path.clone());
+        Places {
+            read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
+            // The folder above the log's; the one of the socket is made by the daemon if it is missing.
+            write: [self.audit.directory.clone()].into_iter().chain(socket).collect(),
+            sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
+        }
+    }
+
     /// A client of another issuer that shares a redirect URI with this one. Without `iss` in the answer nothing would
     /// tell apart whose code came back (RFC 9700 §4.4.2.2).
     #[must_use]

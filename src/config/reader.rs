@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
+    rc::Rc,
     time::Duration,
 };
 use toml::{
@@ -22,6 +23,7 @@ pub struct Document {
     path: PathBuf,
     text: String,
     findings: RefCell<Vec<Finding>>,
+    files: Rc<RefCell<Vec<PathBuf>>>,
 }
 
 impl Document {
@@ -35,7 +37,12 @@ impl Document {
             ..about(path, format!("cannot be read: {e}"))
         })?;
         files::require_guarded(path).map_err(|wrong| about(path, wrong))?;
-        Ok(Self { path: path.to_owned(), text, findings: RefCell::default() })
+        Ok(Self { path: path.to_owned(), text, findings: RefCell::default(), files: Rc::default() })
+    }
+
+    /// The files and folders that the document names; filled while it is read.
+    pub(super) fn files(&self) -> Rc<RefCell<Vec<PathBuf>>> {
+        Rc::clone(&self.files)
     }
 
     /// Parses the file and hands its root table over; then gives back every mistake.
@@ -55,7 +62,9 @@ impl Document {
 
     /// A path in the file, made absolute by the file's folder.
     fn resolve(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(path)
+        let path = self.path.parent().unwrap_or(Path::new(".")).join(path);
+        self.files.borrow_mut().push(path.clone());
+        path
     }
 
     fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {

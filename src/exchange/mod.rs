@@ -66,6 +66,12 @@ pub struct Left {
 /// When this program was built, in milliseconds: a clock before that is wrong.
 const BUILT: Wall = Wall(include!(concat!(env!("OUT_DIR"), "/built_millis")));
 
+/// Whether a clock may be right: it is not before this program was built.
+#[must_use]
+pub fn is_plausible(wall: Wall) -> bool {
+    wall >= BUILT
+}
+
 impl Corridor {
     /// A fresh decision id.
     fn decision(&self) -> Result<DecisionId, Fault> {
@@ -80,7 +86,7 @@ impl Corridor {
     /// Whether the clock is later than this program.
     #[must_use]
     pub fn clock_is_plausible(&self) -> bool {
-        self.clock.wall() >= BUILT
+        is_plausible(self.clock.wall())
     }
 
     /// Records a refusal before it is told, and what the SOC should know of it.

@@ -5,7 +5,7 @@ use super::{
     jose::jwks::KeySet,
     lane::Passage,
     names::Names,
-    tls,
+    tls, wiped,
 };
 use crate::{
     config::Reach,
@@ -171,7 +171,7 @@ async fn read(mut incoming: Incoming, bytes_max: usize, came: &mut Zeroizing<Vec
         let frame = frame.map_err(|_| Broken::Connection)?;
         let Ok(data) = frame.into_data() else { continue };
         let room = bytes_max.saturating_sub(came.len());
-        came.extend_from_slice(data.get(..room).unwrap_or(&data));
+        wiped::add(came, data.get(..room).unwrap_or(&data));
         if data.len() > room {
             return Err(Broken::TooLong);
         }

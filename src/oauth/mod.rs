@@ -25,6 +25,7 @@ mod revoke;
 mod servers;
 mod strict_json;
 mod tls;
+mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;

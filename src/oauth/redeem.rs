@@ -9,6 +9,7 @@ use super::{
     jose::jwks::KeySet,
     leniency::{CURE, tell_cure},
     revoke::open,
+    wiped,
 };
 use crate::{
     audit::Recorded,
@@ -18,7 +19,6 @@ use crate::{
     transaction::{Begun, Spent},
 };
 use std::sync::Arc;
-use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// Why there is no token.
@@ -54,8 +54,9 @@ impl AuthorizationServers {
             }
         };
         let keys = line.keys.take();
-        let result = attempt(line, form(&spent), &begun).await;
+        // Before the code leaves: a token may be as old as that, for instance after a suspend while the answer waits.
         let at = (self.clock.boot(), self.clock.wall());
+        let result = attempt(line, form(&spent), &begun).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
         let result = match (result, nonce) {
@@ -170,7 +171,7 @@ fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
 #[expect(clippy::disallowed_methods, reason = "this is the wire")]
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
-    let mut form = form_urlencoded::Serializer::new(String::with_capacity(1024));
+    let mut form = wiped::roomy_form(&[spent.code.reveal(), spent.verifier.reveal()]);
     form.append_pair("grant_type", "authorization_code").append_pair("code", spent.code.reveal());
     if !opening.issuer.accept.redirect_uri_omitted {
         form.append_pair("redirect_uri", opening.redirect.as_str());

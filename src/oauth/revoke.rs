@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
 
-use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json};
+use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json, wiped};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, Secret},
@@ -9,7 +9,6 @@ use crate::{
 };
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// Tries before a revocation is given up, each after twice the wait of the one before.
@@ -180,7 +179,7 @@ impl AuthorizationServers {
             // A dead server holds its own revocations up, and no one else's.
             let _turn = self.ways(&opening.issuer.alias).ok()?.revocation_turn().await?;
             let line = self.line(&opening.client, endpoint, deadline).await.ok()?;
-            let form = form_urlencoded::Serializer::new(String::new())
+            let form = wiped::roomy_form(&[&doomed.token])
                 .append_pair("token", &doomed.token)
                 .append_pair("token_type_hint", doomed.hint)
                 .append_pair("client_id", &opening.client.client_id)

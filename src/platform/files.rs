@@ -27,8 +27,19 @@ pub trait Journal: Send {
     fn rollback(&mut self) -> io::Result<()>;
     /// Bytes that are durable.
     fn durable_bytes(&self) -> u64;
-    /// Whether the path still leads to this file.
-    fn is_in_place(&self) -> bool;
+    /// What others have done to the file since the last sync.
+    fn condition(&self) -> Condition;
+}
+
+/// The condition of a [`Journal`] between two commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// As it was left.
+    Whole,
+    /// The path leads to no file, or to another one.
+    Gone,
+    /// It is longer or shorter than what was made durable.
+    Changed,
 }
 
 /// Opens journals.
@@ -101,11 +112,15 @@ impl Journal for DiskJournal {
         self.durable
     }
 
-    fn is_in_place(&self) -> bool {
+    fn condition(&self) -> Condition {
         let (Ok(ours), Ok(there)) = (self.file.metadata(), std::fs::symlink_metadata(&self.path)) else {
-            return false;
+            return Condition::Gone;
         };
-        (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+        match () {
+            () if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) => Condition::Gone,
+            () if ours.len() != self.durable + self.pending => Condition::Changed,
+            () => Condition::Whole,
+        }
     }
 }
 

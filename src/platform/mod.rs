@@ -5,6 +5,7 @@ pub mod digest;
 pub mod entropy;
 pub mod files;
 pub mod process;
+pub mod sandbox;
 pub mod trace;
 pub mod work;
 

@@ -1,4 +1,9 @@
 //! What the process gives up at start: being read by others of the same user, dumping core, gaining privileges.
+//!
+//! Secrets are kept out of dumps as a whole, not page by page: they live in small pieces all over the heap, and TLS and
+//! HTTP libraries hold copies in buffers of their own, which are freed and not wiped (decisions 27). So the process is
+//! not dumpable, which also closes `/proc/PID/mem` and ptrace to its own user and stops cores that are piped to a
+//! program, and its core limit is zero, which stops those that are written to a file. Swap is for the unit file (`MemorySwapMax=0`) or an encrypted swap. Root sees everything.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 
@@ -16,4 +21,10 @@ pub fn harden() {
             tracing::warn!(what, %error, "the system refused to harden this process");
         }
     }
+}
+
+/// Whether this is root, to whom permissions mean nothing.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }

@@ -74,7 +74,7 @@ async fn each_later_hand_out_knows_the_same_person() {
     get(&mut agent, &bobs.grant).await.unwrap();
     // What is claimed of oneself is no evidence of who the person is.
     let mut request = GetTokenRequest { grant: anas.grant.clone(), ..GetTokenRequest::default() };
-    request.claimed = Some(Claimed { session: "bob".to_owned(), ..Claimed::default() });
+    request.claimed = Some(Claimed { session: "corp|bob".to_owned(), ..Claimed::default() });
     agent.get_token(request).await.err().unwrap();
 
     // The log knows them apart, by reference: the same person is the same all along, and never named.

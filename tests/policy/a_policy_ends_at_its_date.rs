@@ -67,7 +67,8 @@ fn replayed_later(house: &House, days: i64) -> (i32, Vec<Value>) {
     for mut event in house.audit() {
         if let Some(bases) = event.pointer_mut("/unmapped/narrowgate/asked/bases") {
             let now = bases[0]["now"].as_str().unwrap().parse::<Timestamp>().unwrap();
-            bases[0]["now"] = now.checked_add((24 * days).hours()).unwrap().to_string().into();
+            let later = now.checked_add((24 * days).hours()).unwrap();
+            bases[0]["now"] = format!("{later:.3}").into();
         }
         text.push_str(&format!("{event}\n"));
     }

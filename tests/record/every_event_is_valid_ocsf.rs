@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 27] = [
+const CODES: [&str; 28] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -29,6 +29,7 @@ const CODES: [&str; 27] = [
     "audit.resumed",
     "issuer.unavailable",
     "issuer.recovered",
+    "audit.file_lost",
     "detect.unknown_agent",
     "detect.cross_agent_handle",
     "detect.code_replay",
@@ -112,6 +113,10 @@ async fn misfortunes(house: &mut House) {
     assert_eq!(reason(&house.begin(&mut agent, &["customers.read"]).await.err().unwrap()), "AUDIT_UNAVAILABLE");
     fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
     house.event("audit.resumed").await;
+    // The file in use is moved aside, under a name that is read all the same.
+    fs::rename(house.path("audit/audit-000000000000-000.jsonl"), house.path("audit/audit-000000000000-900.jsonl"))
+        .unwrap();
+    house.event("audit.file_lost").await;
     let (transaction, callback) = house.approved(&mut agent, &["customers.read"]).await;
     house.server.set_pause(true);
     let posts = house.server.token_posts();

@@ -13,6 +13,8 @@
 #[path = "../house/mod.rs"]
 mod house;
 mod raw;
+#[path = "../house/strace.rs"]
+mod strace;
 mod witness;
 
 mod a_crash_leaves_no_exchange_open;

@@ -2,15 +2,16 @@
 
 use crate::{
     house::{House, Plan, eventually, get, redeem, scripted_as::Callback},
+    strace::Injected,
     witness::Witness,
 };
 use narrowgate::api::proto::RevokeGrantRequest;
 use serde_json::Value;
 use std::{
     fs,
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 use tonic::{Code, Status};
@@ -230,52 +231,10 @@ async fn a_record_that_comes_late_but_in_time_saves_the_token() {
     assert_eq!(house.server.revocation_posts(), 0);
 }
 
-/// strace, which makes the system calls of the daemon fail or hang.
-struct Injected(Child);
-
-impl Injected {
-    async fn into(house: &House, what: &str) -> Option<Self> {
-        let mut strace = Command::new("strace");
-        strace.args([
-            "-f",
-            "-qq",
-            "-e",
-            "trace=fdatasync",
-            "-e",
-            &format!("inject=fdatasync:{what}"),
-            "-o",
-            "/dev/null",
-        ]);
-        let started = strace.args(["-p", &house.pid().to_string()]).stderr(Stdio::null()).spawn();
-        let Ok(mut child) = started.inspect_err(|e: &io::Error| eprintln!("SKIPPED: strace is needed: {e}")) else {
-            return None;
-        };
-        let traced = || {
-            let status = fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
-            let tracer = status.lines().find_map(|l| l.strip_prefix("TracerPid:")).unwrap().trim() != "0";
-            (tracer || child.try_wait().unwrap().is_some()).then_some(tracer)
-        };
-        if eventually("strace is attached", traced).await {
-            // Threads are attached one by one; the audit thread is known to be when its call fails.
-            return Some(Self(child));
-        }
-        eprintln!("SKIPPED: this machine does not let strace attach");
-        None
-    }
-}
-
-impl Drop for Injected {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let _ = self.0.wait();
-    }
-}
-
 // rows: AUD-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_disk_hangs_or_loses_what_was_written() {
-    for fault in ["delay_enter=1500000", "error=EIO", "error=ENOSPC"] {
+    for fault in ["delay_enter=1500000", "error=EIO", "error=ENOSPC", "error=EACCES", "error=EPIPE"] {
         let house = Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"300ms\"").open().await;
         let before = before(&house).await;
         let Some(injected) = Injected::into(&house, fault).await else { return };
