@@ -14,6 +14,7 @@ mod pem;
 mod published;
 mod reader;
 mod registry;
+mod share;
 
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
@@ -29,6 +30,7 @@ pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
+pub use share::Share;
 
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},

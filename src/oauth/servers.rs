@@ -1,10 +1,18 @@
 //! The authorization servers of the configuration, ready to be talked to.
 
-use super::{believed::Believed, capabilities::judge, discovery, http, jose::jwks::KeySet, keys::Keys, tls};
+use super::{
+    believed::Believed,
+    capabilities::judge,
+    discovery, http,
+    jose::jwks::KeySet,
+    keys::Keys,
+    lane::{Passage, Ways},
+    tls,
+};
 use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer, about},
-    model::{ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
+    model::{AgentId, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
     platform::{Clock, Work},
     transaction::Begun,
 };
@@ -16,11 +24,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, watch};
 use url::Url;
-
-/// Revocations waiting to be tried again.
-const RETRIES_MAX: usize = 256;
 
 /// Every issuer and client.
 pub struct AuthorizationServers {
@@ -28,7 +33,6 @@ pub struct AuthorizationServers {
     mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) recorder: Recorder,
-    pub(super) retries: Arc<Semaphore>,
     /// Revocations count as work, so that a stop waits for them.
     pub(super) work: Arc<Work>,
     pub(super) retry_base: Duration,
@@ -39,6 +43,8 @@ struct Server {
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
     keys: Arc<Keys>,
+    /// What requests to it may use up.
+    ways: Ways,
     /// How our clients authenticate there.
     methods: BTreeSet<&'static str>,
     /// What discovery found. The lock makes concurrent calls share one fetch.
@@ -71,8 +77,11 @@ impl AuthorizationServers {
                     let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
                     let issuer = Arc::clone(issuer);
                     let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
-                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), to_clock, to_log));
-                    servers.insert(alias.clone(), Server { issuer, plain, keys, methods, found, known, trouble });
+                    let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
+                    let names = ways.names.clone();
+                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), names, to_clock, to_log));
+                    let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
+                    servers.insert(alias.clone(), server);
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -90,25 +99,27 @@ impl AuthorizationServers {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), config.limits.revocation_retry);
-        Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, work, retry_base }))
+        let retry_base = config.limits.revocation_retry;
+        Ok(Arc::new(Self { servers, mutual, clock, recorder, work, retry_base }))
     }
 
     /// The endpoints of an issuer: from the configuration, or discovered and believed for a while.
     ///
     /// # Errors
-    /// [`Reason::IssuerUnknown`], or as discovery fails.
-    pub async fn endpoints(&self, alias: &IssuerAlias) -> Result<Arc<Endpoints>, Fault> {
+    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`] if too many calls of the agent wait for it already, or as
+    /// discovery fails.
+    pub async fn endpoints(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
         }
+        let _place = server.ways.beginning(agent)?;
         let asked = self.clock.boot();
         let mut found = server.found.lock().await;
         if let Some(answer) = found.answer(&server.issuer, asked, self.clock.boot()) {
             return answer;
         }
-        let fetch = discovery::discover(&server.issuer, &server.plain);
+        let fetch = discovery::discover(&server.issuer, &server.plain, &server.ways.names);
         let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;
         let fetched = fetched.unwrap_or_else(|_| Err(Reason::MetadataUnavailable.into()));
         let usable = fetched.and_then(|document| {
@@ -157,19 +168,50 @@ impl AuthorizationServers {
         Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
     }
 
+    /// Enters the lane to an issuer's token endpoint.
+    ///
+    /// # Errors
+    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`], or [`Reason::AsUnreachable`] while the issuer is left alone.
+    /// Nothing is spent, and the fault says when to try again.
+    pub async fn enter(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Passage, Fault> {
+        self.ways(alias)?.lane.enter(agent).await
+    }
+
+    /// What requests to an issuer may use up.
+    pub(super) fn ways(&self, alias: &IssuerAlias) -> Result<&Ways, Fault> {
+        Ok(&self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.ways)
+    }
+
+    /// Whether each issuer is left alone, for health.
+    #[must_use]
+    pub fn left_alone(&self) -> BTreeMap<IssuerAlias, watch::Receiver<bool>> {
+        self.servers.iter().map(|(alias, server)| (alias.clone(), server.ways.lane.follow())).collect()
+    }
+
     /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent. Where
     /// an ID token will come, the keys for it are at hand then, so that no code is spent on one that nobody can verify.
     ///
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`],
     /// [`Reason::JwksUnavailable`].
-    pub async fn connect(&self, begun: &Begun) -> Result<http::Line, Fault> {
+    pub async fn connect(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
         self.still_there(begun)?;
-        let opening = &begun.opening;
-        let line = self.line(&opening.client, &opening.endpoints.token, opening.issuer.deadline);
+        let (opening, waited) = (&begun.opening, passage.taken());
+        let left = opening.issuer.deadline.saturating_sub(waited);
+        let line = self.line(&opening.client, &opening.endpoints.token, left);
         let (line, keys) = tokio::join!(line, self.keys(begun));
-        let mut line = line?;
+        let mut line = match line {
+            Ok(line) => line,
+            Err(fault) => {
+                if matches!(fault.reason, Reason::AsUnreachable | Reason::AsTlsUntrusted) {
+                    passage.failed(fault.reason, None);
+                }
+                return Err(fault);
+            }
+        };
+        line.spent = line.spent.saturating_add(waited);
         line.keys = keys?;
+        line.passage = Some(passage);
         Ok(line)
     }
 
@@ -196,10 +238,10 @@ impl AuthorizationServers {
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
-        let issuer = self.servers.get(&client.issuer).map(|server| &server.issuer).ok_or(Reason::Internal)?;
+        let Server { issuer, ways, .. } = self.servers.get(&client.issuer).ok_or(Reason::Internal)?;
         let reach = issuer.allowed_hosts.reach(&url).map_err(|_| Fault::new(Reason::MetadataRejected))?;
         let begun = self.clock.boot();
-        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach)).await;
+        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach, &ways.names)).await;
         let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
         line.spent = self.clock.boot().since(begun);
         Ok(line)
