@@ -64,6 +64,14 @@ impl Snapshot {
     }
 }
 
+/// Whether a text is a well-named, well-annotated policy file, for tests: it must never panic.
+#[must_use]
+pub fn parses(text: &str) -> bool {
+    let mut draft = Draft::default();
+    draft.read(&Source { path: PathBuf::new(), text: text.to_owned() });
+    draft.findings.is_empty()
+}
+
 /// Loads a text as if it were the one file of a policy set, for the fuzzer: it must never panic. The number of policies,
 /// or `None` if there is a mistake.
 pub fn fuzz_policy_set(text: &str) -> Option<usize> {
