@@ -9,6 +9,7 @@ use super::{
     published,
     reader::Table,
     registry::{environment, team},
+    share::{Share, share},
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId};
 use rustls::pki_types::CertificateDer;
@@ -48,6 +49,8 @@ pub struct Issuer {
     pub id_tokens: IdTokens,
     /// A stop revokes the tokens that are held, though agents may still use theirs.
     pub revoke_on_stop: bool,
+    /// How much of narrowgate it may use up.
+    pub share: Share,
 }
 
 /// Endpoints from the configuration.
@@ -155,6 +158,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
+    let share = share(table);
     let (url, endpoints) = (
         url?,
         match endpoints {
@@ -180,6 +184,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         assumed_lifetime,
         id_tokens,
         revoke_on_stop,
+        share,
     })
 }
 
