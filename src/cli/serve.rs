@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// and those it starts.
 pub(super) fn run(file: &Path, output: &Output) -> Exit {
     process::harden();
+    process::take_descriptors();
     let config = match config::load(file) {
         Ok(config) => config,
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
@@ -34,6 +35,11 @@ fn close(config: &Config, file: &Path) -> Result<(), String> {
     if process::is_root() {
         tracing::warn!(
             "running as root: whoever takes narrowgate over has the machine; give it a user of its own (deploy/narrowgate.service)"
+        );
+    }
+    if config.unix.is_some() && !config.serves_people && !process::sees_others() {
+        tracing::warn!(
+            "the processes of agents are hidden (hidepid, or ProtectProc of the unit), so that people cannot be told from services: show them, or say interactive = \"allow\" in [listen.unix]"
         );
     }
     if config.sandbox == Sandbox::Off {

@@ -22,6 +22,7 @@ mod leniency;
 mod names;
 mod redeem;
 mod revoke;
+mod salvage;
 mod servers;
 mod strict_json;
 mod tls;

@@ -126,7 +126,7 @@ async fn a_configuration_that_is_half_written() {
         let said = refused(&house).await;
         let line = text[..at].lines().count();
         let exact = said.contains(&format!("narrowgate.toml:{line}:"));
-        let missing = said.contains("no valid [[client]] is configured");
+        let missing = said.contains("[[client]] is configured");
         assert!(exact || missing, "{cut:?} on line {line}:\n{said}");
         assert!(!said.contains("panicked"));
     }
