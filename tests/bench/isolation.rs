@@ -54,10 +54,11 @@ async fn measure() {
 async fn p99s(breaker: bool) -> (f64, f64) {
     let limits = "[limits]\ntransactions_per_agent = 1000\ngrants_per_agent = 100000\ncalls_per_second = 1000000\ncalls_burst = 1000000";
     let mut plan = Plan::new().config("[limits]", limits);
-    plan.log = "off".to_owned();
+    plan.log = "info".to_owned();
     let issuer = format!("deadline = \"2s\"\ncircuit_breaker = {breaker}");
     let two = Arc::new(Two::open(plan, &issuer, |setup| setup.silent = true).await);
     let mut healthy = two.house.agent().await;
+    let courier = two.house.svid_agent(COURIER).await;
     round(&two, &mut healthy).await;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -65,7 +66,7 @@ async fn p99s(breaker: bool) -> (f64, f64) {
         let seen = two.partner.token_connections();
         let mut callers = JoinSet::new();
         for _ in 0..HANGING {
-            callers.spawn(keep_calling(Arc::clone(&two)));
+            callers.spawn(keep_calling(Arc::clone(&two), courier.clone()));
         }
         if !breaker {
             eventually("the lane is full", || (two.partner.token_connections() >= seen + HANGING).then_some(())).await;
@@ -77,8 +78,7 @@ async fn p99s(breaker: bool) -> (f64, f64) {
 }
 
 /// An agent that calls the dead server, and again as soon as it is refused.
-async fn keep_calling(two: Arc<Two>) {
-    let mut agent = two.house.svid_agent(COURIER).await;
+async fn keep_calling(two: Arc<Two>, mut agent: Agent) {
     loop {
         let (transaction, callback) = two.approved(&mut agent).await;
         for _ in 0..4 {
