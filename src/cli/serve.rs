@@ -62,6 +62,7 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");
     };
+    tokio::spawn(outlive_other_signals());
     let place = config.unix.as_ref().map(|unix| unix.path.display().to_string());
     let daemon = match Daemon::start(config, file).await {
         Ok(daemon) => daemon,
@@ -92,6 +93,19 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
         Daemon::record_cut_off(&corridor).await;
     }
     output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off")
+}
+
+/// A closed terminal, or a habit of log rotation, must not end the daemon without a word.
+async fn outlive_other_signals() {
+    let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    let [Ok(mut hangup), Ok(mut first), Ok(mut second)] = kinds.map(signal) else { return };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => tracing::warn!("SIGHUP: nothing is read anew in this version; restart to do so"),
+            _ = first.recv() => tracing::info!("SIGUSR1 means nothing here"),
+            _ = second.recv() => tracing::info!("SIGUSR2 means nothing here"),
+        }
+    }
 }
 
 fn refuse(failure: Failure, output: &Output) -> Exit {
