@@ -156,9 +156,14 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_MIN + longest, work.idle()).await.is_err() {
             tracing::warn!("gave up waiting for revocations");
         }
+        // An exchange that outlived the first wait has issued its token meanwhile.
+        let late = self.corridor.let_go();
+        if tokio::time::timeout(DRAIN_MIN, work.idle()).await.is_err() {
+            tracing::warn!("gave up waiting for the last revocations");
+        }
         let mut event = Event::new(Code::DaemonStopped, "lifecycle")
-            .with("grants_left", left.grants)
-            .with("refresh_tokens_left", left.refresh_tokens);
+            .with("grants_left", left.grants + late.grants)
+            .with("refresh_tokens_left", left.refresh_tokens + late.refresh_tokens);
         if work.under_way() > 0 {
             event.severity = Severity::High;
             event = event.with("under_way", work.under_way());

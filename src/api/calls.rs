@@ -3,6 +3,7 @@
 use super::{
     count::{Count, HUNG_UP, reason_of},
     method::method,
+    quota::InFlight,
     status::status_of,
     traced::traced,
 };
@@ -167,19 +168,24 @@ fn readable(response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// Follows a reply that holds a token until its last frame is taken.
+/// Follows a reply until its last frame is taken.
 fn followed(mut response: Response<Body>) -> Response<Body> {
-    match response.extensions_mut().remove::<Delivery>() {
-        Some(delivery) => response.map(|inner| Body::new(Followed { inner, delivery: Some(delivery) })),
-        None => response,
+    let delivery = response.extensions_mut().remove::<Delivery>();
+    let in_flight = response.extensions_mut().remove::<Arc<InFlight>>();
+    if delivery.is_none() && in_flight.is_none() {
+        return response;
     }
+    response.map(|inner| Body::new(Followed { inner, delivery, in_flight }))
 }
 
 /// A body that says when its last frame was taken. hyper takes a frame when the peer has opened its window for what
-/// came before it, so a peer that went away, or never read, leaves the token undelivered.
+/// came before it, so a peer that went away, or opened none, leaves the token undelivered. Whether a peer with an open
+/// window ever reads its socket nobody can know.
 struct Followed {
     inner: Body,
     delivery: Option<Delivery>,
+    /// Its call, under way until then.
+    in_flight: Option<Arc<InFlight>>,
 }
 
 impl hyper::body::Body for Followed {
@@ -188,10 +194,11 @@ impl hyper::body::Body for Followed {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
-        if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers))
-            && let Some(delivery) = self.delivery.take()
-        {
-            delivery.written();
+        if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
+            if let Some(delivery) = self.delivery.take() {
+                delivery.written();
+            }
+            self.in_flight = None;
         }
         Poll::Ready(frame)
     }

@@ -3,10 +3,10 @@
 
 use super::calls::refused;
 use crate::{
-    model::{Fault, Reason},
+    model::{Fault, IssuerAlias, Reason},
     oauth::AuthorizationServers,
 };
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
 use tonic::{Request, Response, Status, metadata::MetadataValue};
@@ -17,6 +17,11 @@ use tonic_health::pb::{
 /// The services whose health can be asked for: the whole, and the token service.
 const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
 
+/// And each issuer, by its alias after this: not serving while it is left alone. The others stay as they are, since a
+/// dead authorization server is no reason to restart narrowgate, or to send its agents elsewhere.
+const ISSUER: &str = "issuer/";
+/// The header of an answer about the whole that says how each issuer is, as `alias=SERVING`: the protocol has no list.
+pub(crate) const ISSUERS_HEADER: &str = "narrowgate-issuer";
 /// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
 pub const WHY: &str = "narrowgate-why";
 
@@ -26,36 +31,78 @@ const METADATA_HEADER: &str = "narrowgate-metadata";
 
 /// Whether calls are served, and why not.
 #[derive(Clone)]
-pub struct Readiness(watch::Receiver<Option<&'static str>>, Arc<AuthorizationServers>);
+pub struct Readiness {
+    why_not: watch::Receiver<Option<&'static str>>,
+    servers: Arc<AuthorizationServers>,
+    left_alone: Arc<BTreeMap<IssuerAlias, watch::Receiver<bool>>>,
+}
+
+/// One service whose health is asked for.
+enum Asked {
+    Whole(watch::Receiver<Option<&'static str>>),
+    Issuer(watch::Receiver<bool>),
+}
 
 impl Readiness {
-    /// Follows this: `None` while serving, or the reason why not; and what is wrong with the metadata of these.
+    /// Follows this: `None` while serving, or the reason why not; and what is wrong with these.
     #[must_use]
-    pub const fn new(why_not: watch::Receiver<Option<&'static str>>, servers: Arc<AuthorizationServers>) -> Self {
-        Self(why_not, servers)
+    pub fn new(why_not: watch::Receiver<Option<&'static str>>, servers: Arc<AuthorizationServers>) -> Self {
+        let left_alone = Arc::new(servers.left_alone());
+        Self { why_not, servers, left_alone }
     }
 
-    fn status(why_not: Option<&'static str>) -> ServingStatus {
-        if why_not.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing }
+    fn find(&self, service: &str) -> Option<Asked> {
+        if SERVICES.contains(&service) {
+            return Some(Asked::Whole(self.why_not.clone()));
+        }
+        let alias = IssuerAlias::parse(service.strip_prefix(ISSUER)?)?;
+        self.left_alone.get(&alias).cloned().map(Asked::Issuer)
     }
+
+    /// What an answer about the whole says of the issuers, by header.
+    fn of_issuers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let status = |open: &watch::Receiver<bool>| issuer(*open.borrow()).as_str_name();
+        let left_alone = self.left_alone.iter().map(move |(a, open)| (ISSUERS_HEADER, format!("{a}={}", status(open))));
+        let troubled = self.servers.not_renewed().into_iter();
+        left_alone.chain(troubled.map(|(alias, why)| (METADATA_HEADER, format!("{alias}={}", why.name()))))
+    }
+}
+
+const fn whole(why_not: Option<&'static str>) -> ServingStatus {
+    serving(why_not.is_none())
+}
+
+const fn issuer(left_alone: bool) -> ServingStatus {
+    serving(!left_alone)
+}
+
+const fn serving(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
 #[tonic::async_trait]
 impl Health for Readiness {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        if !SERVICES.contains(&request.get_ref().service.as_str()) {
-            return Err(refused(&Fault::new(Reason::ServiceUnknown)));
-        }
-        let why_not = *self.0.borrow();
-        let mut answer = Response::new(response(Self::status(why_not)));
-        if let Some(why) = why_not {
+        let service = request.get_ref().service.as_str();
+        let (status, why) = match self.find(service).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
+            Asked::Whole(why_not) => {
+                let why = *why_not.borrow();
+                (whole(why), why)
+            }
+            Asked::Issuer(left_alone) => {
+                let open = *left_alone.borrow();
+                (issuer(open), open.then_some("the authorization server fails again and again"))
+            }
+        };
+        let mut answer = Response::new(response(status));
+        if let Some(why) = why {
             answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
         }
-        if request.get_ref().service.is_empty() {
-            for (alias, reason) in self.1.not_renewed() {
-                // An alias and a reason are ASCII, so that it always fits.
-                if let Ok(value) = format!("{alias}={}", reason.name()).parse() {
-                    answer.metadata_mut().append(METADATA_HEADER, value);
+        if service.is_empty() {
+            for (header, value) in self.of_issuers() {
+                // Aliases and our own words are ASCII, so that it always fits.
+                if let Ok(value) = value.parse() {
+                    answer.metadata_mut().append(header, value);
                 }
             }
         }
@@ -65,12 +112,14 @@ impl Health for Readiness {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        if SERVICES.contains(&request.get_ref().service.as_str()) {
-            let changes = WatchStream::new(self.0.clone()).map(|why_not| Ok(response(Self::status(why_not))));
-            return Ok(Response::new(Box::pin(changes)));
-        }
-        let unknown = tokio_stream::once(Ok(response(ServingStatus::ServiceUnknown)));
-        Ok(Response::new(Box::pin(unknown.chain(tokio_stream::pending()))))
+        Ok(Response::new(match self.find(&request.get_ref().service) {
+            Some(Asked::Whole(why_not)) => Box::pin(WatchStream::new(why_not).map(|now| Ok(response(whole(now))))),
+            Some(Asked::Issuer(open)) => Box::pin(WatchStream::new(open).map(|now| Ok(response(issuer(now))))),
+            None => {
+                let unknown = tokio_stream::once(Ok(response(ServingStatus::ServiceUnknown)));
+                Box::pin(unknown.chain(tokio_stream::pending()))
+            }
+        }))
     }
 }
 

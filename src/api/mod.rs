@@ -4,6 +4,7 @@
 
 mod calls;
 mod count;
+mod fuzz;
 mod health;
 mod method;
 mod metrics;
@@ -31,6 +32,8 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/narrowgate.v1.fds"));
 }
 
+pub use fuzz::fuzz_request;
+pub(crate) use health::ISSUERS_HEADER;
 pub use health::{Readiness, WHY};
 pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;

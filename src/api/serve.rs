@@ -7,7 +7,7 @@ use super::{
     quota::Quotas,
     service::Tokens,
 };
-use crate::{caller::Peer, exchange::Corridor, telemetry::Metrics};
+use crate::{caller::Peer, exchange::Corridor, platform::process::descriptors, telemetry::Metrics};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
@@ -32,10 +32,13 @@ use tonic_health::pb::health_server::HealthServer;
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a reply: a token of 32 KiB and its facts.
 const REPLY_BYTES_MAX: usize = 128 * 1024;
-/// Connections of one door.
+/// Connections of one door, where the system gives enough descriptors for them. One peer may have half of them: a uid
+/// on the Unix socket, a SPIFFE ID by mutual TLS, an address while it is not known whose it is. So none fills a door.
 const CONNECTIONS_MAX: usize = 1024;
-/// Connections of one peer: a uid on the Unix socket, an address otherwise. One peer cannot fill a door.
-const CONNECTIONS_PER_PEER: usize = 512;
+/// Descriptors that connections never take: for the audit log, authorization servers, files read anew.
+const DESCRIPTORS_KEPT: u64 = 256;
+/// Descriptors of one connection on each of the two doors: its own, and that of the process it is pinned to.
+const DESCRIPTORS_PER_CONNECTION: u64 = 4;
 /// How long a connection may be open without a single call.
 const FIRST_CALL_MAX: Duration = Duration::from_secs(30);
 /// Streams of one connection.
@@ -91,8 +94,9 @@ impl Doors {
             Door::Unix(_) => "unix",
             Door::Mtls(..) => "tcp",
         };
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let peers = Arc::new(Peers::default());
+        let most = connections_max(descriptors());
+        let room = Arc::new(Semaphore::new(most));
+        let peers = Arc::new(Peers { most: most.div_ceil(2), table: Mutex::default() });
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -136,17 +140,26 @@ impl Doors {
 type Connection = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How many connections each peer has.
-#[derive(Default)]
-struct Peers(Mutex<HashMap<String, usize>>);
+struct Peers {
+    /// The most that one may have.
+    most: usize,
+    table: Mutex<HashMap<String, usize>>,
+}
+
+/// How many connections one door may have with so many descriptors.
+fn connections_max(descriptors: u64) -> usize {
+    let share = descriptors.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_PER_CONNECTION;
+    usize::try_from(share).unwrap_or(CONNECTIONS_MAX).clamp(2, CONNECTIONS_MAX)
+}
 
 /// One connection of a peer; counts down when dropped.
 struct Place(Arc<Peers>, String);
 
 impl Peers {
     fn enter(self: &Arc<Self>, peer: String) -> Option<Place> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let count = table.entry(peer.clone()).or_default();
-        if *count >= CONNECTIONS_PER_PEER {
+        if *count >= self.most {
             return None;
         }
         *count += 1;
@@ -157,7 +170,7 @@ impl Peers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut table = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = table.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -188,13 +201,15 @@ async fn accept(
         }
         Door::Mtls(door, _) => {
             let (tcp, from) = door.accept().await?;
-            let Some(place) = peers.enter(from.ip().to_string()) else { return Ok(Box::pin(async {})) };
-            let handshake = door.handshake(tcp, from);
+            let Some(unknown) = peers.enter(from.ip().to_string()) else { return Ok(Box::pin(async {})) };
+            let (handshake, peers) = (door.handshake(tcp, from), Arc::clone(peers));
             Box::pin(async move {
-                let _place = place;
-                if let Some((stream, peer)) = handshake.await {
-                    connection(stream, peer, gate, stop).await;
-                }
+                let Some((stream, peer)) = handshake.await else { return };
+                // Agents behind one address are several peers.
+                let Peer::Mtls { svid, .. } = &peer else { return };
+                let Some(_place) = peers.enter(svid.spiffe_id.clone()) else { return };
+                drop(unknown);
+                connection(stream, peer, gate, stop).await;
             })
         }
     })

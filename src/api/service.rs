@@ -106,41 +106,47 @@ fn with_delivery<M>(reply: Recorded<Reply>, write: impl Fn(Recorded<Reply>) -> M
     response
 }
 
+/// A reply whose call counts as under way until it is taken: who never reads gets no more of them.
+fn taken<M>(mut response: Response<M>, in_flight: InFlight) -> Response<M> {
+    response.extensions_mut().insert(Arc::new(in_flight));
+    response
+}
+
 #[tonic::async_trait]
 impl TokenService for Tokens {
     async fn begin_authorization(
         &self,
         request: Request<BeginAuthorizationRequest>,
     ) -> Result<Response<BeginAuthorizationResponse>, Status> {
-        let (caller, _in_flight) = self.caller(&request, "BeginAuthorization", |r| &r.agent).await?;
+        let (caller, in_flight) = self.caller(&request, "BeginAuthorization", |r| &r.agent).await?;
         let input = wire::begin(request.into_inner()).map_err(|f| refused(&f))?;
         let reply = self.corridor.begin(caller, input).await.map_err(|f| refused(&f))?;
-        Ok(Response::new(wire::begun(reply)))
+        Ok(taken(Response::new(wire::begun(reply)), in_flight))
     }
 
     async fn redeem_code(&self, request: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {
         let received = self.corridor.clock.boot();
-        let (caller, _in_flight) = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
+        let (caller, in_flight) = self.caller(&request, "RedeemCode", |r| &r.agent).await?;
         let input = wire::redeem(request.into_inner(), received).map_err(|f| refused(&f))?;
         let reply = self.corridor.redeem(caller, input).await.map_err(|f| refused(&f))?;
-        Ok(with_delivery(reply, wire::redeemed))
+        Ok(taken(with_delivery(reply, wire::redeemed), in_flight))
     }
 
     async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
-        let (caller, _in_flight) = self.caller(&request, "GetToken", |r| &r.agent).await?;
+        let (caller, in_flight) = self.caller(&request, "GetToken", |r| &r.agent).await?;
         let until = self.until(&request);
         let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
-        Ok(with_delivery(reply, wire::got))
+        Ok(taken(with_delivery(reply, wire::got), in_flight))
     }
 
     async fn revoke_grant(
         &self,
         request: Request<RevokeGrantRequest>,
     ) -> Result<Response<RevokeGrantResponse>, Status> {
-        let (caller, _in_flight) = self.caller(&request, "RevokeGrant", |r| &r.agent).await?;
+        let (caller, in_flight) = self.caller(&request, "RevokeGrant", |r| &r.agent).await?;
         let handle = wire::revoke(request.get_ref()).map_err(|f| refused(&f))?;
         let reply = self.corridor.revoke(caller, handle).await.map_err(|f| refused(&f))?;
-        Ok(Response::new(wire::revoked(&reply)))
+        Ok(taken(Response::new(wire::revoked(&reply)), in_flight))
     }
 }

@@ -68,7 +68,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::NonceMismatch
         | R::AtHashMismatch
         | R::StepUpRequired => Code::FailedPrecondition,
-        R::QuotaExceeded | R::RequestTooLarge => Code::ResourceExhausted,
+        R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded

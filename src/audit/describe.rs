@@ -5,7 +5,7 @@ use crate::{
     model::Fault,
     platform::KeyedHash,
     policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused},
-    telemetry::metrics::Recorded as Counted,
+    telemetry::metrics::Happening,
     transaction::Begun,
 };
 
@@ -91,7 +91,7 @@ impl Event {
 
 impl Event {
     /// What it adds to the numbers.
-    pub(super) fn counted(&self) -> Counted {
+    pub(super) fn counted(&self) -> Happening {
         let token = match self.code {
             Code::TokenIssued => Some("issued"),
             Code::TokenRefreshed => Some("refreshed"),
@@ -104,7 +104,7 @@ impl Event {
         let issuer = self.client.as_ref().map_or_else(|| "none".to_owned(), |client| client.issuer_alias.clone());
         // A detection repeats the event that it is about; its decision is counted there.
         let decided = self.verdict.as_ref().filter(|_| !matches!(self.code, Code::Detected(_)));
-        Counted {
+        Happening {
             code: self.code.as_str(),
             operation: self.operation,
             outcome: decided.map(|verdict| verdict.denied.map_or("allowed", DenyKind::as_str)),

@@ -48,6 +48,10 @@ pub enum Code {
     DaemonStopped,
     /// The log can be written again.
     AuditResumed,
+    /// An authorization server failed again and again, and is left alone.
+    IssuerUnavailable,
+    /// It answered again.
+    IssuerRecovered,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
     /// Something the SOC should look at.
@@ -77,6 +81,8 @@ impl Code {
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",
+            Self::IssuerUnavailable => "issuer.unavailable",
+            Self::IssuerRecovered => "issuer.recovered",
             Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",

@@ -191,9 +191,18 @@ impl Renderer {
     }
 
     fn entity_management(&self, event: &Event, record: &mut Map<String, Value>) {
-        outcome(record, event.reason.is_none());
-        let digest = event.facts.iter().find(|(k, _)| *k == "policy_digest").map_or(json!("none"), |(_, v)| v.clone());
-        put(record, "entity", json!({ "name": "policies", "uid": digest, "type_id": 5, "type": "Policy" }));
+        let fact = |key| event.facts.iter().find(|(k, _)| *k == key).map_or(json!("none"), |(_, v)| v.clone());
+        if matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered) {
+            // What failed is the server; leaving it alone, and coming back to it, succeeded.
+            outcome(record, true);
+            put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
+            let server = json!({ "name": fact("issuer_alias"), "uid": fact("issuer"), "type_id": 99, "type": "Authorization server" });
+            put(record, "entity", server);
+        } else {
+            outcome(record, event.reason.is_none());
+            let policies = json!({ "name": "policies", "uid": fact("policy_digest"), "type_id": 5, "type": "Policy" });
+            put(record, "entity", policies);
+        }
         put(record, "src_endpoint", self.source(event));
     }
 

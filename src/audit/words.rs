@@ -29,6 +29,8 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
             (AUTHORIZE_SESSION, 1, "Assign Privileges")
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
+        Code::IssuerUnavailable => (ENTITY_MANAGEMENT, 12, "Suspend"),
+        Code::IssuerRecovered => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
@@ -79,6 +81,8 @@ pub(super) fn message(event: &Event) -> String {
         Code::DaemonStarted => "narrowgate started".to_owned(),
         Code::DaemonStopped => "narrowgate stopped".to_owned(),
         Code::AuditResumed => "The audit log can be written again".to_owned(),
+        Code::IssuerUnavailable => "An authorization server fails again and again, and is left alone".to_owned(),
+        Code::IssuerRecovered => "An authorization server answers again".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),

@@ -81,6 +81,7 @@ impl Caller {
     /// # Errors
     /// [`Reason::PeerCredMissing`], [`Reason::PeerCredentialExpired`], [`Reason::PeerChanged`], [`Reason::AgentUnknown`].
     pub fn attest(peer: &Peer, registry: &Registry, now: Wall) -> Result<Self, Fault> {
+        let changed = || Fault::new(Reason::PeerChanged).detected(Detection::PeerChanged);
         let (agent, attestation) = match peer {
             Peer::Unix(None) => return Err(Fault::new(Reason::PeerCredMissing)),
             Peer::Unix(Some(peer)) => {
@@ -88,7 +89,7 @@ impl Caller {
                 let program = agent.and_then(|a| a.executable.as_ref());
                 let runs_it = || program.is_none_or(|path| peer.pin.executable().as_ref() == Some(path));
                 if !peer.pin.is_alive() || !runs_it() {
-                    return Err(Fault::new(Reason::PeerChanged).detected(Detection::PeerChanged));
+                    return Err(changed());
                 }
                 (agent, Attestation::UnixPeer(peer.clone()))
             }
@@ -100,7 +101,7 @@ impl Caller {
         };
         let agent = agent.ok_or_else(|| Fault::new(Reason::AgentUnknown).detected(Detection::UnknownAgent))?;
         let interactive = match &attestation {
-            Attestation::UnixPeer(peer) => peer.pin.is_of_a_person(),
+            Attestation::UnixPeer(peer) => peer.pin.is_of_a_person().map_err(|_| changed())?,
             Attestation::SpiffeX509 { .. } => None,
         };
         Ok(Self { agent: Arc::clone(agent), attestation, interactive })

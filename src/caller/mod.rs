@@ -9,5 +9,5 @@ mod pin;
 mod svid;
 
 pub use mint::{Attestation, Caller, Peer, Transport, UnixPeer};
-pub use pin::Pin;
+pub use pin::{Ended, Pin};
 pub use svid::Svid;

@@ -6,19 +6,20 @@ use std::fs;
 const NO_LOGIN: u32 = u32::MAX;
 
 /// Whether the process with this number has a controlling terminal, or descends from a login (ssh, console, su; what
-/// cron or a user's own service manager starts counts too, for PAM sets its login uid). A process that shows neither
-/// one nor the other cannot be told from a person's, so it is taken for one. The number must be pinned.
+/// cron or a user's own service manager starts counts too, for PAM sets its login uid). `None` where `/proc` does not
+/// show the process: no process can hide itself so, but `hidepid` and a unit's `ProtectProc` hide them all. The number
+/// must be pinned.
 ///
 /// What it cannot see: a login by a daemon that sets no login uid and gives no terminal, and whoever may write
 /// `/proc/PID/loginuid` (CAP_AUDIT_CONTROL).
-pub(super) fn is_of_a_person(pid: i32) -> bool {
-    let Some(has_terminal) = terminal(pid) else { return true };
+pub(super) fn is_of_a_person(pid: i32) -> Option<bool> {
+    let has_terminal = terminal(pid)?;
     // A kernel without audit has no such file, and every process of it comes from no login.
     let login = match fs::read_to_string(format!("/proc/{pid}/loginuid")) {
         Ok(text) => text.trim().parse::<u32>() != Ok(NO_LOGIN),
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     };
-    has_terminal || login
+    Some(has_terminal || login)
 }
 
 /// Field 7 of /proc/PID/stat, the controlling terminal, is 0 where there is none.

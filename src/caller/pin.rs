@@ -21,6 +21,10 @@ pub enum Pin {
     Unknown,
 }
 
+/// The pinned process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
+
 impl Pin {
     /// Pins the peer of a connection.
     pub fn of(stream: &impl AsFd, pid: Option<i32>) -> Self {
@@ -58,13 +62,15 @@ impl Pin {
         self.is_alive().then_some(path)
     }
 
-    /// Whether it is of a person's login session. `None` if the process is not pinned.
-    #[must_use]
-    pub fn is_of_a_person(&self) -> Option<bool> {
-        let (Self::Peer(pid, _) | Self::Opened(pid, ..)) = self else { return None };
+    /// Whether it is of a person's login session. `None` if the process is not pinned, or cannot be seen.
+    ///
+    /// # Errors
+    /// The process has ended, so that what was read may be another's. Nothing may be made of that: whoever ends at the
+    /// right moment would pass for a service.
+    pub fn is_of_a_person(&self) -> Result<Option<bool>, Ended> {
+        let (Self::Peer(pid, _) | Self::Opened(pid, ..)) = self else { return Ok(None) };
         let person = super::person::is_of_a_person(*pid);
-        // As with the executable; a process that has ended since is refused for that at its next call.
-        self.is_alive().then_some(person)
+        if self.is_alive() { Ok(person) } else { Err(Ended) }
     }
 
     /// The word in the audit log.

@@ -184,8 +184,9 @@ pub fn run() -> Exit {
             Command::Token(command) => token::run(command, &output).await,
             Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "narrowgate", &mut std::io::stdout());
-                Exit::Ok
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "narrowgate", &mut script);
+                output.text(&String::from_utf8_lossy(&script))
             }
         }
     });

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// and those it starts.
 pub(super) fn run(file: &Path, output: &Output) -> Exit {
     process::harden();
+    process::take_descriptors();
     let config = match config::load(file) {
         Ok(config) => config,
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
@@ -34,6 +35,11 @@ fn close(config: &Config, file: &Path) -> Result<(), String> {
     if process::is_root() {
         tracing::warn!(
             "running as root: whoever takes narrowgate over has the machine; give it a user of its own (deploy/narrowgate.service)"
+        );
+    }
+    if config.unix.is_some() && !config.serves_people && !process::sees_others() {
+        tracing::warn!(
+            "the processes of agents are hidden (hidepid, or ProtectProc of the unit), so that people cannot be told from services: show them, or say interactive = \"allow\" in [listen.unix]"
         );
     }
     if config.sandbox == Sandbox::Off {
@@ -56,6 +62,7 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");
     };
+    tokio::spawn(outlive_other_signals());
     let place = config.unix.as_ref().map(|unix| unix.path.display().to_string());
     let daemon = match Daemon::start(config, file).await {
         Ok(daemon) => daemon,
@@ -86,6 +93,19 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
         Daemon::record_cut_off(&corridor).await;
     }
     output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off")
+}
+
+/// A closed terminal, or a habit of log rotation, must not end the daemon without a word.
+async fn outlive_other_signals() {
+    let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    let [Ok(mut hangup), Ok(mut first), Ok(mut second)] = kinds.map(signal) else { return };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => tracing::warn!("SIGHUP: nothing is read anew in this version; restart to do so"),
+            _ = first.recv() => tracing::info!("SIGUSR1 means nothing here"),
+            _ = second.recv() => tracing::info!("SIGUSR2 means nothing here"),
+        }
+    }
 }
 
 fn refuse(failure: Failure, output: &Output) -> Exit {

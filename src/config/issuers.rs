@@ -10,6 +10,7 @@ use super::{
     published,
     reader::Table,
     registry::{environment, team},
+    share::{Share, share},
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId};
 use rustls::pki_types::CertificateDer;
@@ -51,6 +52,8 @@ pub struct Issuer {
     pub id_tokens: IdTokens,
     /// A stop revokes the tokens that are held, though agents may still use theirs.
     pub revoke_on_stop: bool,
+    /// How much of narrowgate it may use up.
+    pub share: Share,
 }
 
 /// Endpoints from the configuration.
@@ -159,6 +162,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let narrowing = narrowing(table);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
+    let share = share(table);
     let (url, endpoints) = (
         url?,
         match endpoints {
@@ -185,6 +189,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         narrowing,
         id_tokens,
         revoke_on_stop,
+        share,
     })
 }
 

@@ -15,6 +15,7 @@ mod pem;
 mod published;
 mod reader;
 mod registry;
+mod share;
 
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
@@ -31,6 +32,7 @@ pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
+pub use share::Share;
 
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},
@@ -83,11 +85,11 @@ impl Config {
     /// Where the daemon uses files, the main file included.
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
-        let socket = self.unix.as_ref().map(|unix| unix.path.clone());
+        let sockets = self.unix.iter().chain(&self.metrics).map(|socket| socket.path.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
-            // The folder above the log's; the one of the socket is made by the daemon if it is missing.
-            write: [self.audit.directory.clone()].into_iter().chain(socket).collect(),
+            // The folder above the log's; those of the sockets are made by the daemon if they are missing.
+            write: [self.audit.directory.clone()].into_iter().chain(sockets).collect(),
             sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
         }
     }

@@ -79,7 +79,7 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let endpoints = match self.servers.endpoints(&client.issuer).await {
+        let endpoints = match self.servers.endpoints(&client.issuer, &permitted.caller().agent().id).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };

@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     grant::{Reply, Wanted},
     model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
-    oauth::{Disposal, Line, NotIssued},
+    oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
     policy::Permitted,
     transaction::{Begun, Callback, Claim, Presented, Settled},
@@ -69,11 +69,14 @@ impl Corridor {
                 return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
             }
         };
-        if let Err(fault) = self.preconditions(&claim) {
-            let event = refusal(OPERATION, claim.caller());
-            drop(claim);
-            return Err(self.refuse(event, fault).await);
-        }
+        let passage = match self.preconditions(&claim).await {
+            Ok(passage) => passage,
+            Err(fault) => {
+                let event = refusal(OPERATION, claim.caller());
+                drop(claim);
+                return Err(self.refuse(event, fault).await);
+            }
+        };
         let begun = Arc::clone(claim.begun());
         let event = self.event(Code::ExchangeDecided, &begun).by(claim.caller());
         let permitted = match self.policies.permit(claim, &claimed, self.decision()?) {
@@ -85,7 +88,7 @@ impl Corridor {
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
         let rest = trace::spawn(async move {
-            let result = this.spend(permitted, &claimed, received, &waits).await;
+            let result = this.spend(permitted, &claimed, received, &waits, passage).await;
             drop(underway);
             result
         });
@@ -94,10 +97,12 @@ impl Corridor {
         result
     }
 
-    /// What can be known to fail before anything is spent. The claim goes back.
-    fn preconditions(&self, claim: &Claim) -> Result<(), Fault> {
-        usable_binding(claim.caller(), &claim.begun().opening.client)?;
-        self.grants.room_for(&claim.caller().agent().id)
+    /// What can be known to fail before anything is spent, a server that is busy or gone included. The claim goes back.
+    async fn preconditions(&self, claim: &Claim) -> Result<Passage, Fault> {
+        let (opening, agent) = (&claim.begun().opening, &claim.caller().agent().id);
+        usable_binding(claim.caller(), &opening.client)?;
+        self.grants.room_for(agent)?;
+        self.servers.enter(&opening.issuer.alias, agent).await
     }
 
     /// Records the decision, redeems, and sees the outcome through to its record.
@@ -107,13 +112,14 @@ impl Corridor {
         claimed: &Claimed,
         received: Boot,
         caller_waits: &Weak<()>,
+        passage: Passage,
     ) -> Result<Recorded<Reply>, Fault> {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
         let caller_event = self.event(Code::ExchangeFailed, &begun).by(permitted.claim().caller()).of(decision);
         // Minted before anything is spent: without entropy the claim goes back.
         let release_decision = self.decision()?;
-        let (recorded, line) = match self.ready(permitted, &begun, received, caller_waits).await {
+        let (recorded, line) = match self.ready(permitted, &begun, received, caller_waits, passage).await {
             Ok(ready) => ready,
             // The decision may be in the log already, so its end is too.
             Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
@@ -164,8 +170,9 @@ impl Corridor {
         begun: &Begun,
         received: Boot,
         caller_waits: &Weak<()>,
+        passage: Passage,
     ) -> Result<(Recorded<Permitted>, Line), Fault> {
-        let (line, recorded) = tokio::join!(self.servers.connect(begun), self.recorder.record(permitted));
+        let (line, recorded) = tokio::join!(self.servers.connect(begun, passage), self.recorder.record(permitted));
         let recorded = recorded.map_err(|unrecorded| unrecorded.1)?;
         let mut line = line?;
         if !line.stands().await {

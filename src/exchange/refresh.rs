@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     grant::{Place, Reply},
     model::{Boot, Claimed, DecisionId, Fault, Reason},
-    oauth::{Disposal, NotRefreshed, Turn},
+    oauth::{Disposal, NotRefreshed, Passage, Turn},
     platform::trace,
     policy::{RefreshPermitted, Refreshable, Releasable},
     transaction::Begun,
@@ -45,9 +45,17 @@ impl Corridor {
             let event = Event { code: Code::ExchangeRefused, ..event.decided(permitted.verdict()) };
             return Err(self.refuse(event, fault).await);
         }
+        let opening = &turn.begun().opening;
+        let passage = match self.servers.enter(&opening.issuer.alias, &opening.agent.id).await {
+            Ok(passage) => passage,
+            Err(fault) => {
+                let event = Event { code: Code::ExchangeRefused, ..event.decided(permitted.verdict()) };
+                return Err(self.refuse(event, fault).await);
+            }
+        };
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         let rest = trace::spawn(async move {
-            let result = this.use_refresh_token(permitted, place, &claimed, until).await;
+            let result = this.use_refresh_token(permitted, place, &claimed, (until, passage)).await;
             drop(underway);
             result
         });
@@ -60,13 +68,14 @@ impl Corridor {
         permitted: RefreshPermitted<Turn>,
         place: Place,
         claimed: &Claimed,
-        until: Boot,
+        (until, passage): (Boot, Passage),
     ) -> Result<Recorded<Reply>, Fault> {
         let (begun, decision) = (Arc::clone(permitted.subject().begun()), permitted.verdict().id);
         let failed = self.refresh_event(Code::ExchangeFailed, &begun, &place).by(permitted.subject().caller());
         let failed = self.asked(failed.of(decision), permitted.subject());
         let release_decision = self.decision()?;
-        let (line, recorded) = tokio::join!(self.servers.refresh_line(&begun), self.recorder.record(permitted));
+        let (line, recorded) =
+            tokio::join!(self.servers.refresh_line(&begun, passage), self.recorder.record(permitted));
         let recorded = match recorded {
             Ok(recorded) => recorded,
             // The decision may be in the log already, so its end is too.

@@ -110,6 +110,7 @@ reasons! {
     AtHashMismatch "AT_HASH_MISMATCH" "The ID token was not made for this access token. The tokens were revoked." "Begin again, and look at the audit log.",
     StepUpRequired "STEP_UP_REQUIRED" "The person did not log in as freshly or as strongly as demanded. The tokens were revoked." "Begin again; have the person log in anew, with the methods demanded.",
     HumanCaller "HUMAN_CALLER" "The call comes from a person's login session, and no policy permits break_glass." "Run the agent as a service, or have the platform team permit break_glass for it.",
+    IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
 }

@@ -6,12 +6,13 @@
 //! A name is resolved once for each connection, and the addresses that were checked are the ones connected to: a
 //! second answer of DNS is never asked for.
 
+use super::names::Names;
 use crate::config::Reach;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -29,9 +30,9 @@ pub(super) enum Unconnected {
 ///
 /// # Errors
 /// [`Unconnected`]
-pub(super) async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, Unconnected> {
-    let found = lookup_host((host, port)).await.map_err(|error| Unconnected::Failed(error.kind()))?;
-    let admitted = admit(found.collect(), reach).ok_or(Unconnected::OutOfReach)?;
+pub(super) async fn connect(host: &str, port: u16, reach: Reach, names: &Names) -> Result<TcpStream, Unconnected> {
+    let found = names.addresses(host, port).await.map_err(|error| Unconnected::Failed(error.kind()))?;
+    let admitted = admit(found, reach).ok_or(Unconnected::OutOfReach)?;
     let mut last = io::ErrorKind::NotFound;
     for address in admitted {
         match TcpStream::connect(address).await {
@@ -190,13 +191,16 @@ mod tests {
         for host in
             ["localhost", "127.0.0.1", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "::ffff:127.0.0.1", "::1", "0"]
         {
-            let connected = connect(host, port, Reach::PublicOnly).await;
+            let connected = connect(host, port, Reach::PublicOnly, &Names::new()).await;
             // Resolvers differ in the numeric forms they know; none of them may lead here.
             assert!(connected.is_err(), "{host}");
         }
         assert!(listener.accept().is_err(), "somebody connected");
-        assert!(matches!(connect("127.0.0.1", port, Reach::PublicOnly).await, Err(Unconnected::OutOfReach)));
-        connect("localhost", port, Reach::Anywhere).await.unwrap();
+        assert!(matches!(
+            connect("127.0.0.1", port, Reach::PublicOnly, &Names::new()).await,
+            Err(Unconnected::OutOfReach)
+        ));
+        connect("localhost", port, Reach::Anywhere, &Names::new()).await.unwrap();
         listener.accept().unwrap();
     }
 }

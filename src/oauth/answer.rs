@@ -1,6 +1,6 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
-use super::{http::Answer, leniency, strict_json::Strict};
+use super::{http::Answer, leniency, salvage::salvage, strict_json::Strict};
 use crate::{
     config::Accept,
     model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
@@ -195,15 +195,21 @@ impl Members {
 }
 
 impl Members {
-    /// Reads the members, and says whether the whole text was one sound object. What was read before a mistake stays:
-    /// a token in a broken answer lives at the server all the same.
+    /// Reads the members, and says whether the whole text was one sound object. The tokens of a
+    /// broken one are there all the same: they live at the server.
     fn read(body: &[u8]) -> (Self, bool) {
         let mut members = Self::default();
         // A byte order mark is a mistake (RFC 8259 §8.1), and what follows it is read for the tokens in it.
         let text = body.strip_prefix(b"\xef\xbb\xbf");
         let mut json = serde_json::Deserializer::from_slice(text.unwrap_or(body));
         let read = json.deserialize_map(Reader(&mut members)).and_then(|()| json.end());
-        (members, read.is_ok() && text.is_none())
+        let whole = read.is_ok() && text.is_none();
+        if !whole {
+            let salvaged = salvage(text.unwrap_or(body));
+            members.access_token = members.access_token.or(salvaged.access);
+            members.refresh_token = members.refresh_token.or(salvaged.refresh);
+        }
+        (members, whole)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery).
 
-use super::{capabilities::Capabilities, http, strict_json};
+use super::{capabilities::Capabilities, http, names::Names, strict_json};
 use crate::{
     config::{Endpoints, Issuer, NotAllowed, Reach, repeats_ours},
     model::{Fault, Reason},
@@ -46,11 +46,11 @@ pub(super) struct Document {
 ///
 /// # Errors
 /// [`Reason::MetadataUnavailable`], [`Reason::MetadataIssuerMismatch`], [`Reason::MetadataRejected`].
-pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>) -> Result<Document, Fault> {
+pub(super) async fn discover(issuer: &Issuer, tls: &Arc<ClientConfig>, names: &Names) -> Result<Document, Fault> {
     let unavailable = || Fault::new(Reason::MetadataUnavailable).with("issuer", issuer.alias.as_str());
     for url in well_known(&issuer.url).ok_or_else(unavailable)? {
         // The issuer's own host is written in the configuration.
-        let line = http::connect(&url, tls, Reach::Anywhere).await.map_err(|_| unavailable())?;
+        let line = http::connect(&url, tls, Reach::Anywhere, names).await.map_err(|_| unavailable())?;
         let Ok(answer) = http::get(line, METADATA_BYTES_MAX).await else { return Err(unavailable()) };
         if answer.status != 200 || !answer.is_json() {
             tracing::warn!(issuer = %issuer.alias, %url, status = answer.status.as_u16(), "no metadata here: the answer is not 200 with application/json");

@@ -3,6 +3,8 @@
 use super::{
     addresses::{self, Unconnected},
     jose::jwks::KeySet,
+    lane::Passage,
+    names::Names,
     tls, wiped,
 };
 use crate::{
@@ -24,6 +26,9 @@ use zeroize::Zeroizing;
 /// Bytes of an answer's head that are waited for. The last read may bring as much again, so 64 KiB in all.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// The longest that a server may tell a caller to wait.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// An open connection that has carried nothing yet.
 pub struct Line {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -34,13 +39,19 @@ pub struct Line {
     pub(super) spent: Duration,
     /// The keys to verify an ID token of the answer with, fetched before anything is sent.
     pub(super) keys: Option<Arc<KeySet>>,
+    /// What learns how it went, if it is for a token request.
+    pub(super) passage: Option<Passage>,
 }
 
 impl Line {
     /// Whether the connection still stands. A server that refuses our certificate says so only after the handshake
     /// (RFC 8446 §4.4.2.4), so this is asked right before the code is spent.
     pub async fn stands(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
+        let stands = self.sender.ready().await.is_ok();
+        if let Some(passage) = self.passage.take_if(|_| !stands) {
+            passage.failed(Reason::AsUnreachable, None);
+        }
+        stands
     }
 }
 
@@ -71,13 +82,13 @@ pub(super) enum Broken {
 /// # Errors
 /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`]; [`Reason::MetadataRejected`] if the host's addresses are out
 /// of reach.
-pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach) -> Result<Line, Fault> {
+pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach, names: &Names) -> Result<Line, Fault> {
     let unreachable = || Fault::new(Reason::AsUnreachable);
     let host = url.host_str().ok_or_else(unreachable)?;
     let port = url.port_or_known_default().ok_or_else(unreachable)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare.clone()).map_err(|_| unreachable())?;
-    let tcp = addresses::connect(&bare, port, reach).await.map_err(|why| match why {
+    let tcp = addresses::connect(&bare, port, reach, names).await.map_err(|why| match why {
         Unconnected::Failed(kind) => {
             tracing::warn!(host, port, %kind, "cannot connect to the authorization server");
             unreachable()
@@ -109,7 +120,7 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach)
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, passage: None })
 }
 
 /// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
@@ -183,9 +194,14 @@ impl Answer {
         plain && essence.eq_ignore_ascii_case(wanted)
     }
 
-    /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped.
+    /// Seconds of a Retry-After header (RFC 9110 §10.2.3), capped; a few if there is none.
     pub(super) fn retry_after(&self) -> Duration {
-        let seconds = self.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        Duration::from_secs(seconds.unwrap_or(5u64).clamp(1, 300))
+        self.asked_to_wait().unwrap_or(Duration::from_secs(5))
+    }
+
+    /// Seconds of a Retry-After header, if there is one, capped. A date there is not read.
+    pub(super) fn asked_to_wait(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
     }
 }

@@ -9,6 +9,7 @@
 use super::{
     http::{self, Broken},
     jose::jwks::{Change, Ignored, KEY_SET_BYTES_MAX, Key, KeySet, KeysRejected},
+    names::Names,
 };
 use crate::{
     audit::{Code, Event, Recorder, Severity},
@@ -28,6 +29,7 @@ pub(super) struct Keys {
     issuer: Arc<Issuer>,
     /// Without a client certificate: keys are fetched as anyone would.
     tls: Arc<ClientConfig>,
+    names: Names,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     state: Mutex<State>,
@@ -60,8 +62,14 @@ enum Missing {
 }
 
 impl Keys {
-    pub(super) fn new(issuer: Arc<Issuer>, tls: Arc<ClientConfig>, clock: Arc<dyn Clock>, recorder: Recorder) -> Self {
-        Self { issuer, tls, clock, recorder, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    pub(super) fn new(
+        issuer: Arc<Issuer>,
+        tls: Arc<ClientConfig>,
+        names: Names,
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+    ) -> Self {
+        Self { issuer, tls, names, clock, recorder, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The keys to believe now, fetched if need be.
@@ -185,7 +193,9 @@ impl Keys {
     async fn download(&self, url: &str) -> Result<KeySet, Missing> {
         let url = Url::parse(url).map_err(|_| Missing::Unavailable("not a URL"))?;
         let reach = self.issuer.allowed_hosts.reach(&url).map_err(|_| Missing::Unavailable("not an allowed host"))?;
-        let line = http::connect(&url, &self.tls, reach).await.map_err(|_| Missing::Unavailable("no connection"))?;
+        let line = http::connect(&url, &self.tls, reach, &self.names)
+            .await
+            .map_err(|_| Missing::Unavailable("no connection"))?;
         let answer = http::get(line, KEY_SET_BYTES_MAX).await.map_err(|broken| match broken {
             Broken::Connection => Missing::Unavailable("the connection broke"),
             Broken::TooLong => Missing::Rejected("size"),

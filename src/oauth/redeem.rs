@@ -113,15 +113,20 @@ pub(super) struct Failed {
 
 /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
 pub(super) async fn attempt(
-    line: Line,
+    mut line: Line,
     form: Zeroizing<String>,
     begun: &Begun,
     allowed: &ScopeSet,
 ) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     let left = issuer.deadline.saturating_sub(line.spent);
+    let passage = line.passage.take();
     let mut came = Zeroizing::default();
-    let reason = match tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await {
+    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await;
+    if let Some(passage) = passage {
+        passage.ended(&answered);
+    }
+    let reason = match answered {
         Ok(Ok(answer)) => return judge(&answer, begun, allowed),
         Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
         Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,

@@ -2,7 +2,7 @@
 //! family.
 
 use super::{
-    AuthorizationServers, Disposal, Family, Kept, Refreshed, Tokens, Turn,
+    AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn,
     answer::{Leftover, Success},
     http::Line,
     leniency::tell_cure,
@@ -53,9 +53,15 @@ impl AuthorizationServers {
     ///
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
-    pub async fn refresh_line(&self, begun: &Begun) -> Result<Line, Fault> {
-        self.still_there(begun)?;
-        self.line(&begun.opening.client, &begun.opening.endpoints.token, begun.opening.issuer.deadline).await
+    pub async fn refresh_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
+        self.token_line(begun, passage).await
+    }
+
+    /// The same for another try.
+    async fn another_line(&self, begun: &Begun) -> Result<Line, Fault> {
+        let opening = &begun.opening;
+        let passage = self.enter(&opening.issuer.alias, &opening.agent.id).await?;
+        self.token_line(begun, passage).await
     }
 
     /// Refreshes with a recorded permit (RFC 6749 §6, RFC 8705 §2), on an open connection where there is one. Tries
@@ -81,7 +87,7 @@ impl AuthorizationServers {
             let Some(wait) = self.retry_in(&failed, tries, &turn, until) else { break Err(failed) };
             self.work.pause(wait).await;
             tries += 1;
-            line = self.refresh_line(turn.begun()).await;
+            line = self.another_line(turn.begun()).await;
         };
         match result {
             Ok((success, at)) => Ok(Self::refreshed(success, at, turn, (decided, terms))),
@@ -111,7 +117,10 @@ impl AuthorizationServers {
     /// How long to wait before another try, if there may be one.
     fn retry_in(&self, failed: &Failed, tries: u32, turn: &Turn, until: Boot) -> Option<Duration> {
         let wait = match (failed.fault.reason, failed.status) {
-            (Reason::AsUnreachable, None) => RECONNECT_AFTER.saturating_mul(1 << tries),
+            // While the issuer is left alone the fault says for how long.
+            (Reason::AsUnreachable, None) => {
+                failed.fault.retry_after.unwrap_or(RECONNECT_AFTER.saturating_mul(1 << tries))
+            }
             (Reason::AsUnavailable, Some(429 | 503)) => failed.fault.retry_after.unwrap_or(REMEMBERED),
             _ => return None,
         };
@@ -159,7 +168,7 @@ impl AuthorizationServers {
         if fault.reason == Reason::ScopeUpgraded && !fatal {
             tracing::error!(issuer = %begun.opening.issuer.alias, "it ignores `scope` on refresh, so the token was revoked; set refresh_narrowing = \"off\" and it is not asked again");
         }
-        if !fatal && fault.reason != Reason::GrantUnknown {
+        if !fatal && !matches!(fault.reason, Reason::GrantUnknown | Reason::IssuerBusy) {
             let for_all = matches!(
                 fault.reason,
                 Reason::AsUnavailable | Reason::AsUnreachable | Reason::AsTimeout | Reason::AsTlsUntrusted

@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
 
-use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, strict_json, wiped};
+use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json, wiped};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, RefreshToken, Secret, Wall},
@@ -163,15 +163,15 @@ impl AuthorizationServers {
             self.report(&doomed, outcome);
             return outcome;
         }
-        match Arc::clone(&self.retries).try_acquire_owned() {
-            Ok(permit) => {
+        match self.ways(&doomed.begun.opening.issuer.alias).ok().and_then(Ways::room_to_retry) {
+            Some(permit) => {
                 let (this, underway) = (Arc::clone(self), self.work.enter_always());
                 trace::spawn(async move {
                     this.keep_trying(doomed).await;
                     drop((permit, underway));
                 });
             }
-            Err(_) => self.report(&doomed, Outcome::Queued),
+            None => self.report(&doomed, Outcome::Queued),
         }
         Outcome::Queued
     }
@@ -196,6 +196,8 @@ impl AuthorizationServers {
         let Some(endpoint) = &opening.endpoints.revocation else { return Outcome::Unsupported };
         let deadline = opening.issuer.deadline;
         let exchange = async {
+            // A dead server holds its own revocations up, and no one else's.
+            let _turn = self.ways(&opening.issuer.alias).ok()?.revocation_turn().await?;
             let line = self.line(&opening.client, endpoint, deadline).await.ok()?;
             let form = wiped::roomy_form(&[&doomed.token])
                 .append_pair("token", &doomed.token)

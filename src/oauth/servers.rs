@@ -1,11 +1,19 @@
 //! The authorization servers of the configuration, ready to be talked to.
 
-use super::{believed::Believed, capabilities::judge, discovery, http, jose::jwks::KeySet, keys::Keys, tls};
+use super::{
+    believed::Believed,
+    capabilities::judge,
+    discovery, http,
+    jose::jwks::KeySet,
+    keys::Keys,
+    lane::{Passage, Ways},
+    tls,
+};
 use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer, about},
-    model::{ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
-    platform::{Clock, Work},
+    model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
+    platform::{Clock, Work, trace},
     transaction::Begun,
 };
 use arc_swap::ArcSwapOption;
@@ -16,19 +24,18 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use url::Url;
 
-/// Revocations waiting to be tried again.
-const RETRIES_MAX: usize = 256;
+/// The longest wait for newer metadata while the last good document may stand in: callers' deadlines can be short.
+const NEWS_WAIT: Duration = Duration::from_millis(500);
 
 /// Every issuer and client.
 pub struct AuthorizationServers {
-    servers: BTreeMap<IssuerAlias, Server>,
+    servers: BTreeMap<IssuerAlias, Arc<Server>>,
     mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) recorder: Recorder,
-    pub(super) retries: Arc<Semaphore>,
     /// Revocations count as work, so that a stop waits for them.
     pub(super) work: Arc<Work>,
     pub(super) retry_base: Duration,
@@ -39,12 +46,14 @@ struct Server {
     /// Without a client certificate: metadata is fetched as anyone would.
     plain: Arc<ClientConfig>,
     keys: Arc<Keys>,
+    /// What requests to it may use up.
+    ways: Ways,
     /// How our clients authenticate there.
     methods: BTreeSet<&'static str>,
     /// What discovery found. The lock makes concurrent calls share one fetch.
-    found: Mutex<Believed>,
-    /// The endpoints last found, for those who must not wait.
-    known: ArcSwapOption<Endpoints>,
+    found: Arc<Mutex<Believed>>,
+    /// The endpoints last found and until when they may stand in, for those who must not wait.
+    known: ArcSwapOption<(Arc<Endpoints>, Boot)>,
     /// Why the latest document could not be had or used, for those who must not wait.
     trouble: ArcSwapOption<Reason>,
 }
@@ -68,11 +77,14 @@ impl AuthorizationServers {
                 Ok(plain) => {
                     let ours = config.clients.values().filter(|client| client.issuer == *alias);
                     let methods = ours.map(|client| client.auth.as_str()).collect();
-                    let (found, known, trouble) = (Mutex::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
+                    let (found, known, trouble) = (Arc::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
                     let issuer = Arc::clone(issuer);
                     let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
-                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), to_clock, to_log));
-                    servers.insert(alias.clone(), Server { issuer, plain, keys, methods, found, known, trouble });
+                    let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
+                    let names = ways.names.clone();
+                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), names, to_clock, to_log));
+                    let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
+                    servers.insert(alias.clone(), Arc::new(server));
                 }
                 Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
             }
@@ -90,42 +102,71 @@ impl AuthorizationServers {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (retries, retry_base) = (Arc::new(Semaphore::new(RETRIES_MAX)), config.limits.revocation_retry);
-        Ok(Arc::new(Self { servers, mutual, clock, recorder, retries, work, retry_base }))
+        let retry_base = config.limits.revocation_retry;
+        Ok(Arc::new(Self { servers, mutual, clock, recorder, work, retry_base }))
     }
 
-    /// The endpoints of an issuer: from the configuration, or discovered and believed for a while.
+    /// The endpoints of an issuer: from the configuration, or discovered and believed for a while. When news is slow
+    /// to come, the last good document is the answer while it may be.
     ///
     /// # Errors
-    /// [`Reason::IssuerUnknown`], or as discovery fails.
-    pub async fn endpoints(&self, alias: &IssuerAlias) -> Result<Arc<Endpoints>, Fault> {
+    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`] if too many calls of the agent wait for it already, or as
+    /// discovery fails.
+    pub async fn endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
         }
+        let _place = server.ways.beginning(agent)?;
+        let news = self.news(server);
+        let known = server.known.load_full();
+        let Some(known) = known.filter(|known| self.clock.boot().plus(NEWS_WAIT) < known.1) else { return news.await };
+        tokio::time::timeout(NEWS_WAIT, news).await.unwrap_or_else(|_| {
+            tracing::warn!(issuer = %alias, "the metadata is slow to come: the last good document is used");
+            Ok(Arc::clone(&known.0))
+        })
+    }
+
+    /// What is believed, fetched first where that is due. The fetch lives on when its caller goes: however short the
+    /// callers' deadlines are, one of them learns how it ended.
+    async fn news(self: &Arc<Self>, server: &Arc<Server>) -> Result<Arc<Endpoints>, Fault> {
         let asked = self.clock.boot();
-        let mut found = server.found.lock().await;
+        let found = Arc::clone(&server.found).lock_owned().await;
         if let Some(answer) = found.answer(&server.issuer, asked, self.clock.boot()) {
             return answer;
         }
-        let fetch = discovery::discover(&server.issuer, &server.plain);
-        let fetched = tokio::time::timeout(server.issuer.deadline, fetch).await;
+        let (this, server, underway) = (Arc::clone(self), Arc::clone(server), self.work.enter_always());
+        let fetching = trace::spawn(async move {
+            let answer = this.fetch(&server, found).await;
+            drop(underway);
+            answer
+        });
+        fetching.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// Fetches and judges. The guard is the turn.
+    async fn fetch(&self, server: &Server, mut found: OwnedMutexGuard<Believed>) -> Result<Arc<Endpoints>, Fault> {
+        let issuer = &server.issuer;
+        let fetch = discovery::discover(issuer, &server.plain, &server.ways.names);
+        let fetched = tokio::time::timeout(issuer.deadline, fetch).await;
         let fetched = fetched.unwrap_or_else(|_| Err(Reason::MetadataUnavailable.into()));
         let usable = fetched.and_then(|document| {
-            let judged = judge(&server.issuer, &server.methods, found.capabilities(), document);
+            let judged = judge(issuer, &server.methods, found.capabilities(), document);
             if found.is_news(&judged.weakened) {
-                self.report_downgrade(&server.issuer, &judged.weakened);
+                self.report_downgrade(issuer, &judged.weakened);
             }
             judged.usable
         });
         server.trouble.store(usable.as_ref().err().map(|fault| Arc::new(fault.reason)));
+        let now = self.clock.boot();
         match usable {
             Ok((endpoints, capabilities)) => {
-                let endpoints = found.believe(endpoints, capabilities, self.clock.boot());
-                server.known.store(Some(Arc::clone(&endpoints)));
+                let endpoints = found.believe(endpoints, capabilities, now);
+                let until = now.plus(issuer.metadata_ttl).plus(issuer.metadata_stale);
+                server.known.store(Some(Arc::new((Arc::clone(&endpoints), until))));
                 Ok(endpoints)
             }
-            Err(fault) => found.fail(&server.issuer, fault, self.clock.boot()),
+            Err(fault) => found.fail(issuer, fault, now),
         }
     }
 
@@ -146,15 +187,35 @@ impl AuthorizationServers {
 
     /// Whether the token endpoint is still where it was when the transaction began, as far as is known. The code goes
     /// to the endpoint captured then or nowhere: a server that has moved in between may not be the one that issued it.
-    pub(super) fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
+    fn still_there(&self, begun: &Begun) -> Result<(), Fault> {
         let opening = &begun.opening;
         let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
         let Some(known) = server.known.load_full() else { return Ok(()) };
         let origin = |endpoint: &str| Url::parse(endpoint).ok().map(|url| url.origin());
-        if origin(&known.token) == origin(&opening.endpoints.token) {
+        if origin(&known.0.token) == origin(&opening.endpoints.token) {
             return Ok(());
         }
         Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
+    }
+
+    /// Enters the lane to an issuer's token endpoint.
+    ///
+    /// # Errors
+    /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`], or [`Reason::AsUnreachable`] while the issuer is left alone.
+    /// Nothing is spent, and the fault says when to try again.
+    pub async fn enter(&self, alias: &IssuerAlias, agent: &AgentId) -> Result<Passage, Fault> {
+        self.ways(alias)?.lane.enter(agent).await
+    }
+
+    /// What requests to an issuer may use up.
+    pub(super) fn ways(&self, alias: &IssuerAlias) -> Result<&Ways, Fault> {
+        Ok(&self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.ways)
+    }
+
+    /// Whether each issuer is left alone, for health.
+    #[must_use]
+    pub fn left_alone(&self) -> BTreeMap<IssuerAlias, watch::Receiver<bool>> {
+        self.servers.iter().map(|(alias, server)| (alias.clone(), server.ways.lane.follow())).collect()
     }
 
     /// Opens a connection to the token endpoint of a transaction: the one captured when it began. Nothing is sent. Where
@@ -163,13 +224,29 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`],
     /// [`Reason::JwksUnavailable`].
-    pub async fn connect(&self, begun: &Begun) -> Result<http::Line, Fault> {
-        self.still_there(begun)?;
-        let opening = &begun.opening;
-        let line = self.line(&opening.client, &opening.endpoints.token, opening.issuer.deadline);
-        let (line, keys) = tokio::join!(line, self.keys(begun));
+    pub async fn connect(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
+        let (line, keys) = tokio::join!(self.token_line(begun, passage), self.keys(begun));
         let mut line = line?;
         line.keys = keys?;
+        Ok(line)
+    }
+
+    /// Opens a connection to the token endpoint that a transaction captured, through the issuer's lane.
+    pub(super) async fn token_line(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
+        self.still_there(begun)?;
+        let (opening, waited) = (&begun.opening, passage.taken());
+        let left = opening.issuer.deadline.saturating_sub(waited);
+        let mut line = match self.line(&opening.client, &opening.endpoints.token, left).await {
+            Ok(line) => line,
+            Err(fault) => {
+                if matches!(fault.reason, Reason::AsUnreachable | Reason::AsTlsUntrusted) {
+                    passage.failed(fault.reason, None);
+                }
+                return Err(fault);
+            }
+        };
+        line.spent = line.spent.saturating_add(waited);
+        line.passage = Some(passage);
         Ok(line)
     }
 
@@ -196,10 +273,10 @@ impl AuthorizationServers {
     pub(super) async fn line(&self, client: &Client, endpoint: &str, deadline: Duration) -> Result<http::Line, Fault> {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
-        let issuer = self.servers.get(&client.issuer).map(|server| &server.issuer).ok_or(Reason::Internal)?;
+        let Server { issuer, ways, .. } = &**self.servers.get(&client.issuer).ok_or(Reason::Internal)?;
         let reach = issuer.allowed_hosts.reach(&url).map_err(|_| Fault::new(Reason::MetadataRejected))?;
         let begun = self.clock.boot();
-        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach)).await;
+        let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach, &ways.names)).await;
         let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;
         line.spent = self.clock.boot().since(begun);
         Ok(line)

@@ -97,9 +97,11 @@ fn close_folders(places: &Places) -> Result<(), Box<dyn Error>> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let writing: BitFlags<AccessFs> =
         reading | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | Refer});
-    let read: Vec<PathBuf> =
-        SYSTEM.iter().map(PathBuf::from).chain(places.read.iter().flat_map(|p| around(p))).collect();
-    let write: Vec<PathBuf> = places.write.iter().map(|p| existing(&absolute(p))).collect();
+    // Some systems keep it elsewhere and link to it.
+    let resolver = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].into_iter().map(Path::new);
+    let read = places.read.iter().map(PathBuf::as_path);
+    let read: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).chain(resolver.chain(read).flat_map(around)).collect();
+    let write: Vec<PathBuf> = places.write.iter().flat_map(|p| writable(p)).collect();
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?
@@ -130,9 +132,12 @@ fn above(path: &Path) -> Option<&Path> {
 }
 
 /// The folder above, or the nearest one to it that exists: at the first start those of the daemon are not made yet.
-fn existing(path: &Path) -> PathBuf {
-    let folder = above(path).unwrap_or(path);
-    folder.ancestors().find(|a| a.is_dir()).unwrap_or(folder).to_owned()
+/// Where the path is a symbolic link, what it leads to as well. Never the root of everything.
+fn writable(path: &Path) -> Vec<PathBuf> {
+    let path = absolute(path);
+    let folder = above(&path).unwrap_or(&path);
+    let made = folder.ancestors().find(|a| a.is_dir()).filter(|a| a.parent().is_some());
+    made.map(Path::to_owned).into_iter().chain(path.canonicalize().ok()).collect()
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -220,6 +225,22 @@ fn refuse_calls() -> Result<(), Box<dyn Error>> {
 fn install(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> Result<(), Box<dyn Error>> {
     let refuse = SeccompAction::Errno(u32::try_from(answer)?);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
-    let program: BpfProgram = filter.try_into()?;
+    let mut program: BpfProgram = filter.try_into()?;
+    program.splice(0..0, foreign_numbers());
     Ok(seccompiler::apply_filter_all_threads(&program)?)
+}
+
+/// On x86-64 the numbers from 2^30 on are x32's, other names for the same calls: they do not exist here.
+#[cfg(target_arch = "x86_64")]
+fn foreign_numbers() -> Vec<seccompiler::sock_filter> {
+    const X32: u32 = 0x4000_0000;
+    const ENOSYS: u32 = 38;
+    let instruction = |code, jt, jf, k| seccompiler::sock_filter { code, jt, jf, k };
+    // Load the number; from X32 on go to the next instruction, else over it; answer ENOSYS (linux/filter.h).
+    vec![instruction(0x20, 0, 0, 0), instruction(0x35, 0, 1, X32), instruction(0x06, 0, 0, 0x0005_0000 | ENOSYS)]
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn foreign_numbers() -> Vec<seccompiler::sock_filter> {
+    Vec::new()
 }

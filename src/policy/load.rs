@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::LazyLock,
 };
 
 /// The base schema, version 1.
@@ -63,12 +64,26 @@ impl Snapshot {
     }
 }
 
-/// Whether a text is a well-named, well-annotated policy file, for the fuzzer: it must never panic.
+/// Whether a text is a well-named, well-annotated policy file, for tests: it must never panic.
 #[must_use]
 pub fn parses(text: &str) -> bool {
     let mut draft = Draft::default();
     draft.read(&Source { path: PathBuf::new(), text: text.to_owned() });
     draft.findings.is_empty()
+}
+
+/// Loads a text as if it were the one file of a policy set, for the fuzzer: it must never panic. The number of policies,
+/// or `None` if there is a mistake.
+pub fn fuzz_policy_set(text: &str) -> Option<usize> {
+    static SCHEMA: LazyLock<Option<Schema>> =
+        LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).ok().map(|(schema, _)| schema));
+    let source = Source { path: PathBuf::new(), text: text.to_owned() };
+    let mut draft = Draft::default();
+    draft.read(&source);
+    if draft.findings.is_empty() {
+        draft.validate(SCHEMA.as_ref()?, &[source]);
+    }
+    draft.findings.is_empty().then_some(draft.notes.len())
 }
 
 struct Source {

@@ -22,7 +22,7 @@ mod verdict;
 
 pub use asked::Asked;
 pub use context::Facts;
-pub use load::{BASE_SCHEMA, Snapshot, load, parses};
+pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use release::{IssuedFacts, Releasable, Released};

@@ -48,7 +48,7 @@ struct Door {
 }
 
 /// What an audit event adds to the numbers.
-pub struct Recorded {
+pub struct Happening {
     /// Its code.
     pub code: &'static str,
     /// The operation it happened in.
@@ -135,8 +135,8 @@ impl Metrics {
     }
 
     /// An event is in the audit log, or on its way there for sure.
-    pub fn recorded(&self, recorded: Recorded) {
-        let Recorded { code, operation, outcome, token } = recorded;
+    pub fn recorded(&self, recorded: Happening) {
+        let Happening { code, operation, outcome, token } = recorded;
         self.events.get_or_create(&Event { code }).inc();
         if let Some(outcome) = outcome {
             self.decisions.get_or_create(&Decision { operation, outcome }).inc();

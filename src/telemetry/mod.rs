@@ -4,7 +4,7 @@ pub mod metrics;
 
 pub use metrics::Metrics;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
 
@@ -22,7 +22,8 @@ pub fn start(level: &str, json: bool) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    let plain = (!json).then(|| fmt::layer().with_writer(io::stderr).with_target(false));
+    let colours = io::stderr().is_terminal();
+    let plain = (!json).then(|| fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(colours));
     let lines = json.then(|| fmt::layer().json().with_writer(io::stderr));
     // A second start, in tests, keeps the first.
     let _ = tracing_subscriber::registry().with(filter_fn(may_talk)).with(filter).with(plain).with(lines).try_init();

@@ -20,9 +20,11 @@ pub(crate) const ACCESS: &[&str] = &["access_token"];
 /// How an answer that breaks RFC 6749 §5 is refused.
 pub(crate) const MALFORMED: (Code, &str) = (Code::FailedPrecondition, "AS_RESPONSE_MALFORMED");
 
-/// An agent may hold one grant only: a refused token that was kept all the same would block the last login.
+/// An agent may hold one grant only: a refused token that was kept all the same would block the last login. However
+/// many bad answers come in a row, the server is asked again.
 pub(crate) fn plan() -> Plan {
-    Plan::new().config("[limits]\n", "[limits]\ngrants_per_agent = 1\n")
+    let all = "issuer = \"@ISSUER@\"\ncircuit_breaker = false\n";
+    Plan::new().config("[limits]\n", "[limits]\ngrants_per_agent = 1\n").config("issuer = \"@ISSUER@\"\n", all)
 }
 
 /// A login that gets this answer. It is refused so, nothing of it is handed out, what could be read is revoked, its

@@ -8,7 +8,7 @@ use crate::{
 use narrowgate::api::proto::BeginAuthorizationResponse;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// A plan whose issuer's metadata is believed for this long, and used for this long after that.
@@ -145,6 +145,43 @@ async fn stale_use_is_bounded() {
     assert_eq!(reason(&status), "METADATA_STALE");
     house.server.metadata_override(Map::new());
     house.login(&mut agent, &[READ]).await.unwrap();
+}
+
+// rows: DISC-06 (callers in a hurry)
+#[tokio::test]
+async fn the_last_good_document_stands_in_for_callers_in_a_hurry() {
+    let house = open(believing("100ms", "1h").config("deadline = \"5s\"", "deadline = \"4s\"")).await;
+    let mut agent = house.agent().await;
+    house.begin(&mut agent, &[READ]).await.unwrap();
+    house.server.always(Script::Metadata(Behaviour::Delay { ms: 60_000, then: Box::new(Behaviour::Honest) }));
+    let within = |ms| {
+        let mut request = Request::new(crate::house::begin_request(&[READ]));
+        request.set_timeout(Duration::from_millis(ms));
+        request
+    };
+    // The server takes the request and stays silent; whoever made the daemon ask is soon gone.
+    let before = house.server.metadata_requests();
+    for _ in 0..300 {
+        let _ = agent.begin_authorization(within(100)).await;
+        if house.server.metadata_requests() > before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    // Who waits less than that fetch may take is answered, and does not ask once more.
+    for _ in 0..2 {
+        agent.begin_authorization(within(1500)).await.unwrap();
+    }
+    assert_eq!(house.server.metadata_requests(), before + 1, "one fetch for all");
+    // Nobody waits for the fetch any more, and its failure is known all the same.
+    for _ in 0..300 {
+        if let (status, Some(detail)) = health(&house).await {
+            assert_eq!((status, detail.as_str()), (ServingStatus::Serving, "corp=METADATA_UNAVAILABLE"));
+            return agent.begin_authorization(within(1500)).await.map(|_| ()).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("health says nothing of the metadata");
 }
 
 // rows: DISC-06

@@ -1,6 +1,6 @@
 //! The server's metadata, or the agent, names a host inside: the cloud's metadata service, a file, a neighbour.
 
-use crate::kit::*;
+use crate::{identity::BOTH, kit::*};
 use serde_json::json;
 
 #[tokio::test]
@@ -42,4 +42,41 @@ async fn discovery_follows_no_redirect() {
     house.server.always(Script::Metadata(Behaviour::Redirect { status: 302, location }));
     assert!(house.begin(&mut agent, &[READ]).await.is_err());
     trap.assert_untouched();
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_no_inner_host_and_after_no_redirect() {
+    let house = Plan::new().open().await;
+    let mut agent = house.agent().await;
+    let trap = Trap::new();
+    let places = [
+        "https://169.254.169.254/latest/meta-data".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        house.server.issuer().replace("https", "http") + "/jwks",
+        format!("https://localhost:{}/jwks", trap.port()),
+        format!("https://[::ffff:127.0.0.1]:{}/jwks", trap.port()),
+        format!("https://127.0.0.1:{}/jwks", trap.port()),
+    ];
+    for url in &places {
+        // A house that has read no other: the address is judged before anybody asks for a key.
+        let lie = json!({ "jwks_uri": url }).as_object().unwrap().clone();
+        let plan = Plan::new().server(move |setup| setup.metadata_override = lie.clone());
+        let house = plan.open().await;
+        let status = house.begin(&mut house.agent().await, &BOTH).await.err().unwrap();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::FailedPrecondition, "OPENID_UNSUPPORTED"),
+            "{url}"
+        );
+    }
+    let (transaction, callback) = house.approved(&mut agent, &BOTH).await;
+    for location in places {
+        house.server.behave(Script::Jwks(Behaviour::Redirect { status: 307, location }));
+        let status = redeem(&mut agent, &transaction, &callback).await.err().unwrap();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "JWKS_UNAVAILABLE"));
+    }
+    trap.assert_untouched();
+    // The code was kept for better days.
+    assert_eq!(house.server.token_posts(), 0);
+    redeem(&mut agent, &transaction, &callback).await.unwrap();
 }

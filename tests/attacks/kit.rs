@@ -8,6 +8,7 @@ pub(crate) use crate::{
         scripted_as::{
             Callback, ScriptedAs, Setup,
             behaviour::{Behaviour, RevocationBehaviour, Script},
+            identity::Forgery,
         },
         write,
     },

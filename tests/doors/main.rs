@@ -18,4 +18,5 @@ mod house;
 mod a_trace_is_for_people_alone;
 mod ids_sort_and_handles_cannot_be_guessed;
 mod metrics_have_a_closed_set_of_series;
+mod one_peers_connections_leave_room_for_others;
 mod people_break_glass_or_stay_out;

@@ -23,7 +23,7 @@ const SCOPES: usize = 700;
 /// Calls under way at once.
 const AT_ONCE: usize = 64;
 
-const METRICS: &str = "[metrics]\npath = \"@FOLDER@/run/metrics.sock\"\n\n[audit]";
+const METRICS: &str = "[metrics]\npath = \"@FOLDER@/numbers/metrics.sock\"\n\n[audit]";
 
 fn plan() -> Plan {
     let plan = Plan::new().config("[audit]", METRICS);
@@ -33,7 +33,7 @@ fn plan() -> Plan {
 
 /// What the command prints.
 fn printed(house: &House) -> String {
-    let output = binary().arg("metrics").arg("--socket").arg(house.path("run/metrics.sock")).output().unwrap();
+    let output = binary().arg("metrics").arg("--socket").arg(house.path("numbers/metrics.sock")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -174,7 +174,7 @@ async fn what_happened_is_counted_once() {
 
 /// What the socket answers to these bytes. One that asks too much may be cut off before it has read the answer.
 fn raw(house: &House, request: &str) -> String {
-    let mut stream = UnixStream::connect(house.path("run/metrics.sock")).unwrap();
+    let mut stream = UnixStream::connect(house.path("numbers/metrics.sock")).unwrap();
     let _ = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -185,7 +185,7 @@ fn raw(house: &House, request: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_socket_gives_the_numbers_and_nothing_else() {
     let house = plan().open().await;
-    let mode = std::fs::metadata(house.path("run/metrics.sock")).unwrap().permissions().mode();
+    let mode = std::fs::metadata(house.path("numbers/metrics.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let numbers = raw(&house, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(numbers.starts_with("HTTP/1.1 200"), "{numbers}");
@@ -207,8 +207,8 @@ async fn the_socket_gives_the_numbers_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_table_there_is_no_socket() {
     let house = Plan::new().open().await;
-    assert!(!house.path("run/metrics.sock").exists());
-    let output = binary().arg("metrics").arg("--socket").arg(house.path("run/metrics.sock")).output().unwrap();
+    assert!(!house.path("numbers/metrics.sock").exists());
+    let output = binary().arg("metrics").arg("--socket").arg(house.path("numbers/metrics.sock")).output().unwrap();
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is [metrics] configured?"), "{output:?}");
 }

@@ -1,5 +1,5 @@
 use crate::{
-    asking::{READ, WRITE, granted, lasting, refused, token, until},
+    asking::{READ, WRITE, granted, lasting, refused, token, unbroken, until},
     house::{
         House, Plan, get,
         scripted_as::behaviour::{Behaviour, Script},
@@ -87,7 +87,7 @@ async fn by_the_callers_credential() {
 // rows: CACH-03
 #[tokio::test]
 async fn a_stale_token_is_not_better_than_none() {
-    let house = Plan::new().open().await;
+    let house = unbroken().open().await;
     let mut agent = house.agent().await;
     house.server.behave(Script::Token(Behaviour::Lifetime(json!(1))));
     let redeemed = house.login(&mut agent, &[READ]).await.unwrap();

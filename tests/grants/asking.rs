@@ -37,6 +37,11 @@ pub(crate) async fn granted(plan: Plan) -> (House, Agent, RedeemCodeResponse) {
     (house, agent, redeemed)
 }
 
+/// Without a circuit breaker, so that POSTs can be counted one by one.
+pub(crate) fn unbroken() -> Plan {
+    Plan::new().config("deadline = \"5s\"", "deadline = \"5s\"\ncircuit_breaker = false")
+}
+
 pub(crate) fn token(response: &GetTokenResponse) -> &Token {
     response.token.as_ref().unwrap()
 }

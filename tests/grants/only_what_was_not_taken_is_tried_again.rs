@@ -1,5 +1,5 @@
 use crate::{
-    asking::{READ, WRITE, granted, narrow, refused, until, wanted},
+    asking::{READ, WRITE, granted, narrow, refused, unbroken, until, wanted},
     house::{
         COURIER, Plan, reason,
         scripted_as::behaviour::{Behaviour, Script},
@@ -19,7 +19,7 @@ fn busy(status: u16, retry_after: &str) -> Script {
 #[tokio::test]
 async fn a_long_wait_is_the_callers() {
     for status in [429, 503] {
-        let (house, mut agent, redeemed) = granted(Plan::new()).await;
+        let (house, mut agent, redeemed) = granted(unbroken()).await;
         house.server.behave(busy(status, "99999"));
         for _ in 0..3 {
             let told = refused(narrow(&mut agent, &redeemed.grant, &[READ]).await, Code::Unavailable, "AS_UNAVAILABLE");
@@ -37,7 +37,7 @@ async fn a_long_wait_is_the_callers() {
 // rows: TOK-15
 #[tokio::test]
 async fn a_short_wait_is_waited_for() {
-    let (house, mut agent, redeemed) = granted(Plan::new()).await;
+    let (house, mut agent, redeemed) = granted(unbroken()).await;
     house.server.behave(busy(503, "1"));
     house.server.behave(busy(429, "1"));
     narrow(&mut agent, &redeemed.grant, &[READ]).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_short_wait_is_waited_for() {
 // rows: TOK-15
 #[tokio::test]
 async fn no_wait_outlasts_the_callers_deadline() {
-    let (house, mut agent, redeemed) = granted(Plan::new()).await;
+    let (house, mut agent, redeemed) = granted(unbroken()).await;
     house.server.behave(busy(503, "4"));
     let mut request = Request::new(wanted(&redeemed.grant, &[READ]));
     request.set_timeout(Duration::from_secs(3));
@@ -73,7 +73,7 @@ async fn what_may_have_been_taken_is_not_sent_again() {
         (Behaviour::Status(500), Code::Internal, "AS_REJECTED"),
         (Behaviour::Status(502), Code::Internal, "AS_REJECTED"),
     ] {
-        let (house, mut agent, redeemed) = granted(Plan::new()).await;
+        let (house, mut agent, redeemed) = granted(unbroken()).await;
         let rotated = matches!(behaviour, Behaviour::ResetAfterRequest | Behaviour::CloseAfterRequest);
         house.server.behave(Script::Token(behaviour));
         refused(narrow(&mut agent, &redeemed.grant, &[READ]).await, code, why);
@@ -96,7 +96,7 @@ async fn what_may_have_been_taken_is_not_sent_again() {
 // rows: TOK-15
 #[tokio::test]
 async fn a_connection_that_never_was_may_be_made_again() {
-    let (house, mut agent, redeemed) = granted(Plan::new()).await;
+    let (house, mut agent, redeemed) = granted(unbroken()).await;
     house.server.behave(Script::Token(Behaviour::ResetAfterHandshake));
     house.server.behave(Script::Token(Behaviour::ResetBeforeRequest));
     narrow(&mut agent, &redeemed.grant, &[READ]).await.unwrap();
@@ -109,6 +109,21 @@ fn told(status: &tonic::Status) -> Duration {
     status.get_details_retry_info().unwrap().retry_delay.unwrap()
 }
 
+// rows: TOK-15
+#[tokio::test]
+async fn a_server_that_asked_to_wait_is_left_alone_and_every_grant_is_told_so() {
+    let (house, mut agent, redeemed) = granted(Plan::new()).await;
+    let other = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    house.server.behave(busy(503, "60"));
+    refused(narrow(&mut agent, &redeemed.grant, &[READ]).await, Code::Unavailable, "AS_UNAVAILABLE");
+    // The circuit is open: another grant does not even connect.
+    let before = house.server.token_connections();
+    let told = refused(narrow(&mut agent, &other.grant, &[READ]).await, Code::Unavailable, "AS_UNREACHABLE");
+    assert!(told.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::from_secs(4));
+    assert_eq!((house.server.token_connections(), house.server.refreshes().len()), (before, 1));
+    narrow(&mut agent, &other.grant, &[]).await.unwrap();
+}
+
 /// Agents of the storm, and grants of each.
 const AGENTS: usize = 100;
 const GRANTS: usize = 2;
@@ -116,7 +131,7 @@ const GRANTS: usize = 2;
 // rows: TOK-15 RT-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_agents_come_through_a_storm_with_one_post_for_each_grant_and_nothing_lost() {
-    let mut plan = Plan::new();
+    let mut plan = unbroken();
     for number in 0..AGENTS {
         let identity = format!("id = \"storm-{number}\"\nspiffe_id = \"{COURIER}-{number}\"");
         write!(plan.agents, "\n[[agent]]\n{identity}\nowner = \"sales\"\nenvironment = \"prod\"\ntrust = 3\n").unwrap();

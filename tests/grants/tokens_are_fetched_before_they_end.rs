@@ -1,5 +1,5 @@
 use crate::{
-    asking::{granted, refused, until},
+    asking::{granted, refused, unbroken, until},
     house::{
         Plan, get,
         scripted_as::behaviour::{Behaviour, Script},
@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn short(seconds: u32) -> Plan {
-    Plan::new().policy(&format!(
+    unbroken().policy(&format!(
         "@id(\"test.short\") @max_lifetime(\"{seconds}s\")\n\
         permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);"
     ))

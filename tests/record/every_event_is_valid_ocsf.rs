@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 27] = [
+const CODES: [&str; 29] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -28,6 +28,8 @@ const CODES: [&str; 27] = [
     "daemon.started",
     "daemon.stopped",
     "audit.resumed",
+    "issuer.unavailable",
+    "issuer.recovered",
     "audit.file_lost",
     "detect.unknown_agent",
     "detect.cross_agent_handle",
@@ -102,6 +104,20 @@ async fn downgrade(house: &House, agent: &mut Agent) {
     }
 }
 
+/// The server asks for a second, is left alone for it, and comes back.
+async fn outage(house: &House, agent: &mut Agent) {
+    let soon = ("Retry-After".to_owned(), "1".to_owned());
+    house.server.behave(Script::Token(Behaviour::Raw { status: 503, headers: vec![soon], body: Vec::new() }));
+    house.login(agent, &["customers.read"]).await.err().unwrap();
+    house.event("issuer.unavailable").await;
+    let (transaction, callback) = house.approved(agent, &["customers.read"]).await;
+    while let Err(status) = redeem(agent, &transaction, &callback).await {
+        assert_eq!(reason(&status), "AS_UNREACHABLE");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    house.event("issuer.recovered").await;
+}
+
 async fn misfortunes(house: &mut House) {
     let mut agent = house.agent().await;
     fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
@@ -158,10 +174,12 @@ fn validate(house: &House) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_event() {
     let plan = Plan::new().config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n");
-    let mut house = plan.config("[[issuer]]\n", "[[issuer]]\nmetadata_ttl = \"100ms\"\n").open().await;
+    let mut house =
+        plan.config("[[issuer]]\n", "[[issuer]]\nmetadata_ttl = \"100ms\"\ncircuit_backoff = \"100ms\"\n").open().await;
     let mut agent = house.agent().await;
     honest_work(&house, &mut agent).await;
     attacks(&house, &mut agent).await;
+    outage(&house, &mut agent).await;
     downgrade(&house, &mut agent).await;
     for code in ["token.revoke_failed", "token.revoked", "token.served"] {
         house.event(code).await;

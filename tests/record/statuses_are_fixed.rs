@@ -20,11 +20,16 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 30] = [
+const ELSEWHERE: [&str; 33] = [
+    // isolation: a_busy_server_refuses_and_loses_nothing
+    "ISSUER_BUSY",
     "METHOD_UNKNOWN",
     "SERVICE_UNKNOWN",
     // callers: compression_is_off
     "ENCODING_UNSUPPORTED",
+    // answers: metadata_is_kept_while_it_may_be
+    "METADATA_STALE",
+    "ISSUER_ENDPOINT_CHANGED",
     // doors: people_break_glass_or_stay_out
     "HUMAN_CALLER",
     // callers: a_connection_ends_with_its_process

@@ -21,7 +21,8 @@ pub async fn walk(
     ids: [DecisionId; 2],
 ) -> Option<Released<Issued>> {
     let Ok(Settled::Claimed(claim)) = transactions.settle(caller, presented) else { return None };
-    let line = servers.connect(claim.begun()).await.ok()?;
+    let passage = servers.enter(&claim.begun().opening.issuer.alias, &claim.caller().agent().id).await.ok()?;
+    let line = servers.connect(claim.begun(), passage).await.ok()?;
     let permitted: Permitted = policies.permit(*claim, claimed, ids[0]).ok()?;
     let recorded: Recorded<Permitted> = recorder.record(permitted).await.ok()?;
     let issued: Issued = servers.redeem(recorded, line).await.ok()?;
@@ -41,7 +42,9 @@ pub async fn refresh(
     claimed: &Claimed,
     (ids, until): ([DecisionId; 2], Boot),
 ) -> Option<Released<Refreshed>> {
-    let line = servers.refresh_line(turn.begun()).await;
+    let opening = &turn.begun().opening;
+    let passage = servers.enter(&opening.issuer.alias, &opening.agent.id).await.ok()?;
+    let line = servers.refresh_line(turn.begun(), passage).await;
     let permitted: RefreshPermitted<Turn> = policies.refresh(turn, claimed, ids[0]).ok()?;
     let recorded: Recorded<RefreshPermitted<Turn>> = recorder.record(permitted).await.ok()?;
     let refreshed: Refreshed = servers.refresh(recorded, line, until).await.ok()?;

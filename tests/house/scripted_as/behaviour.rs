@@ -69,6 +69,8 @@ pub(crate) enum Behaviour {
     EndlessBody,
     /// A JSON object that never ends, chunked.
     EndlessChunks,
+    /// A head that never ends. The code stays unused.
+    EndlessHeaders,
     /// Honest, with one header whose value has this many bytes.
     HugeHeader(usize),
     /// Honest, compressed though nobody asked.
@@ -292,6 +294,10 @@ impl Behaviour {
             Behaviour::Redirect { status, location } => Reply::empty(*status).with("Location", location),
             Behaviour::Unauthorized401Basic => {
                 Reply::error(401, "invalid_client", None).with("WWW-Authenticate", "Basic realm=\"scripted\"")
+            }
+            Behaviour::EndlessHeaders => {
+                let (head, unit) = (b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-Pad: pad\r\n".to_vec());
+                return Some(Outcome::Wire(Wire::Endless { head, unit }));
             }
             Behaviour::Bytes(bytes) => return Some(Outcome::Wire(Wire::Bytes(bytes.clone()))),
             Behaviour::CloseAfterRequest => return Some(Outcome::Wire(Wire::Close)),

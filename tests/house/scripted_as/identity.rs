@@ -28,6 +28,8 @@ pub(crate) enum Forgery {
     Claims(Map<String, Value>),
     /// Well signed, with these header members added, replaced, or (null) removed.
     Header(Map<String, Value>),
+    /// Well signed, with this claim twice: first `somebody-else`, then as it should be.
+    Twice(&'static str),
     /// The signature is empty.
     Unsigned,
     /// `alg` is this, and the signature empty.
@@ -127,7 +129,10 @@ impl World {
             Some(Forgery::Claims(changes)) => overlay(&mut claims, changes),
             _ => {}
         }
-        let payload = Value::Object(claims).to_string();
+        let mut payload = Value::Object(claims).to_string();
+        if let Some(Forgery::Twice(claim)) = forgery {
+            payload.replace_range(..1, &format!("{{{}:\"somebody-else\",", json!(claim)));
+        }
         members.insert("id_token".into(), json!(self.id_token(forgery, &payload)));
     }
 

@@ -15,8 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -162,13 +162,22 @@ async fn connection(door: Arc<Door>, tcp: TcpStream, mut cut: watch::Receiver<()
         done = handshake => done,
         _ = cut.changed() => return,
     };
-    let tls = match tls {
+    let mut tls = match tls {
         Ok(tls) => tls,
         Err(error) => return door.world.record.logs().handshake_errors.push(error.to_string()),
     };
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
     match (door.side, chain.first()) {
-        (Side::Token, _) => door.world.record.token_handshakes.add(),
+        (Side::Token, _) => {
+            let (record, session) = (&door.world.record, tls.get_mut().1);
+            record.token_handshakes.add();
+            if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+                record.token_resumed.add();
+            }
+            if session.early_data().is_some() {
+                record.early_data.add();
+            }
+        }
         (Side::Front, None) => {}
         (Side::Front, Some(leaf)) => {
             door.world.record.logs().front_certificates.push(leaf.to_vec());

@@ -345,6 +345,11 @@ impl ScriptedAs {
         self.world.record.revocation_posts.get()
     }
 
+    /// TLS sessions the token listener has resumed, and how many of its connections began with early data.
+    pub(crate) fn token_resumptions(&self) -> (usize, usize) {
+        (self.world.record.token_resumed.get(), self.world.record.early_data.get())
+    }
+
     /// TCP connections the front has taken.
     pub(crate) fn front_connections(&self) -> usize {
         self.world.record.front_connections.get()

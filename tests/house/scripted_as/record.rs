@@ -78,6 +78,8 @@ pub(super) struct Record {
     pub(super) token_posts: Counter,
     pub(super) revocation_posts: Counter,
     pub(super) front_connections: Counter,
+    pub(super) token_resumed: Counter,
+    pub(super) early_data: Counter,
     pub(super) front_token_posts: Counter,
     pub(super) metadata_requests: Counter,
     pub(super) half_answers: Counter,

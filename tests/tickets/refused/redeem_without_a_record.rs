@@ -1,6 +1,6 @@
-use narrowgate::{oauth::AuthorizationServers, policy::Permitted};
+use narrowgate::{oauth::{AuthorizationServers, Passage}, policy::Permitted};
 
-pub async fn hasty(servers: &AuthorizationServers, permitted: Permitted) {
-    let line = servers.connect(permitted.claim().begun()).await.ok().unwrap();
+pub async fn hasty(servers: &AuthorizationServers, permitted: Permitted, passage: Passage) {
+    let line = servers.connect(permitted.claim().begun(), passage).await.ok().unwrap();
     servers.redeem(permitted, line).await;
 }

@@ -1,8 +1,7 @@
-use narrowgate::{audit::Recorded, model::Boot, oauth::{AuthorizationServers, Turn}, policy::{RefreshPermitted, Refreshable}};
+use narrowgate::{audit::Recorded, model::Boot, oauth::{AuthorizationServers, Line, Turn}, policy::RefreshPermitted};
 
-pub async fn again(servers: &AuthorizationServers, recorded: Recorded<RefreshPermitted<Turn>>, until: Boot) {
-    let begun = recorded.get().subject().begun().clone();
-    let (one, two) = (servers.refresh_line(&begun).await, servers.refresh_line(&begun).await);
-    let _first = servers.refresh(recorded, one, until).await;
-    let _second = servers.refresh(recorded, two, until).await;
+pub async fn again(servers: &AuthorizationServers, recorded: Recorded<RefreshPermitted<Turn>>, lines: [Line; 2], until: Boot) {
+    let [one, two] = lines;
+    let _first = servers.refresh(recorded, Ok(one), until).await;
+    let _second = servers.refresh(recorded, Ok(two), until).await;
 }
