@@ -97,15 +97,15 @@ async fn what_may_have_been_taken_is_not_sent_again() {
 #[tokio::test]
 async fn a_connection_that_never_was_may_be_made_again() {
     let (house, mut agent, redeemed) = granted(unbroken()).await;
-    house.server.behave(Script::Token(Behaviour::ResetAfterHandshake));
-    house.server.behave(Script::Token(Behaviour::ResetBeforeRequest));
+    // Both end before the TLS handshake does.
+    (0..2).for_each(|_| house.server.behave(Script::Token(Behaviour::ResetBeforeRequest)));
     narrow(&mut agent, &redeemed.grant, &[READ]).await.unwrap();
     assert_eq!(house.server.refreshes().len(), 1);
     assert_eq!(house.server.reused_families(), 0);
 }
 
 fn told(status: &tonic::Status) -> Duration {
-    assert_eq!(reason(status), "AS_UNAVAILABLE");
+    assert!(["AS_UNAVAILABLE", "ISSUER_BUSY"].contains(&reason(status).as_str()), "{status:?}");
     status.get_details_retry_info().unwrap().retry_delay.unwrap()
 }
 
