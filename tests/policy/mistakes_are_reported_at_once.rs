@@ -65,7 +65,7 @@ const MAIN: &[Mistake] = &[
         main(
             "owner = \"sales\"",
             "owner = \"sales\"\nclient_secret = \"canary-inline-0123\"",
-            Some("\"canary-inline-0123\""),
+            Some("client_secret"),
             "is a shared secret",
         ),
         "take the line out",
