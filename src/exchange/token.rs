@@ -25,6 +25,14 @@ pub struct TokenInput {
     pub until: Boot,
 }
 
+/// Why a held token was not handed out.
+enum Unserved {
+    /// The caller is told this.
+    Refused(Fault),
+    /// It ended on the way; this caller may have another.
+    Ended(Caller),
+}
+
 impl Corridor {
     /// Hands out a token of a grant, if policy says so: the one that is held, or one fetched by its refresh token.
     ///
@@ -43,7 +51,15 @@ impl Corridor {
     ) -> Result<Recorded<Reply>, Fault> {
         loop {
             match self.grants.look(caller, input.grant, &input.wanted) {
-                Ok(Found::Held(hand_out)) => return self.serve(hand_out, input).await,
+                Ok(Found::Held(hand_out)) => match self.serve(hand_out, &input).await {
+                    Ok((recorded, caller)) => {
+                        self.refresh_ahead(&recorded, caller, input);
+                        return Ok(recorded);
+                    }
+                    Err(Unserved::Refused(fault)) => return Err(fault),
+                    // It has just ended.
+                    Err(Unserved::Ended(same)) => caller = same,
+                },
                 Ok(Found::Missing(missing)) => {
                     self.may_refresh(&missing, &input).await?;
                     let (turn, place) = match missing.turn().await {
@@ -85,34 +101,40 @@ impl Corridor {
     }
 
     /// Hands out a held token.
-    async fn serve(self: &Arc<Self>, hand_out: HandOut, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
-        let operation = operation(&input);
+    async fn serve(&self, hand_out: HandOut, input: &TokenInput) -> Result<(Recorded<Reply>, Caller), Unserved> {
+        let operation = operation(input);
         let grant = Arc::clone(hand_out.grant());
         // The same agent may come back with another certificate than the token is bound to.
         if let Err(fault) = usable_binding(hand_out.caller(), &grant.kept.begun.opening.client) {
             let event = refusal(operation, hand_out.caller()).on(&grant.kept.begun, self.recorder.keyed());
-            return Err(self.refuse(event, fault).await);
+            return Err(Unserved::Refused(self.refuse(event, fault).await));
         }
-        let released = match self.policies.release(hand_out, &input.claimed, self.decision()?) {
-            Ok(released) => released,
-            Err(no) => {
-                let (hand_out, refused) = *no;
-                let event = Event::new(Code::TokenWithheld, operation).on(&grant.kept.begun, self.recorder.keyed());
-                let event = event.by(hand_out.caller()).acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
-                return Err(self.deny(event, refused).await);
-            }
-        };
+        let released =
+            match self.policies.release(hand_out, &input.claimed, self.decision().map_err(Unserved::Refused)?) {
+                Ok(released) => released,
+                Err(no) => {
+                    let (hand_out, refused) = *no;
+                    let event = Event::new(Code::TokenWithheld, operation).on(&grant.kept.begun, self.recorder.keyed());
+                    let event =
+                        event.by(hand_out.caller()).acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
+                    return Err(Unserved::Refused(self.deny(event, refused).await));
+                }
+            };
         let withheld = Event::new(Code::TokenWithheld, operation)
             .on(&grant.kept.begun, self.recorder.keyed())
             .acting_for(grant.kept.subject.as_ref(), self.recorder.keyed())
             .decided(released.verdict());
         let (reply, caller) = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
             Ok(reply) => reply,
-            Err(fault) => return Err(self.refuse(withheld, fault).await),
+            Err(unserved) => {
+                return Err(match *unserved {
+                    (_, Some(fault)) => Unserved::Refused(self.refuse(withheld, fault).await),
+                    (caller, None) => Unserved::Ended(caller),
+                });
+            }
         };
-        let recorded = self.recorder.record_queued(reply).map_err(|unrecorded| unrecorded.1)?;
-        self.refresh_ahead(&recorded, caller, input);
-        Ok(recorded)
+        let recorded = self.recorder.record_queued(reply).map_err(|unrecorded| Unserved::Refused(unrecorded.1))?;
+        Ok((recorded, caller))
     }
 
     /// Fetches the successor of a token that ages, behind the back of the call that found it so. It is that caller's

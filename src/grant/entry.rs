@@ -93,6 +93,17 @@ impl Grant {
         (!left.is_zero() && left >= min_ttl).then_some(held)
     }
 
+    /// Whether a token that turned out not to be servable has made room for another.
+    pub(super) fn gives_way(&self, key: &TokenKey, left: Duration, min_ttl: Duration, clock: &dyn Clock) -> bool {
+        if self.family.is_none() {
+            return false;
+        }
+        if left.is_zero() {
+            self.shelf().set_aside(key);
+        }
+        self.servable(key, min_ttl, clock).is_none()
+    }
+
     pub(super) fn shelve(&self, key: TokenKey, held: &Arc<Held>, clock: &dyn Clock) {
         self.shelf().put(key, Arc::clone(held), |held| held.remaining(clock));
     }

@@ -6,7 +6,11 @@ use crate::{
     oauth::Kept,
     platform::Clock,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A token is not served in the last part of its life: one in twenty, at most this long. It must still arrive.
 const MARGIN_MAX: Duration = Duration::from_secs(5);
@@ -64,11 +68,14 @@ pub(super) fn remaining(kept: &Kept, clock: &dyn Clock) -> Duration {
 pub(super) struct Shelf<T> {
     most: usize,
     table: HashMap<TokenKey, T>,
+    /// Tokens that are not served any more and may still live, the newest of them: whoever holds one can use it, so they
+    /// are revoked with the grant.
+    past: VecDeque<T>,
 }
 
 impl<T: Clone> Shelf<T> {
     pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), table: HashMap::new() }
+        Self { most: most.max(1), table: HashMap::new(), past: VecDeque::new() }
     }
 
     pub(super) fn get(&self, key: &TokenKey) -> Option<T> {
@@ -79,17 +86,27 @@ impl<T: Clone> Shelf<T> {
     pub(super) fn put(&mut self, key: TokenKey, token: T, left: impl Fn(&T) -> Duration) {
         if !self.table.contains_key(&key) && self.table.len() >= self.most {
             let first = self.table.iter().min_by_key(|(_, token)| left(token)).map(|(key, _)| *key);
-            first.map(|key| self.table.remove(&key));
+            first.into_iter().for_each(|key| self.set_aside(&key));
         }
+        self.set_aside(&key);
         self.table.insert(key, token);
+    }
+
+    /// Serves a token no more.
+    pub(super) fn set_aside(&mut self, key: &TokenKey) {
+        self.past.extend(self.table.remove(key));
+        if self.past.len() > self.most {
+            self.past.pop_front();
+        }
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.table.retain(|_, token| keep(token));
+        self.past.retain(keep);
     }
 
     pub(super) fn take_all(&mut self) -> Vec<T> {
-        self.table.drain().map(|(_, token)| token).collect()
+        self.table.drain().map(|(_, token)| token).chain(self.past.drain(..)).collect()
     }
 
     #[cfg(test)]
@@ -118,7 +135,7 @@ mod tests {
         theirs.put(key(2, "s"), 0, |_| Duration::ZERO);
         for number in 0..1_000_000u32 {
             ours.put(key(1, &format!("s{number}")), number, |n| Duration::from_millis(u64::from(*n)));
-            assert!(ours.len() <= 16);
+            assert!(ours.len() <= 16 && ours.past.len() <= 16);
         }
         assert_eq!(theirs.get(&key(2, "s")), Some(0));
         // Those that end last are those that stayed.

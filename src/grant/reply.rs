@@ -1,6 +1,6 @@
 //! What goes to the agent, once it is recorded.
 
-use super::{Grant, Held};
+use super::{Grant, Held, key::TokenKey};
 use crate::{
     audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
@@ -17,18 +17,24 @@ use std::{
 pub struct HandOut {
     grant: Arc<Grant>,
     held: Arc<Held>,
+    key: TokenKey,
     caller: Caller,
     remaining: Duration,
 }
 
 impl HandOut {
-    pub(super) fn new(grant: Arc<Grant>, held: Arc<Held>, caller: Caller, clock: &dyn Clock) -> Self {
+    pub(super) fn new(
+        grant: Arc<Grant>,
+        (held, key): (Arc<Held>, TokenKey),
+        caller: Caller,
+        clock: &dyn Clock,
+    ) -> Self {
         let remaining = held.remaining(clock);
-        Self { grant, held, caller, remaining }
+        Self { grant, held, key, caller, remaining }
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Grant>, Arc<Held>, Caller) {
-        (self.grant, self.held, self.caller)
+    pub(super) fn into_parts(self) -> (Arc<Grant>, Arc<Held>, TokenKey, Caller) {
+        (self.grant, self.held, self.key, self.caller)
     }
 
     /// The grant.

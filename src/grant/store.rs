@@ -67,6 +67,9 @@ pub struct GrantBounds {
     pub keeping: Keeping,
 }
 
+/// A caller whose token was not handed out, and why; no fault where another look may find better.
+pub type Unserved = (Caller, Option<Fault>);
+
 /// What a look for a token finds.
 pub enum Found {
     /// The token, held.
@@ -170,7 +173,7 @@ impl Grants {
             Ok((grant, key, held))
         });
         Ok(match looked {
-            Ok((grant, _, Some(held))) => Found::Held(HandOut::new(grant, held, caller, &*self.clock)),
+            Ok((grant, key, Some(held))) => Found::Held(HandOut::new(grant, (held, key), caller, &*self.clock)),
             Ok((grant, key, None)) => Found::Missing(Missing::new(grant, key, caller, wanted)),
             Err(fault) => return Err(Box::new((caller, fault))),
         })
@@ -179,22 +182,26 @@ impl Grants {
     /// Turns a released hand-out into a reply, unless the grant ended or was used up meanwhile. The caller comes back.
     ///
     /// # Errors
-    /// [`Reason::GrantUnknown`], [`Reason::TokenExpired`].
+    /// The caller and [`Reason::GrantUnknown`] or [`Reason::TokenExpired`]; nothing instead of a fault where another look
+    /// may find better: the token has just ended, or the terms of this hand-out ended it.
     pub fn reply(
         &self,
         released: Released<HandOut>,
         min_ttl: Duration,
         recovered: bool,
-    ) -> Result<(Reply, Caller), Fault> {
+    ) -> Result<(Reply, Caller), Box<Unserved>> {
         let (hand_out, verdict, terms) = released.into_parts();
-        let (grant, held, caller) = hand_out.into_parts();
+        let (grant, held, key, caller) = hand_out.into_parts();
         // Terms may have tightened since the first release; they never loosen it.
         let terms = terms.strictest(grant.terms_of(&held));
         let left = held.left(&*self.clock, &terms);
         if left.is_zero() || left < min_ttl {
-            return Err(Reason::TokenExpired.into());
+            let again = !recovered && grant.gives_way(&key, left, min_ttl, &*self.clock);
+            return Err(Box::new((caller, (!again).then(|| Reason::TokenExpired.into()))));
         }
-        grant.count_use(&terms)?;
+        if let Err(fault) = grant.count_use(&terms) {
+            return Err(Box::new((caller, Some(fault))));
+        }
         let reply = Reply::again(grant, held, &caller, verdict, &terms, recovered);
         Ok((reply, caller))
     }

@@ -117,3 +117,22 @@ async fn what_is_to_last_longer_than_any_token_is_not_fetched() {
     let scopes = token(&crate::asking::narrow(&mut agent, &redeemed.grant, &[WRITE]).await.unwrap()).scopes.clone();
     assert_eq!(scopes, [WRITE]);
 }
+
+// rows: CACH-03
+#[tokio::test]
+async fn by_a_term_of_the_hand_out_alone() {
+    let later = r#"@id("test.later") @max_lifetime("1s")
+        permit (principal, action == Narrowgate::Action::"grant_scope", resource) when { context.flow == "hold" };"#;
+    let (house, agent, redeemed) = granted(Plan::new().policy(later)).await;
+    let first = redeemed.token.unwrap().access_token;
+    // The first release knew nothing of it; the hand-outs do, and fetch another when it is over.
+    until("another token", || {
+        let (mut agent, grant, first) = (agent.clone(), redeemed.grant.clone(), first.clone());
+        async move {
+            let got = get(&mut agent, &grant).await.unwrap().token.unwrap().access_token;
+            (got != first).then_some(())
+        }
+    })
+    .await;
+    assert!(!house.server.refreshes().is_empty());
+}
