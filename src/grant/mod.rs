@@ -14,4 +14,4 @@ pub use entry::Grant;
 pub use held::Held;
 pub use refreshing::{Missing, Place};
 pub use reply::{Delivery, HandOut, Reply};
-pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Wanted};
+pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};
