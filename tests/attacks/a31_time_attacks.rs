@@ -17,6 +17,8 @@ async fn a_lifetime_is_bounded_whatever_the_server_says() {
         assert!(["AS_RESPONSE_MALFORMED", "POLICY_DENIED"].contains(&reason(&status).as_str()), "{what}: {status:?}");
     }
     assert_nothing_issued(&house);
+    // Nothing to fetch another one with: its end is the end.
+    house.server.behave(Script::Token(Behaviour::NoRefreshToken));
     let redeemed = house.login(&mut agent, &[READ]).await.unwrap();
     let over = async {
         loop {

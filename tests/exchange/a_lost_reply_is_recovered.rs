@@ -197,11 +197,17 @@ async fn the_callers_deadline_ends_its_wait_and_not_the_exchange() {
     assert_eq!(house.server.token_posts(), 1);
 }
 
+/// A reply counts as lost soon after this window.
+fn soon_lost(window: &str) -> Plan {
+    let plan = Plan::new().config("commit_timeout = \"5s\"", "commit_timeout = \"5s\"\noutcome_hold = \"500ms\"");
+    plan.config("[limits]", &format!("[limits]\nreplay_window = \"{window}\""))
+}
+
 // decisions 5
 // rows: CODE-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_that_nobody_asks_for_again_is_revoked_and_no_other() {
-    let house = Plan::new().config("[limits]", "[limits]\nreplay_window = \"1s\"").open().await;
+    let house = soon_lost("1s").open().await;
     let mut agent = house.agent().await;
     // Older than the lost one: it would be revoked first.
     let delivered = house.login(&mut agent, &[READ]).await.unwrap();
@@ -229,7 +235,7 @@ async fn a_reply_that_nobody_asks_for_again_is_revoked_and_no_other() {
 // rows: CODE-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recovered_reply_is_not_revoked() {
-    let house = Plan::new().config("[limits]", "[limits]\nreplay_window = \"2s\"").open().await;
+    let house = soon_lost("2s").open().await;
     let mut agent = house.agent().await;
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
     let kept = request(&transaction, &callback, &id());

@@ -1,7 +1,10 @@
 //! The wall clock steps both ways, and the machine sleeps, in every phase of an exchange: nothing lives longer for it.
 
 use crate::{
-    house::{Agent, Plan, eventually, reason, redeem},
+    house::{
+        Agent, Plan, eventually, reason, redeem,
+        scripted_as::behaviour::{Behaviour, Script},
+    },
     stepped::{HOUR, SECOND, Stepped, SteppedClock},
 };
 use std::time::Duration;
@@ -30,6 +33,11 @@ async fn get(agent: &mut Agent, grant: &str) -> Result<(), Status> {
 
 type Step = fn(&SteppedClock);
 
+/// The next token comes without a refresh token, so that its end is the end.
+fn unrenewable(stepped: &Stepped) {
+    stepped.house.server.behave(Script::Token(Behaviour::NoRefreshToken));
+}
+
 // rows: TIME-02
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_token_is_not_served_whatever_the_wall_clock_says() {
@@ -46,6 +54,7 @@ async fn an_expired_token_is_not_served_whatever_the_wall_clock_says() {
     for (what, step) in ends {
         let stepped = Stepped::open(Plan::new()).await;
         let mut agent = stepped.agent().await;
+        unrenewable(&stepped);
         let grant = stepped.house.login(&mut agent, READ).await.unwrap().grant;
         get(&mut agent, &grant).await.unwrap();
         step(&stepped.clock);
@@ -62,6 +71,7 @@ async fn an_expired_token_is_not_served_whatever_the_wall_clock_says() {
 async fn a_clock_set_back_gives_no_token_more_time() {
     let stepped = Stepped::open(Plan::new()).await;
     let mut agent = stepped.agent().await;
+    unrenewable(&stepped);
     let grant = stepped.house.login(&mut agent, READ).await.unwrap().grant;
     stepped.clock.step_wall(-HOUR);
     get(&mut agent, &grant).await.unwrap();
@@ -143,6 +153,7 @@ async fn while_the_answer_is_on_its_way() {
     for (number, (step, lives)) in steps.into_iter().enumerate() {
         let (transaction, callback) = stepped.house.approved(&mut agent, READ).await;
         let posts = stepped.house.server.token_posts();
+        unrenewable(&stepped);
         stepped.house.server.set_pause(true);
         let mut calling = stepped.agent().await;
         let call = tokio::spawn(async move { redeem(&mut calling, &transaction, &callback).await.map(|r| r.grant) });
