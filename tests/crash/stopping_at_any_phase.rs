@@ -80,9 +80,10 @@ async fn what_is_under_way_is_finished() {
         let status = new_call(&socket).await;
         assert_eq!(status.code(), Code::Unavailable, "{phase:?}: {status:?}");
         // On the old connection too, before and after its GOAWAY. If that comes while the client hands the call to the
-        // connection, tonic calls it cancelled, not sent.
+        // connection, tonic calls it cancelled, or repeats the GOAWAY as an internal error; either way it was not taken.
         let status = agent.begin_authorization(begin_request(&["customers.read"])).await.err().unwrap();
-        assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled), "{phase:?}: {status:?}");
+        let refused = matches!(status.code(), Code::Unavailable | Code::Cancelled);
+        assert!(refused || format!("{status:?}").contains("NO_ERROR, Remote"), "{phase:?}: {status:?}");
         held.go_on(&house);
         let answer = held.answer().await.unwrap_or_else(|s| panic!("{phase:?}: {s:?}"));
         assert_eq!(answer.token.unwrap().access_token, house.server.issues().pop().unwrap().access);
