@@ -34,6 +34,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ResourceSyntax
         | R::ParamDuplicate
         | R::ImplicitResponse
+        | R::PkceRequired
         | R::ScopeUndeclared => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -53,6 +54,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::NarrowingUnavailable
         | R::BindingUnusable
         | R::PkceUnsupported
+        | R::PkceMismatch
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged

@@ -25,6 +25,8 @@ pub enum Detection {
     CodeReplay,
     /// The state was wrong.
     StateMismatch,
+    /// A verifier did not belong to the registered challenge.
+    PkceMismatch,
     /// The iss parameter was wrong.
     IssMismatch,
     /// The redirect URI was wrong.

@@ -113,4 +113,6 @@ reasons! {
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
+    PkceRequired "PKCE_REQUIRED" "A request begun elsewhere is registered without an S256 code challenge (RFC 7636)." "Send one: a nonce does not replace it.",
+    PkceMismatch "PKCE_MISMATCH" "The verifier is not that of the registered challenge. The code was not sent." "The code may have been injected: begin again.",
 }

@@ -20,7 +20,10 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 35] = [
+    // exchange: a_request_begun_elsewhere_is_registered
+    "PKCE_REQUIRED",
+    "PKCE_MISMATCH",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",
