@@ -1,7 +1,10 @@
 //! Reads TOML tables strictly and goes on after a mistake, so that all are reported at once.
 
 use super::findings::{Finding, about, nearest, position};
-use crate::{model::time::parse_span, platform::files};
+use crate::{
+    model::time::{parse_span, span_text},
+    platform::files,
+};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -108,6 +111,11 @@ impl<'d> Table<'d> {
         self.get(key).is_some()
     }
 
+    /// Whether the key is missing, or an empty list: where one is needed, anything else has its own mistake.
+    pub fn is_bare(&self, key: &'static str) -> bool {
+        self.get(key).is_none_or(|value| value.get_ref().as_array().is_some_and(|items| items.iter().next().is_none()))
+    }
+
     fn missing(&self, key: &str) {
         let place =
             if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name.trim_end_matches('.')) };
@@ -147,11 +155,14 @@ impl<'d> Table<'d> {
     /// A span of time such as `10m`, within limits.
     pub fn span(&self, key: &'static str, default: Duration, limits: RangeInclusive<Duration>) -> Duration {
         self.optional(key, |text| {
-            let span = parse_span(text).ok_or("must be a span of time such as \"90s\", \"10m\" or \"1h\"")?;
-            if limits.contains(&span) {
-                Ok(span)
-            } else {
-                Err(format!("must be between {:?} and {:?}", limits.start(), limits.end()))
+            let (least, most) = (span_text(*limits.start()), span_text(*limits.end()));
+            // The default is the best example, where there is one.
+            let example = span_text(if limits.contains(&default) { default } else { *limits.end() });
+            let between = format!("between {least} and {most}, such as \"{example}\"");
+            match parse_span(text) {
+                Some(span) if limits.contains(&span) => Ok(span),
+                Some(_) => Err(format!("must be {between}")),
+                None => Err(format!("must be a span of time (ms, s, m, h or d) {between}")),
             }
         })
         .unwrap_or(default)
