@@ -162,7 +162,8 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
     let named = args.listen && !request.redirect_uri.is_empty();
     let mut listener = if named { Some(listen_on(&mut request).await?) } else { None };
     let mut service = service(&args.daemon).await?;
-    let mut begun = service.begin_authorization(request.clone()).await.map_err(name_it)?.into_inner();
+    let mut begun =
+        service.begin_authorization(request.clone()).await.map_err(|status| name_it(status, output))?.into_inner();
     if args.listen && listener.is_none() {
         let only = redirect_of(&begun.authorization_url);
         request.redirect_uri.clone_from(&only);
@@ -212,10 +213,10 @@ fn redirect_of(authorization_url: &str) -> String {
 }
 
 /// Says what to pass where the daemon cannot know which redirect URI is meant, or knows none like it.
-fn name_it(status: Status) -> Wrong {
+fn name_it(status: Status, output: &Output) -> Wrong {
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     if violations.iter().any(|violation| violation.field == "redirect_uri") {
-        return (Exit::Usage, format!("{}\n{REDIRECT_URI_STANDS}", client::explain(&status).0)).into();
+        output.say(REDIRECT_URI_STANDS);
     }
     status.into()
 }
