@@ -135,7 +135,10 @@ fn guarded(folder: &Path) -> Result<(), BindError> {
     }
     let owner = meta.uid();
     if owner != geteuid().as_raw() && owner != 0 {
-        return Err(unsafe_because(format!("belongs to uid {owner}, who could replace the socket")));
+        return Err(unsafe_because(format!(
+            "belongs to uid {owner}, who could replace the socket; run narrowgate, its `check` too, as that user, or give \
+             the socket a folder of its own"
+        )));
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Catalog {
         let home = home(table, named);
         let risk = table.integer("risk", 0..=4);
         if !table.holds("risk") {
-            table.wrong("a scope needs `risk`, 0 (read-only public) to 4 (irreversible)", None);
+            table.absent("risk", "a scope needs `risk`, 0 (read-only public) to 4 (irreversible)");
         }
         let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
         let risk = u8::try_from(risk?).unwrap_or(4);

@@ -156,7 +156,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
 fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<'d>) -> T) -> Option<T> {
     let value = root.table(key, read);
     if value.is_none() {
-        root.wrong(format!("[{key}] is missing"), None);
+        root.absent(key, format!("[{key}] is missing"));
     }
     value
 }

@@ -163,9 +163,20 @@ async fn one_slip_is_one_finding() {
     let issuer_nameless = main("[[issuer]]\nalias = \"corp\"", "[[issuer]]");
     let issuer_roots = main("ca = \"server-ca.pem\"", "ca = \"gone.pem\"");
     let subject = main("{ san_uri = \"spiffe://acme.test/narrowgate\" }", "{ san_uri = \"a\", san_dns = \"x\" }");
+    let (key, table) = (main("auth = \"tls", "auht = \"tls"), main("[audit]", "[audits]"));
     let (risk, no_api) = (apis("risk = 4", "risk = 9"), apis("alias = \"mail\"", "alias = \"m@il\""));
-    let of_files: [&dyn Fn(&mut Plan); 8] =
-        [&redirect, &no_redirect, &issuer_alias, &issuer_nameless, &issuer_roots, &risk, &no_api, &subject];
+    let of_files: [&dyn Fn(&mut Plan); 10] = [
+        &redirect,
+        &no_redirect,
+        &issuer_alias,
+        &issuer_nameless,
+        &issuer_roots,
+        &risk,
+        &no_api,
+        &subject,
+        &key,
+        &table,
+    ];
     for change in of_agents.into_iter().chain(of_files) {
         let mut plan = Plan::new();
         change(&mut plan);
