@@ -108,6 +108,9 @@ pub fn status_of(fault: &Fault) -> Status {
         details.set_retry_info(Some(wait));
     }
     let mut message = fault.reason.meaning().to_owned();
+    if let Some(detail) = fault.detail {
+        message = format!("{message} {detail}");
+    }
     if let Some((field, wrong)) = &fault.field {
         message = format!("{message} `{field}` {wrong}.");
     }

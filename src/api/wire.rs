@@ -120,11 +120,7 @@ pub(super) fn get(request: proto::GetTokenRequest, until: Boot) -> Result<TokenI
         None => Duration::ZERO,
         Some(span) => {
             let bad = || Fault::field(Reason::FieldInvalid, "min_ttl", "must be a duration from 0 to 1 day");
-            let span = Duration::try_from(span).map_err(|_| bad())?;
-            if span > Duration::from_secs(86_400) {
-                return Err(bad());
-            }
-            span
+            duration(&span).filter(|span| *span <= Duration::from_secs(86_400)).ok_or_else(bad)?
         }
     };
     let wanted = Wanted {
@@ -170,6 +166,13 @@ fn token(reply: &Reply) -> proto::Token {
         lease_time: Some(timestamp(reply.lease_ends())),
         binding: if kept.bound { proto::Binding::Mtls } else { proto::Binding::Bearer }.into(),
     }
+}
+
+/// A duration that is not negative, in its one spelling: prost would set right what `google.protobuf.Duration` forbids,
+/// nanoseconds below zero or of a second and more.
+fn duration(span: &prost_types::Duration) -> Option<Duration> {
+    let (seconds, nanos) = (u64::try_from(span.seconds).ok()?, u32::try_from(span.nanos).ok()?);
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.

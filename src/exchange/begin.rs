@@ -123,7 +123,10 @@ impl Corridor {
         if !endpoints.iss_parameter && self.config.shares_redirect(client).is_some() {
             tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
             let field = "authorization_response_iss_parameter_supported";
-            return Err(Fault::new(Reason::MetadataRejected).with("field", field));
+            let fault = Fault::new(Reason::MetadataRejected).with("field", field).with("cure", "redirect_uris");
+            return Err(fault.in_detail(
+                "It promises no iss (RFC 9207), and the client shares a redirect URI with another issuer's: give it its own.",
+            ));
         }
         if scopes.asks_identity() && endpoints.jwks.is_none() {
             tracing::error!(issuer = %client.issuer, "it has no jwks_uri on an allowed host: add the host to allowed_hosts, or jwks = \"https://...\" to [issuer.endpoints]");

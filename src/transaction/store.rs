@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, StateValue},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, Handle, Nonce, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -78,7 +78,8 @@ impl Transactions {
     /// Mints state, verifier, handle and, where an ID token is asked for, a nonce, and keeps the transaction.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`]; [`Reason::Internal`] without entropy.
+    /// [`Reason::QuotaExceeded`](crate::model::Reason::QuotaExceeded);
+    /// [`Reason::Internal`](crate::model::Reason::Internal) without entropy.
     pub fn open(&self, opening: Opening) -> Result<Minted, Fault> {
         let mut bits = [0u8; 16];
         self.entropy.fill(&mut bits)?;
@@ -142,19 +143,23 @@ impl Transactions {
 
     fn admit(&self, tables: &Tables, agent: &AgentId, now: Boot) -> Result<(), Fault> {
         let of_agent = tables.entries.values().filter(|e| e.begun.opening.agent.id == *agent);
-        let (mut open, mut all, mut soonest) = (0usize, 0usize, None);
+        let (mut open, mut ended) = (Vec::new(), Vec::new());
         for entry in of_agent {
-            all += 1;
-            if !matches!(*entry.lock(), Status::Terminal { .. }) {
-                open += 1;
-                soonest = soonest.into_iter().chain([entry.begun.ends]).min();
+            match &*entry.lock() {
+                Status::Terminal { at, .. } => ended.push(at.plus(self.bounds.replay_window)),
+                _ => open.push(entry.begun.ends),
             }
         }
-        if open < self.bounds.open_per_agent && all < self.bounds.open_per_agent * REMEMBERED_PER_OPEN {
-            return Ok(());
-        }
-        let wait = soonest.map_or(self.bounds.ttl, |ends| ends.since(now));
-        Err(Fault::new(Reason::QuotaExceeded).with("quota", "transactions_per_agent").retry_after(wait))
+        let most = self.bounds.open_per_agent;
+        let (quota, room) = match () {
+            () if open.len() >= most => (AgentQuota::TransactionsOpen, open),
+            () if open.len() + ended.len() >= most * REMEMBERED_PER_OPEN => (AgentQuota::TransactionsRemembered, ended),
+            () => return Ok(()),
+        };
+        let soonest = room.into_iter().min();
+        // What is being redeemed right now may be past its end.
+        let wait = soonest.map_or(self.bounds.ttl, |end| end.since(now)).max(Duration::from_millis(100));
+        Err(quota.met(wait))
     }
 
     /// Forgets what has ended and can no longer be asked for. At most once a second.

@@ -259,6 +259,9 @@ async fn for_every_reason() {
         begun = house.begin(&mut agent, &READ).await;
     }
     let full = witness.expect(begun, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    for way_out in ["Too many transactions are open", "that of a refusal too", "ends by itself"] {
+        assert!(full.message().contains(way_out), "{way_out:?} is not in {:?}", full.message());
+    }
     assert!(tonic_types::StatusExt::get_details_retry_info(&full).is_some(), "it says when to come back");
     // Nothing on the list is left out, here or elsewhere.
     let listed: BTreeSet<String> = narrowgate::model::Reason::ALL.iter().map(|r| r.name().to_owned()).collect();
