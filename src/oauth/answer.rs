@@ -220,6 +220,7 @@ mod tests {
             let fault = refused(status, kind, &body).fault;
             assert_eq!(fault.reason, Reason::AsResponseMalformed, "{body}");
             assert_eq!(fault.metadata.get(RULE).map(String::as_str), Some(rule), "{body}");
+            assert!(include_str!("../../deploy/issuers.md").contains(&format!("`{rule}`")), "{rule} is not documented");
         }
     }
 

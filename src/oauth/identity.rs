@@ -161,3 +161,31 @@ fn hint(rule: &str, curable: bool) -> &'static str {
         _ => "the issuer must correct it",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rejected;
+
+    #[test]
+    fn every_rule_is_documented() {
+        let of_signatures = [
+            Rejected::Size,
+            Rejected::Form,
+            Rejected::Header,
+            Rejected::Algorithm,
+            Rejected::Extension,
+            Rejected::Type,
+            Rejected::KeyId,
+            Rejected::UnknownKey,
+            Rejected::WrongKey,
+            Rejected::AmbiguousKey,
+            Rejected::Signature,
+            Rejected::Claims,
+        ];
+        let of_claims = ["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "auth_time", "groups", "nonce", "at_hash"];
+        let of_others = ["missing", "keys_unavailable", "kind"];
+        for rule in of_signatures.map(Rejected::rule).into_iter().chain(of_claims).chain(of_others) {
+            assert!(include_str!("../../deploy/issuers.md").contains(&format!("`{rule}`")), "{rule}");
+        }
+    }
+}

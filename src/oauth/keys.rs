@@ -123,10 +123,9 @@ impl Keys {
     /// What a fetch that ended while this caller waited for its turn came to.
     fn shared(&self, url: &str, asked: Boot, anew: bool) -> Option<Result<Arc<KeySet>, Fault>> {
         let since = |state: &State| state.held.as_ref().is_some_and(|held| held.at >= asked);
-        if !anew || since(&self.state()) {
-            if let Some(set) = self.believed(url, self.clock.boot()) {
-                return Some(Ok(set));
-            }
+        let enough = !anew || since(&self.state());
+        if let Some(set) = self.believed(url, self.clock.boot()).filter(|_| enough) {
+            return Some(Ok(set));
         }
         self.state().failed.is_some_and(|failed| failed >= asked).then(|| Err(self.unavailable()))
     }
