@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
 /// Facts of a base, and what they are where there is nothing to say: left out of the log then, and put back.
-const UNSAID: [(&str, fn() -> Value); 2] =
-    [("actors", || json!({ "depth": 0, "members": [] })), ("claimed", || json!({}))];
+fn unsaid() -> [(&'static str, Value); 2] {
+    [("actors", json!({ "depth": 0, "members": [] })), ("claimed", json!({}))]
+}
 
 /// What an answer is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,9 +148,7 @@ impl Step {
         let Ok(mut context) = question.context_json() else { return unaskable() };
         let base = context.remove("base").map(|mut base| {
             if let Some(base) = base.as_object_mut() {
-                base.retain(|name, value| {
-                    !UNSAID.iter().any(|(unsaid, nothing)| name == unsaid && *value == nothing())
-                });
+                base.retain(|name, value| !unsaid().iter().any(|(unsaid, nothing)| name == unsaid && value == nothing));
             }
             bases.iter().position(|b| *b == base).unwrap_or_else(|| {
                 bases.push(base);
@@ -190,8 +189,8 @@ impl Step {
         if let Some(base) = entry.get("base").and_then(Value::as_u64) {
             let base = usize::try_from(base).ok().and_then(|at| bases.get(at)).ok_or("a question's base is missing")?;
             let mut base = base.as_object().cloned().ok_or("a question's base is no record")?;
-            for (unsaid, nothing) in UNSAID {
-                base.entry(unsaid).or_insert_with(nothing);
+            for (unsaid, nothing) in unsaid() {
+                base.entry(unsaid).or_insert(nothing);
             }
             context.insert("base".to_owned(), Value::Object(base));
         }
