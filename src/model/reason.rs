@@ -113,4 +113,7 @@ reasons! {
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
+    Frozen "FROZEN" "An operator has frozen the agent, the client or its issuer." "Stop, and ask the platform team. When it is unfrozen, begin again: nothing from before comes back.",
+    OperatorUnknown "OPERATOR_UNKNOWN" "The attested caller is no operator." "Register its uid as an [[operator]] in the agents file. Agents use the agents' socket.",
+    FreezeNotKept "FREEZE_NOT_KEPT" "The list of freezes could not be written to disk. A freeze is in force all the same, until a restart; an unfreeze was not done." "Make room on the disk of the audit log, and call again.",
 }

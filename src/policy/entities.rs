@@ -27,6 +27,10 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
     for agent in config.registry.agents() {
         entities.push(self::agent(agent)?);
     }
+    for operator in config.registry.operators.iter() {
+        let teams: Result<Vec<_>, _> = operator.teams.iter().map(|team| uid("Team", team.as_str())).collect();
+        entities.push(entity(uid("Operator", operator.id.as_str())?, [], teams?)?);
+    }
     for issuer in config.issuers.values() {
         let attributes = [
             ("url", Expr::new_string(issuer.url.clone())),

@@ -4,12 +4,14 @@
 //! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
 //! policy port: it would let every implementor mint permits.
 
+mod admin;
 mod annotations;
 mod ask;
 mod asked;
 pub mod cases;
 mod context;
 mod entities;
+mod freezes;
 mod load;
 mod panel;
 mod permit;
@@ -20,8 +22,10 @@ mod release;
 mod replay;
 mod verdict;
 
+pub use admin::{AdminAction, AdminPermitted};
 pub use asked::Asked;
 pub use context::Facts;
+pub use freezes::{Freeze, Freezes};
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
 pub use refresh::{RefreshPermitted, Refreshable};
