@@ -88,7 +88,8 @@ impl Corridor {
         target: FreezeTarget,
         ticket: Option<String>,
     ) -> Result<FrozenReply, Fault> {
-        let underway = self.work.enter()?;
+        // A daemon that stops can be told too: the freeze is there when it starts again.
+        let underway = self.work.enter_always();
         self.known(&target)?;
         let permitted = self.admit(operator, "Freeze", AdminAction::Freeze).await?;
         let (decision, by) = (permitted.verdict().id, permitted.operator().operator().id.clone());
@@ -162,7 +163,7 @@ impl Corridor {
         operator: AttestedOperator,
         filter: GrantFilter,
     ) -> Result<(Toll, DecisionId), Fault> {
-        let underway = self.work.enter()?;
+        let underway = self.work.enter_always();
         if let GrantFilter::Of(target) = &filter {
             self.known(target)?;
         }

@@ -2,7 +2,9 @@ use crate::{
     house::{eventually, get, redeem},
     kit::{MAIL, admin, facts, freeze, granted, plan, refused, unfreeze},
 };
-use narrowgate::api::proto::GetTokenRequest;
+use crate::strace::Injected;
+use narrowgate::api::proto::{GetStatusRequest, GetTokenRequest};
+use std::time::{Duration, Instant};
 use tonic::Code;
 
 // rows: CACH-08 INTR-03
@@ -70,6 +72,35 @@ async fn between_post_and_reply_the_token_is_revoked() {
         assert!(house.events("token.issued").is_empty());
         assert_eq!(house.event("exchange.failed").await["status_code"], "FROZEN");
     }
+}
+
+// rows: CACH-08 INTR-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_outcome_is_written_the_token_is_taken_back() {
+    let house = plan().open().await;
+    let mut admin = admin(&house).await;
+    let mut agent = house.svid_agent(crate::house::COURIER).await;
+    let (transaction, callback) = house.approved(&mut agent, &MAIL).await;
+    house.server.set_pause(true);
+    let redeeming = tokio::spawn(async move { redeem(&mut agent, &transaction, &callback).await });
+    eventually("the code at the server", || Some(()).filter(|()| house.server.token_posts() == 1)).await;
+    let Some(slow) = Injected::into(&house, "delay_enter=1000000").await else { return };
+    // The audit thread is reached a moment after the first one: then a record takes a second.
+    let mut before = Instant::now();
+    admin.get_status(GetStatusRequest {}).await.unwrap();
+    while before.elapsed() < Duration::from_secs(1) {
+        before = Instant::now();
+        admin.get_status(GetStatusRequest {}).await.unwrap();
+    }
+    house.server.set_pause(false);
+    eventually("the answer", || Some(()).filter(|()| house.log().contains("the token endpoint answered"))).await;
+    freeze(&mut admin, "agent").await.unwrap();
+    refused(redeeming.await.unwrap(), Code::PermissionDenied, "FROZEN");
+    drop(slow);
+    eventually("both tokens revoked", || Some(()).filter(|()| house.events("token.revoked").len() == 2)).await;
+    assert_eq!(house.events("token.issued").len(), 1, "it was not that far yet");
+    assert_eq!(house.event("token.withheld").await["status_code"], "FROZEN");
+    assert!(crate::kit::grants(&mut admin).await.is_empty());
 }
 
 // rows: CACH-08 INTR-03

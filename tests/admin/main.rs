@@ -11,6 +11,8 @@
 #[path = "../house/mod.rs"]
 mod house;
 mod kit;
+#[path = "../house/strace.rs"]
+mod strace;
 
 mod a_drain_is_an_orderly_stop;
 mod a_freeze_overtakes_what_is_under_way;
