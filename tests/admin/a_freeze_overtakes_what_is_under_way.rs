@@ -1,8 +1,8 @@
+use crate::strace::Injected;
 use crate::{
     house::{eventually, get, redeem},
     kit::{MAIL, admin, facts, freeze, granted, plan, refused, unfreeze},
 };
-use crate::strace::Injected;
 use narrowgate::api::proto::{GetStatusRequest, GetTokenRequest};
 use std::time::{Duration, Instant};
 use tonic::Code;
@@ -39,12 +39,8 @@ async fn between_decision_and_post_no_code_leaves() {
         let failed = house.event("exchange.failed").await;
         assert_eq!(failed["status_code"], "FROZEN");
         // It is over: the code is not put back.
-        let (code, why) = if lifted {
-            (Code::FailedPrecondition, "TXN_TERMINAL")
-        } else {
-            (Code::FailedPrecondition, "TXN_TERMINAL")
-        };
-        refused(redeem(&mut agent, &transaction, &callback).await, code, why);
+        let again = redeem(&mut agent, &transaction, &callback).await;
+        refused(again, Code::FailedPrecondition, "TXN_TERMINAL");
     }
 }
 
