@@ -13,6 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one table, a line for each reason")]
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {

@@ -1,5 +1,5 @@
 use crate::{
-    house::{COURIER, eventually, fact, get, redeem},
+    house::{COURIER, binary, eventually, fact, get, redeem},
     kit::{MAIL, admin, facts, freeze, granted, grants, plan, refused, unfreeze},
 };
 use tonic::Code;
@@ -114,4 +114,23 @@ async fn a_name_that_is_none_is_refused_and_freezes_nothing() {
     refused(admin.freeze(FreezeRequest::default()).await, Code::InvalidArgument, "FIELD_REQUIRED");
     let (mut agent, grant) = granted(&house).await;
     get(&mut agent, &grant).await.unwrap();
+}
+
+// rows: LEAK-07
+#[tokio::test]
+async fn how_much_is_frozen_is_a_number_and_nobodys_name() {
+    let numbers = "[metrics]\npath = \"@FOLDER@/run/numbers.sock\"\n\n[audit]";
+    let house = plan().config("[audit]", numbers).open().await;
+    let mut admin = admin(&house).await;
+    for kind in KINDS {
+        freeze(&mut admin, kind).await.unwrap();
+    }
+    let output = binary().arg("metrics").arg("--socket").arg(house.path("run/numbers.sock")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("narrowgate_frozen 3\n"), "{text}");
+    assert!(text.contains("narrowgate_calls_total{method=\"Freeze\",reason=\"OK\"} 3\n"), "{text}");
+    assert!(!text.contains("courier") && !text.contains("incident"), "{text}");
+    // Health is not about it: what is not frozen is served.
+    let health = binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
+    assert_eq!(health.status.code(), Some(0));
 }
