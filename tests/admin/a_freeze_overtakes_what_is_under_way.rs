@@ -82,8 +82,15 @@ async fn while_the_outcome_is_written_the_token_is_taken_back() {
     eventually("the code at the server", || Some(()).filter(|()| house.server.token_posts() == 1)).await;
     let Some(slow) = Injected::into(&house, "delay_enter=1000000").await else { return };
     // The audit thread is reached a moment after the first one: then a record takes a second.
-    let quick = Duration::from_millis(700);
-    while tokio::time::timeout(quick, admin.get_status(GetStatusRequest {})).await.is_ok() {}
+    let mut is_slow = false;
+    for _ in 0..500 {
+        let quick = Duration::from_millis(700);
+        is_slow = tokio::time::timeout(quick, admin.get_status(GetStatusRequest {})).await.is_err();
+        if is_slow {
+            break;
+        }
+    }
+    assert!(is_slow, "the audit thread is not slowed down");
     house.server.set_pause(false);
     eventually("the answer", || Some(()).filter(|()| house.log().contains("the token endpoint answered"))).await;
     freeze(&mut admin, "agent").await.unwrap();
