@@ -182,7 +182,11 @@ impl Policies {
     /// [`Reason::Frozen`].
     pub fn stands(&self, begun: &Begun) -> Result<(), Fault> {
         let opening = &begun.opening;
-        self.freezes.admit(&opening.agent.id, (&opening.client.alias, &opening.issuer.alias), Some(begun.at))
+        // Whoever registered it is frozen with what it registered.
+        for agent in [&opening.agent.id].into_iter().chain(&opening.registered_by) {
+            self.freezes.admit(agent, (&opening.client.alias, &opening.issuer.alias), Some(begun.at))?;
+        }
+        Ok(())
     }
 
     /// Asks whether this claim may be redeemed. A no ends the transaction and wipes the code.

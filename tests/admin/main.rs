@@ -18,6 +18,7 @@ mod a_drain_is_an_orderly_stop;
 mod a_freeze_overtakes_what_is_under_way;
 mod a_freeze_stops_everything_at_once;
 mod a_freeze_survives_a_crash;
+mod a_frozen_front_end_registers_nothing;
 mod agents_are_no_operators;
 mod grants_are_revoked_by_fingerprint;
 mod grants_say_that_they_end;

@@ -123,6 +123,7 @@ impl Inside {
             redirect_uri: None,
             required: None,
             claimed: Claimed::default(),
+            code_verifier: None,
             received: self.corridor().clock.boot(),
         };
         self.corridor().redeem(self.caller(), input).await
