@@ -17,9 +17,9 @@
 //! | [`model`] | the words of the trade as types | no tokio, tonic, Cedar, hyper, serde |
 //! | [`platform`] | clock, entropy, files: the only ports | no policy, no protocol |
 //! | [`config`] | files to a checked [`config::Config`], all mistakes at once | nothing is half loaded |
-//! | [`caller`] | who is calling; mints [`caller::Caller`] | nothing a request says is looked at |
+//! | [`caller`] | who is calling; mints [`caller::Caller`], [`caller::AttestedOperator`] | nothing a request says is looked at |
 //! | [`transaction`] | begun and not yet finished; mints [`transaction::Claim`] | no network |
-//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`] | no pluggable policy port |
+//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`], [`policy::AdminPermitted`] | no pluggable policy port |
 //! | [`audit`] | nothing happens unrecorded; mints [`audit::Recorded`] | no secret, no text from outside |
 //! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code, no redirect, no proxy |
 //! | [`grant`] | the tokens held for agents | a handle of another agent finds nothing |
@@ -33,6 +33,8 @@
 //! # Invariants
 //! * A caller is who the kernel or a verified certificate says, asked anew for every call.
 //! * Any Cedar evaluation error, missing entity or unknown annotation is a no.
+//! * What an operator has frozen gets no permit and no release, whatever policies say and whatever is under way; what was
+//!   begun before a freeze stays ended after it ([`policy::Freezes`]).
 //! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be
 //!   recorded is not done, and a token that cannot be recorded is revoked.
 //! * A code is sent at most once, to the endpoint captured when its transaction began.

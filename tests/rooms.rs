@@ -51,11 +51,14 @@ const DOORS: [(&str, &[&str]); 9] = [
     (
         ".into_inner(",
         &[
+            "api/admin.rs",
             "api/service.rs",
             "api/wire.rs",
+            "cli/admin.rs",
             "cli/demo/scenes.rs",
             "cli/token.rs",
             "config/reader.rs",
+            "exchange/admin.rs",
             "exchange/begin.rs",
             "exchange/redeem.rs",
             "exchange/register.rs",

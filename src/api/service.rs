@@ -91,7 +91,7 @@ fn claimed_identity(metadata: &MetadataMap) -> Option<&'static str> {
     IDENTITY_HEADERS.into_iter().find(|name| metadata.contains_key(*name))
 }
 
-fn evidence(peer: &Peer) -> String {
+pub(super) fn evidence(peer: &Peer) -> String {
     match peer {
         Peer::Unix(None) => "unix peer without credentials".to_owned(),
         Peer::Unix(Some(peer)) => format!("unix uid {} gid {}", peer.uid, peer.gid),

@@ -19,6 +19,8 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         R::PeerCredMissing | R::PeerCredentialExpired | R::PeerChanged => Code::Unauthenticated,
         R::AgentUnknown
+        | R::OperatorUnknown
+        | R::Frozen
         | R::HumanCaller
         | R::RequestRefused
         | R::ScopeNotInTransaction
@@ -75,6 +77,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
+        | R::FreezeNotKept
         | R::MetadataUnavailable
         | R::JwksUnavailable
         | R::MetadataStale

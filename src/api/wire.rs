@@ -146,6 +146,7 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
         Outcome::Revoked => proto::RevocationOutcome::Revoked,
         Outcome::Queued => proto::RevocationOutcome::Queued,
         Outcome::Unsupported => proto::RevocationOutcome::Unsupported,
+        Outcome::Failed => proto::RevocationOutcome::Failed,
     };
     proto::RevokeGrantResponse {
         access_token: wire(reply.access).into(),
@@ -224,7 +225,7 @@ fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
     })
 }
 
-fn timestamp(at: Wall) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: Wall) -> prost_types::Timestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
 }

@@ -12,6 +12,7 @@ mod keeping;
 mod leniency;
 mod main_file;
 mod named;
+mod operators;
 mod pem;
 mod published;
 mod reader;
@@ -29,6 +30,7 @@ pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
 pub use keeping::{Keeping, Narrowing};
 pub use leniency::{Accept, Profile};
 pub use main_file::load;
+pub use operators::Operators;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};
@@ -58,6 +60,8 @@ pub struct Config {
     pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The operators' Unix socket, if the daemon is administered by one.
+    pub admin: Option<UnixListener>,
     /// The socket on which the daemon's numbers are read, if they are.
     pub metrics: Option<UnixListener>,
     /// The audit log.
@@ -86,7 +90,7 @@ impl Config {
     /// Where the daemon uses files, the main file included.
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
-        let sockets = self.unix.iter().chain(&self.metrics).map(|socket| socket.path.clone());
+        let sockets = self.unix.iter().chain(&self.metrics).chain(&self.admin).map(|socket| socket.path.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.

@@ -59,6 +59,7 @@ impl Corridor {
     pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
         let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
         let ask = match resolved {

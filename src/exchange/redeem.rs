@@ -4,7 +4,7 @@ use super::{Corridor, begin::usable_binding, refusal, token::TokenInput};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
-    grant::{Reply, Wanted},
+    grant::{EndedBy, Grant, Reply, Wanted},
     model::{Boot, Claimed, CodeVerifier, DecisionId, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
@@ -47,6 +47,7 @@ impl Corridor {
     pub async fn redeem(self: &Arc<Self>, caller: Caller, input: RedeemInput) -> Result<Recorded<Reply>, Fault> {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen(OPERATION, &caller).await?;
         let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, code_verifier, received } =
             input;
         let presented = Presented {
@@ -152,6 +153,10 @@ impl Corridor {
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
+                // Either a freeze found the grant, or the freeze is found here.
+                if let Err(fault) = self.policies.stands(&begun) {
+                    return Err(self.withhold_frozen(recorded.get().grant(), caller_event, fault).await);
+                }
                 closing.granted(recorded.get().grant().handle);
                 Ok(recorded)
             }
@@ -164,6 +169,16 @@ impl Corridor {
                 Err(fault)
             }
         }
+    }
+
+    /// Takes back a grant that was frozen while its outcome was written.
+    async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
+        self.grants.end(grant, EndedBy::Operator);
+        if let Some(disposal) = grant.remains() {
+            self.servers.dispose(disposal, "frozen", grant.kept.decided.id);
+        }
+        let event = Event { code: Code::TokenWithheld, ..event };
+        self.fail(event, fault, grant.kept.decided.id).await
     }
 
     /// Makes the decision durable and opens the connection, side by side. Whatever fails here, no byte has left and the
@@ -188,6 +203,11 @@ impl Corridor {
         if self.clock.boot().since(received) > self.config.limits.code_hold {
             recorded.into_inner().into_parts().0.end();
             return Err(Reason::CodeExpiredLocally.into());
+        }
+        // The last look before the code leaves: an operator may have frozen it since the decision.
+        if let Err(fault) = self.policies.stands(begun) {
+            recorded.into_inner().into_parts().0.end();
+            return Err(fault);
         }
         Ok((recorded, line))
     }

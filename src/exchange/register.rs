@@ -35,6 +35,7 @@ impl Corridor {
     pub async fn register(&self, caller: Caller, input: RegisterInput) -> Result<RegisteredReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen(OPERATION, &caller).await?;
         let event = refusal(OPERATION, &caller);
         let RegisterInput { request, for_agent, registration } = input;
         let (ask, agent) = match self.resolve_registered(request, &for_agent, &registration) {

@@ -3,6 +3,7 @@
 //! Invariant: a token is kept only as a [`Released`](crate::policy::Released) ticket brought it, and found only by
 //! the agent it was released to.
 
+mod ending;
 mod entry;
 mod held;
 mod key;
@@ -10,6 +11,7 @@ mod refreshing;
 mod reply;
 mod store;
 
+pub use ending::{EndedBy, Ending, GrantFilter, GrantSummary};
 pub use entry::Grant;
 pub use held::Held;
 pub use refreshing::{Missing, Place};

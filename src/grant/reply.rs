@@ -62,6 +62,7 @@ impl Releasable for HandOut {
             refreshable: self.grant.is_refreshable(),
             again: true,
             subject: kept.subject.as_ref(),
+            begun: kept.begun.at,
         }
     }
 }

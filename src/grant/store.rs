@@ -1,7 +1,8 @@
 //! The store of grants.
 
 use super::{
-    Grant, HandOut, Held, Reply,
+    EndedBy, Ending, Grant, HandOut, Held, Reply,
+    ending::endings,
     held::{Shelf, remaining},
     refreshing::Missing,
 };
@@ -23,6 +24,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::broadcast;
 
 /// The prefix of a grant's handle.
 pub const HANDLE_PREFIX: &str = "grant_";
@@ -50,11 +52,12 @@ pub enum Ended {
 pub struct Grants {
     per_agent: usize,
     lost_after: Duration,
-    keeping: Keeping,
+    pub(super) keeping: Keeping,
     pub(super) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
     table: Mutex<HashMap<Handle, Arc<Grant>>>,
+    pub(super) endings: broadcast::Sender<Ending>,
 }
 
 /// Bounds of the store.
@@ -88,7 +91,16 @@ impl Grants {
         keyed: Arc<KeyedHash>,
     ) -> Arc<Self> {
         let GrantBounds { per_agent, lost_after, keeping } = bounds;
-        Arc::new(Self { per_agent, lost_after, keeping, clock, entropy, keyed, table: Mutex::default() })
+        Arc::new(Self {
+            per_agent,
+            lost_after,
+            keeping,
+            clock,
+            entropy,
+            keyed,
+            table: Mutex::default(),
+            endings: endings(),
+        })
     }
 
     /// Whether an agent may hold another grant.
@@ -220,9 +232,13 @@ impl Grants {
     }
 
     /// Takes a grant out: it is never handed out again, also by calls under way.
-    pub fn end(&self, grant: &Grant) -> bool {
+    pub fn end(&self, grant: &Grant, by: EndedBy) -> bool {
         grant.ended.store(true, Ordering::Release);
-        self.table().remove(&grant.handle).is_some()
+        let was_there = self.table().remove(&grant.handle).is_some();
+        if was_there {
+            self.tell(grant, by);
+        }
+        was_there
     }
 
     /// The server has ended a grant, or cannot be trusted with it: nothing of it is served any more. It is remembered
@@ -231,6 +247,7 @@ impl Grants {
     pub fn bury(&self, grant: &Grant) -> Option<Disposal> {
         grant.ended.store(true, Ordering::Release);
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
+        self.tell(grant, EndedBy::Server);
         grant.remains()
     }
 
@@ -257,6 +274,7 @@ impl Grants {
                 return true;
             };
             grant.ended.store(true, Ordering::Release);
+            self.tell(grant, EndedBy::Itself);
             ended.push((Arc::clone(grant), why));
             false
         });
@@ -284,7 +302,7 @@ impl Grants {
         self.table().is_empty()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
+    pub(super) fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -85,6 +85,7 @@ impl Releasable for Issued {
             refreshable: self.kept.tokens.refresh.is_some(),
             again: false,
             subject: self.kept.subject.as_ref(),
+            begun: self.kept.begun.at,
         }
     }
 }

@@ -44,5 +44,5 @@ pub use lane::Passage;
 pub use redeem::NotIssued;
 pub use refresh::NotRefreshed;
 pub use refreshed::Refreshed;
-pub use revoke::{Disposal, Outcome};
+pub use revoke::{Disposal, Outcome, Outcomes};
 pub use servers::AuthorizationServers;

@@ -4,16 +4,16 @@ use super::{
     Facts, Snapshot,
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
+    expected::Expected,
     load::collect,
+    operator_cases::OperatorCase,
     person,
     question::Question,
 };
 use crate::{
     caller::Transport,
     config::{Config, Document, Finding, ScopeHome, Table, about},
-    model::{
-        Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Terms, Wall, time::parse_span,
-    },
+    model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Wall},
 };
 use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -46,17 +46,17 @@ pub fn run(config: &Config, snapshot: &Snapshot) -> Tally {
         let mut names = HashSet::new();
         let (passed, findings) = document.read(|root| {
             let results = root.tables("case", |table| {
-                let case = Case::read(table, config)?;
-                if !names.insert(case.name.clone()) {
-                    table.wrong(format!("case \"{}\" is there twice", case.name), None);
+                let (name, ran) = if table.holds("operator") {
+                    let case = OperatorCase::read(table, config)?;
+                    (case.name.clone(), case.run(snapshot))
+                } else {
+                    let case = Case::read(table, config)?;
+                    (case.name.clone(), case.run(snapshot))
+                };
+                if !names.insert(name.clone()) {
+                    table.wrong(format!("case \"{name}\" is there twice"), None);
                 }
-                match case.run(snapshot) {
-                    Ok(()) => Some(()),
-                    Err(wrong) => {
-                        table.wrong(format!("case \"{}\": {wrong}", case.name), None);
-                        None
-                    }
-                }
+                ran.map_err(|wrong| table.wrong(format!("case \"{name}\": {wrong}"), None)).ok()
             });
             Some(results.len())
         });
@@ -85,10 +85,7 @@ struct Case<'c> {
     flow: String,
     gate: Gate,
     token: Token,
-    expect_allow: bool,
-    reasons: Option<Vec<String>>,
-    code: Option<String>,
-    terms: Option<Terms>,
+    expected: Expected,
 }
 
 struct Gate {
@@ -135,11 +132,7 @@ impl<'c> Case<'c> {
         if scopes.is_empty() {
             scopes.extend(scope.clone());
         }
-        let expect_allow = table.required("expect", |t| match t {
-            "allow" => Ok(true),
-            "deny" => Ok(false),
-            _ => Err("must be \"allow\" or \"deny\"".to_owned()),
-        });
+        let expected = Expected::read(table);
         let now = table.optional("now", instant).or_else(|| instant(NOW).ok());
         let facts = facts(table, agent.as_ref());
         let lifetime = table.span("lifetime", Duration::from_secs(3600), ANY_SPAN);
@@ -175,10 +168,7 @@ impl<'c> Case<'c> {
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
             token,
-            expect_allow: expect_allow?,
-            reasons: Some(table.list("reasons", owned)),
-            code: table.optional("code", owned),
-            terms: table.table("terms", terms),
+            expected: expected?,
         })
     }
 
@@ -195,32 +185,7 @@ impl<'c> Case<'c> {
             context: self.context()?,
         };
         let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
-        if answer.errors > 0 {
-            return Err(
-                "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()
-            );
-        }
-        let word = |allow: bool| if allow { "allow" } else { "deny" };
-        let ids: Vec<&str> = answer.determining.iter().map(|d| d.policy.as_str()).collect();
-        if answer.allowed != self.expect_allow {
-            return Err(format!("expected {}, got {} by {ids:?}", word(self.expect_allow), word(answer.allowed)));
-        }
-        let mut expected: Vec<&str> = self.reasons.iter().flatten().map(String::as_str).collect();
-        expected.sort_unstable();
-        if expected != ids {
-            return Err(format!("expected the reasons {expected:?}, got {ids:?}"));
-        }
-        let first = answer.determining.iter().find(|d| d.forbids).and_then(|d| snapshot.note(&d.policy));
-        let code = first.and_then(|n| n.code.as_deref()).unwrap_or("no_permit");
-        if let Some(expected) = self.code.as_deref().filter(|c| *c != code) {
-            return Err(format!("expected the code {expected:?}, got {code:?}"));
-        }
-        match &self.terms {
-            Some(expected) if *expected != answer.terms => {
-                Err(format!("expected the terms {expected:?}, got {:?}", answer.terms))
-            }
-            _ => Ok(()),
-        }
+        self.expected.hold(&answer, snapshot)
     }
 
     /// This case's agent and approver, which stand before the generation's.
@@ -368,18 +333,6 @@ fn approval(table: &Table<'_>) -> Option<Approval> {
     let at = table.required("at", instant);
     let scopes = table.list("scopes", scope);
     Some(Approval { approver: approver?, team: team?, at: at?, scopes })
-}
-
-fn terms(table: &Table<'_>) -> Terms {
-    Terms {
-        max_lifetime: table.optional("max_lifetime", |t| parse_span(t).ok_or_else(|| "is no span of time".to_owned())),
-        proof: None,
-        no_refresh: table.boolean("no_refresh", false),
-        single_audience: table.boolean("single_audience", false),
-        audit_high: table.optional("audit", owned).is_some_and(|a| a == "high"),
-        notify: table.boolean("notify", false),
-        max_uses: table.integer("max_uses", 1..=u64::MAX),
-    }
 }
 
 pub(super) fn word(table: &Table<'_>, key: &'static str) -> Option<String> {

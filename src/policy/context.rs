@@ -2,7 +2,7 @@
 
 use super::entities::{uid, user_uid};
 use crate::{
-    caller::{Attestation, Caller, Transport},
+    caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
     model::{Claimed, IssuerAlias, Scope, Subject, Wall},
 };
@@ -36,6 +36,14 @@ impl From<&Caller> for Facts {
         };
         let (transport, expires_at) = (caller.transport(), caller.credential_end());
         Self { transport, uid, ip, verified: true, trust_domain, expires_at, interactive: caller.interactive() }
+    }
+}
+
+impl From<&AttestedOperator> for Facts {
+    fn from(operator: &AttestedOperator) -> Self {
+        let (transport, uid) = (Transport::Uds, Some(operator.peer().uid));
+        let interactive = operator.interactive();
+        Self { transport, uid, ip: None, verified: true, trust_domain: None, expires_at: None, interactive }
     }
 }
 

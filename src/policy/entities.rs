@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Client, Config, ScopeHome},
-    model::{Agent, IssuerAlias, Subject, agent::Identity},
+    model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
@@ -26,6 +26,9 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
     let mut entities = Vec::new();
     for agent in config.registry.agents() {
         entities.push(self::agent(agent)?);
+    }
+    for operator in config.registry.operators.iter() {
+        entities.push(self::operator(operator)?);
     }
     for issuer in config.issuers.values() {
         let attributes = [
@@ -123,6 +126,12 @@ pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
         parents.push(uid("AgentGroup", group)?);
     }
     entity(uid("Agent", agent.id.as_str())?, attributes, parents)
+}
+
+/// An operator's entity.
+pub(super) fn operator(operator: &Operator) -> Result<Entity, String> {
+    let teams: Result<Vec<_>, _> = operator.teams.iter().map(|team| uid("Team", team.as_str())).collect();
+    entity(uid("Operator", operator.id.as_str())?, [], teams?)
 }
 
 fn client(client: &Client) -> Result<Entity, String> {

@@ -4,13 +4,17 @@
 //! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
 //! policy port: it would let every implementor mint permits.
 
+mod admin;
 mod annotations;
 mod ask;
 mod asked;
 pub mod cases;
 mod context;
 mod entities;
+mod expected;
+mod freezes;
 mod load;
+mod operator_cases;
 mod panel;
 mod permit;
 mod person;
@@ -21,8 +25,10 @@ mod release;
 mod replay;
 mod verdict;
 
+pub use admin::{AdminAction, AdminPermitted};
 pub use asked::Asked;
 pub use context::Facts;
+pub use freezes::{Freeze, Freezes};
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
 pub use refresh::{RefreshPermitted, Refreshable};

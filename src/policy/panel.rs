@@ -70,7 +70,7 @@ impl<'a> Panel<'a> {
         Self::between(snapshot, nobody(), nobody(), DecisionId(uuid::Uuid::nil()))
     }
 
-    fn between(
+    pub(super) fn between(
         snapshot: &'a Snapshot,
         principal: Result<EntityUid, String>,
         client: Result<EntityUid, String>,

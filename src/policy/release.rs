@@ -10,7 +10,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
+    model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct IssuedFacts<'a> {
     pub again: bool,
     /// The person it acts for, where a verified ID token named them.
     pub subject: Option<&'a Subject>,
+    /// When the transaction began that it came from.
+    pub begun: Boot,
 }
 
 /// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
@@ -94,6 +96,8 @@ impl Policies {
         id: DecisionId,
     ) -> Result<(Verdict, Terms), Box<Refused>> {
         let token = subject.facts();
+        let at = (&token.client.alias, &token.client.issuer);
+        self.freezes().admit(&subject.caller().agent().id, at, Some(token.begun)).map_err(Refused::from)?;
         let facts = Facts::from(subject.caller());
         let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
         let base = Base {

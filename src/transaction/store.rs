@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, Handle, Nonce, StateValue},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -135,6 +135,25 @@ impl Transactions {
     pub fn open_count(&self) -> usize {
         let tables = self.tables();
         tables.entries.values().filter(|entry| !matches!(*entry.lock(), Status::Terminal { .. })).count()
+    }
+
+    /// Ends every open transaction of an agent, a client or an issuer, with its verifier and nonce. One that is being
+    /// redeemed is left to whoever redeems it. Returns how many.
+    pub fn end_of(&self, target: &FreezeTarget) -> usize {
+        let (tables, at, mut count) = (self.tables(), self.clock.boot(), 0);
+        for entry in tables.entries.values() {
+            let opening = &entry.begun.opening;
+            let of = |agent| target.covers(agent, &opening.client.alias, &opening.issuer.alias);
+            if ![&opening.agent.id].into_iter().chain(&opening.registered_by).any(of) {
+                continue;
+            }
+            let mut status = entry.lock();
+            if matches!(*status, Status::Open { .. }) {
+                *status = Status::Terminal { attempt: None, grant: None, at };
+                count += 1;
+            }
+        }
+        count
     }
 
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
