@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
 
-use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json, wiped};
+use super::{AuthorizationServers, http, issued::Kept, lane::Ways, salvage::Leftover, strict_json, wiped};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, RefreshToken, Secret, Wall},
@@ -20,7 +20,8 @@ const REVOCATION_BYTES_MAX: usize = 16 * 1024;
 pub struct Disposal {
     begun: Arc<Begun>,
     access: Vec<DoomedAccess>,
-    refresh: Option<Zeroizing<String>>,
+    /// One, but for an answer that names several.
+    refresh: Vec<Zeroizing<String>>,
     created: Option<(Wall, Duration)>,
 }
 
@@ -59,23 +60,23 @@ impl Outcome {
 /// What became of each token of one grant.
 #[derive(Default, Debug)]
 pub struct Outcomes {
-    /// Of the refresh token, where there was one.
-    pub refresh: Option<Outcome>,
+    /// Of each refresh token: one, but where a server's answer held several.
+    pub refresh: Vec<Outcome>,
     /// Of each access token.
     pub access: Vec<Outcome>,
 }
 
 impl Outcomes {
-    /// (access, refresh): of several access tokens the worst counts.
+    /// (access, refresh): of several the worst counts.
     #[must_use]
     pub fn worst(&self) -> (Outcome, Outcome) {
-        let access = self.access.iter().copied().max().unwrap_or(Outcome::Absent);
-        (access, self.refresh.unwrap_or(Outcome::Absent))
+        let worst = |of: &[Outcome]| of.iter().copied().max().unwrap_or(Outcome::Absent);
+        (worst(&self.access), worst(&self.refresh))
     }
 
     /// Each of them.
     pub fn each(&self) -> impl Iterator<Item = Outcome> {
-        self.refresh.into_iter().chain(self.access.iter().copied())
+        self.refresh.iter().chain(&self.access).copied()
     }
 }
 
@@ -84,8 +85,8 @@ impl Disposal {
     pub(super) fn of_leftover(begun: &Arc<Begun>, leftover: Leftover) -> Option<Self> {
         let disposal = Self {
             begun: Arc::clone(begun),
-            access: leftover.access.filter(|token| !token.is_empty()).map(|token| (token, None)).into_iter().collect(),
-            refresh: leftover.refresh.filter(|token| !token.is_empty()),
+            access: leftover.access.into_iter().filter(|token| !token.is_empty()).map(|token| (token, None)).collect(),
+            refresh: leftover.refresh.into_iter().filter(|token| !token.is_empty()).collect(),
             created: None,
         };
         disposal.not_empty()
@@ -97,7 +98,7 @@ impl Disposal {
         Self {
             begun: Arc::clone(&kept.begun),
             access: vec![doomed_access(kept)],
-            refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open),
+            refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open).into_iter().collect(),
             created: Some((kept.at.1, kept.lifetime)),
         }
     }
@@ -111,7 +112,7 @@ impl Disposal {
     ) -> Option<Self> {
         let rest = Self {
             access: access.into_iter().map(doomed_access).collect(),
-            refresh: refresh.map(open),
+            refresh: refresh.map(open).into_iter().collect(),
             ..Self::of_kept(origin)
         };
         rest.not_empty()
@@ -120,11 +121,11 @@ impl Disposal {
     /// How many tokens there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.access.len() + usize::from(self.refresh.is_some())
+        self.access.len() + self.refresh.len()
     }
 
     fn not_empty(self) -> Option<Self> {
-        (!self.access.is_empty() || self.refresh.is_some()).then_some(self)
+        (!self.access.is_empty() || !self.refresh.is_empty()).then_some(self)
     }
 }
 
@@ -173,8 +174,8 @@ impl AuthorizationServers {
             created,
         };
         let mut outcomes = Outcomes::default();
-        if let Some(token) = refresh {
-            outcomes.refresh = Some(self.revoke_one(doomed(token, "refresh_token", created)).await);
+        for token in refresh {
+            outcomes.refresh.push(self.revoke_one(doomed(token, "refresh_token", created)).await);
         }
         for (token, created) in access {
             outcomes.access.push(self.revoke_one(doomed(token, "access_token", created)).await);
