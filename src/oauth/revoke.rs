@@ -60,7 +60,7 @@ impl Outcome {
 /// What became of each token of one grant.
 #[derive(Default, Debug)]
 pub struct Outcomes {
-    /// Of each refresh token.
+    /// Of each refresh token: one, but where a server's answer held several.
     pub refresh: Vec<Outcome>,
     /// Of each access token.
     pub access: Vec<Outcome>,
