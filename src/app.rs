@@ -90,8 +90,15 @@ impl Daemon {
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
-        let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
-            .map_err(Failure::Config)?;
+        let servers = AuthorizationServers::new(
+            &config,
+            file,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            recorder.clone(),
+            Arc::clone(&work),
+        )
+        .map_err(Failure::Config)?;
         let (unix, mtls) = bind(&config).await?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());

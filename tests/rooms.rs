@@ -37,7 +37,10 @@ const DOORS: [(&str, &[&str]); 9] = [
         &[
             "api/wire.rs",
             "oauth/authorize.rs",
+            "api/wire_proof.rs",
             "oauth/bound.rs",
+            "oauth/dpop/proof.rs",
+            "oauth/dpop/retry.rs",
             "oauth/identity.rs",
             "oauth/jose/id_token.rs",
             "oauth/redeem.rs",
@@ -52,6 +55,7 @@ const DOORS: [(&str, &[&str]); 9] = [
         &[
             "api/service.rs",
             "api/wire.rs",
+            "api/wire_proof.rs",
             "cli/demo/scenes.rs",
             "cli/token.rs",
             "config/reader.rs",
@@ -68,6 +72,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "dev/oauth_http.rs",
             "exchange/redeem.rs",
             "exchange/refresh.rs",
+            "grant/proof.rs",
             "grant/refreshing.rs",
             "grant/store.rs",
             "oauth/http.rs",

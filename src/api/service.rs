@@ -4,10 +4,11 @@ use super::{
     calls::{Link, Patience, refused},
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
+        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, SignProofRequest, SignProofResponse,
+        token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
-    wire,
+    wire, wire_proof,
 };
 use crate::{
     audit::Recorded,
@@ -138,6 +139,13 @@ impl TokenService for Tokens {
         let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(with_delivery(reply, wire::got), in_flight))
+    }
+
+    async fn sign_proof(&self, request: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "SignProof", |r| &r.agent).await?;
+        let input = wire_proof::sign(request.into_inner()).map_err(|f| refused(&f))?;
+        let signed = self.corridor.sign_proof(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(Response::new(wire_proof::signed(signed)), in_flight))
     }
 
     async fn revoke_grant(

@@ -34,6 +34,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ResourceSyntax
         | R::ParamDuplicate
         | R::ImplicitResponse
+        | R::DpopProofInvalid
         | R::ScopeUndeclared => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -64,6 +65,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch
+        | R::DpopKeyMismatch
         | R::IdTokenInvalid
         | R::NonceMismatch
         | R::AtHashMismatch
@@ -78,6 +80,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable
+        | R::DpopNonceLoop
         | R::AuditUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,

@@ -6,7 +6,7 @@ use crate::{
     caller::{Attestation, Caller},
     config::{Api, Client, Endpoints, ScopeHome},
     model::{
-        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
+        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, TokenBinding, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
     oauth::authorization_url,
@@ -209,7 +209,8 @@ fn redirect(client: &Client, named: &str) -> Result<RedirectUri, Fault> {
 
 /// A certificate-bound token is of use only to a caller that can present the same certificate (RFC 8705 §3).
 pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fault> {
-    if !client.bound_tokens {
+    // A key of the grant's own needs nothing of the caller: narrowgate signs for it.
+    if client.bound_tokens != TokenBinding::Certificate {
         return Ok(());
     }
     let shares = client.shared_certificate

@@ -1,17 +1,19 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh, and
-//! [`revoke`](Corridor::revoke) each read top to bottom.
+//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh,
+//! [`sign_proof`](Corridor::sign_proof) and [`revoke`](Corridor::revoke) each read top to bottom.
 
 mod begin;
 mod person;
+mod proof;
 mod redeem;
 mod refresh;
 mod revoke;
 mod token;
 
 pub use begin::{BeginInput, BegunReply};
+pub use proof::ProofInput;
 pub use redeem::RedeemInput;
 pub use revoke::RevokedReply;
 pub use token::TokenInput;

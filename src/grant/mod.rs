@@ -6,12 +6,14 @@
 mod entry;
 mod held;
 mod key;
+mod proof;
 mod refreshing;
 mod reply;
 mod store;
 
 pub use entry::Grant;
 pub use held::Held;
+pub use proof::Signed;
 pub use refreshing::{Missing, Place};
 pub use reply::{Delivery, HandOut, Reply};
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};

@@ -95,7 +95,7 @@ reasons! {
     ScopeUpgraded "SCOPE_UPGRADED" "More scope was issued than allowed. The token was revoked." "Give the platform team `decision_id`.",
     ScopeNarrowed "SCOPE_NARROWED" "A required scope was not granted. The token was revoked." "Ask for less, or have the person grant it.",
     TokenTypeUnsupported "TOKEN_TYPE_UNSUPPORTED" "The token type is not one that was asked for." "Check the client's registration.",
-    TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound to the client's certificate (RFC 8705 §3). It was revoked." "Check the client's registration.",
+    TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound as the client demands (RFC 8705 §3, RFC 9449 §5). It was revoked." "Check the client's registration.",
     RedeemOutcomeUnknown "REDEEM_OUTCOME_UNKNOWN" "The connection broke after the code was sent. It is never sent again." "Begin again.",
     AuditUnavailable "AUDIT_UNAVAILABLE" "The audit log cannot be written, so nothing is issued." "Retry later; the daemon recovers by itself.",
     ClockImplausible "CLOCK_IMPLAUSIBLE" "The system clock is before this program was built." "Set the clock.",
@@ -113,4 +113,7 @@ reasons! {
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
+    DpopNonceLoop "DPOP_NONCE_LOOP" "The authorization server refused the very nonce that it had given (RFC 9449 §8). A code is spent." "Begin again; repeat a GetToken.",
+    DpopKeyMismatch "DPOP_KEY_MISMATCH" "The key is not the one that the authorization was begun with (RFC 9449 §10). Nothing was sent." "Begin again, and look at the audit log.",
+    DpopProofInvalid "DPOP_PROOF_INVALID" "The DPoP proof is not one of this key for this request (RFC 9449 §4.3). Nothing was sent." "See `rule`; make a new proof for each call.",
 }

@@ -3,7 +3,7 @@
 use super::{http::Answer, leniency, salvage::salvage, strict_json::Strict};
 use crate::{
     config::Accept,
-    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
+    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
 };
 use serde::{
     Deserializer,
@@ -68,6 +68,8 @@ impl From<Reason> for Bad {
 pub(super) struct Expected<'a> {
     /// The scopes policy allowed.
     pub(super) allowed: &'a ScopeSet,
+    /// What the token must be bound to.
+    pub(super) binding: TokenBinding,
     /// What a token without `expires_in` is taken to live.
     pub(super) assumed_lifetime: Duration,
     /// Where the issuer may stray.
@@ -95,7 +97,11 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
         return Err(malformed(members));
     }
     match &members.token_type {
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case(expected.binding.token_type()) => {}
+        // Asked for DPoP, and this is what anyone could use: a downgrade (RFC 9449 §5).
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {
+            return Err(bad(Reason::TokenBindingMismatch, members));
+        }
         Some(Value::String(_)) | None => return Err(bad(Reason::TokenTypeUnsupported, members)),
         Some(_) => return Err(malformed(members)),
     }
@@ -137,6 +143,8 @@ fn refusal(members: &Members) -> Bad {
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),
+        "invalid_dpop_proof" => (Reason::AsRejected, "invalid_dpop_proof"),
+        "use_dpop_nonce" => (Reason::AsRejected, "use_dpop_nonce"),
         "unsupported_grant_type" => (Reason::AsRejected, "unsupported_grant_type"),
         "temporarily_unavailable" => (Reason::AsUnavailable, "temporarily_unavailable"),
         _ => (Reason::AsRejected, "unregistered"),
@@ -263,8 +271,8 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let expected =
-        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default() };
+    let (binding, accept) = (TokenBinding::Unbound, Accept::default());
+    let expected = Expected { allowed: &allowed, binding, assumed_lifetime: Duration::from_secs(60), accept: &accept };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 

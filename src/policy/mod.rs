@@ -5,6 +5,7 @@
 //! policy port: it would let every implementor mint permits.
 
 mod annotations;
+mod approval;
 mod ask;
 mod asked;
 pub mod cases;
@@ -14,6 +15,7 @@ mod load;
 mod panel;
 mod permit;
 mod person;
+mod proof;
 mod question;
 mod refresh;
 mod release;
@@ -24,6 +26,7 @@ pub use asked::Asked;
 pub use context::Facts;
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
+pub use proof::{ProofAsk, ProofPermitted};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use release::{IssuedFacts, Releasable, Released};
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

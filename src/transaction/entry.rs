@@ -2,7 +2,10 @@
 
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
-    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
+    model::{
+        Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, TokenBinding, Wall,
+    },
+    platform::ProofKey,
 };
 use std::sync::{Arc, Mutex, atomic::AtomicU32};
 use tokio::sync::watch;
@@ -45,6 +48,41 @@ pub struct Begun {
     pub ends: Boot,
     /// When it ends, for people.
     pub ends_wall: Wall,
+    /// The key that its tokens are bound to, where its client's are (RFC 9449 §10).
+    pub bound_key: Option<BoundKey>,
+}
+
+/// The key of one transaction, and of the grant that comes of it: no two share one, so no two can be told to be of one
+/// agent, and a key that is lost is one grant's.
+pub struct BoundKey {
+    /// The key.
+    pub key: ProofKey,
+    /// Its thumbprint as the authorization request said it (`dpop_jkt`): what the code is bound to.
+    pub jkt: String,
+}
+
+impl BoundKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// As [`ProofKey::generate`].
+    pub fn generate() -> Result<Self, crate::model::Fault> {
+        let key = ProofKey::generate()?;
+        let jkt = key.thumbprint().to_owned();
+        Ok(Self { key, jkt })
+    }
+}
+
+impl Begun {
+    /// The thumbprint of what its tokens are bound to: the certificate, or the key; a bearer token has none.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        match self.opening.client.bound_tokens {
+            TokenBinding::Unbound => None,
+            TokenBinding::Certificate => Some(&self.opening.client.identity.thumbprint),
+            TokenBinding::Dpop => self.bound_key.as_ref().map(|bound| bound.jkt.as_str()),
+        }
+    }
 }
 
 impl Opening {

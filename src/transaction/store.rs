@@ -2,11 +2,11 @@
 
 use super::{
     Begun, Opening,
-    entry::{Entry, Once, Status},
+    entry::{BoundKey, Entry, Once, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, StateValue},
+    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, StateValue, TokenBinding},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -88,11 +88,13 @@ impl Transactions {
         let asks = opening.scopes.asks_identity();
         let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
         let (now, wall) = (self.clock.boot(), self.clock.wall());
+        let is_dpop = opening.client.bound_tokens == TokenBinding::Dpop;
         let begun = Arc::new(Begun {
             handle: Handle::new(bits),
             at: now,
             ends: now.plus(self.bounds.ttl),
             ends_wall: wall.plus(self.bounds.ttl),
+            bound_key: is_dpop.then(BoundKey::generate).transpose()?,
             opening,
         });
         let entry = Entry {

@@ -20,7 +20,11 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 36] = [
+    // binding
+    "DPOP_NONCE_LOOP",
+    "DPOP_KEY_MISMATCH",
+    "DPOP_PROOF_INVALID",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",
