@@ -349,7 +349,8 @@ mod tests {
             };
             let allowed = ScopeSet::parse("a").unwrap();
             let accept = Accept::default();
-            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+            let (binding, assumed_lifetime) = (TokenBinding::Unbound, Duration::from_secs(60));
+            let expected = Expected { allowed: &allowed, binding, assumed_lifetime, accept: &accept };
             let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
             (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
         };
