@@ -94,7 +94,8 @@ struct Case<'c> {
 }
 
 struct Gate {
-    http_uri: String,
+    /// The method and the origin that a proof is for.
+    http: (String, String),
     redirect_uri: String,
     pkce_method: String,
     code_age: Duration,
@@ -264,7 +265,7 @@ impl<'c> Case<'c> {
                 ("stateVerified", Expr::new_bool(gate.state_verified)),
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
-            "sign_proof" => fields.extend([("httpMethod", text("GET")), ("httpUri", text(&gate.http_uri))]),
+            "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
@@ -326,7 +327,10 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
 fn gate(table: &Table<'_>) -> Gate {
     let refreshes = table.integer("refresh_count", 0..=1_000_000).unwrap_or(0);
     Gate {
-        http_uri: word(table, "http_uri").unwrap_or_else(|| "https://crm.example.test/api".to_owned()),
+        http: (
+            word(table, "http_method").unwrap_or_else(|| "GET".to_owned()),
+            word(table, "origin").unwrap_or_else(|| "https://crm.example.test".to_owned()),
+        ),
         redirect_uri: word(table, "redirect_uri").unwrap_or_else(|| "http://127.0.0.1/callback".to_owned()),
         pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
         code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),

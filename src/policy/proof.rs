@@ -67,7 +67,7 @@ impl Policies {
                 claimed,
                 approval: None,
             };
-            panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("httpUri", text(&ask.target))]);
+            panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("origin", text(&ask.origin))]);
             panel.scopes(&base, "hold");
             panel.keep_terms(Keeping { bound: token.bound, audience: token.api.is_some() });
             panel.close(Reason::PolicyDenied)

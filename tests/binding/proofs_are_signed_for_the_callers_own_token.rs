@@ -116,7 +116,7 @@ async fn each_proof_is_a_decision_of_its_own() {
 @id("test.read-only")
 @code("read_only")
 forbid (principal, action == Narrowgate::Action::"sign_proof", resource)
-unless { context.httpMethod == "GET" && context.httpUri like "https://crm.example.test/api/*" };
+unless { context.httpMethod == "GET" && context.origin == "https://crm.example.test" };
 "#;
     const NO_BULK: &str = r#"
 @id("test.unreleased")
