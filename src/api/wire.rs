@@ -5,7 +5,7 @@ use crate::{
     audit::Recorded,
     exchange::{BeginInput, BegunReply, RedeemInput, RevokedReply, TokenInput},
     grant::{self, Reply, Wanted},
-    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, TokenBinding, Wall, scope::SCOPES_MAX},
+    model::{Boot, Claimed, DpopProof, Fault, Handle, Reason, Scope, ScopeSet, TokenBinding, Wall, scope::SCOPES_MAX},
     oauth::Outcome,
     transaction::{self, Callback},
 };
@@ -22,12 +22,16 @@ pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginIn
         redirect_uri: request.redirect_uri,
         allow_partial: request.allow_partial,
         claimed: claimed(request.claimed)?,
+        proof: proof(request.dpop_proof),
     })
 }
 
 pub(super) fn begun(reply: BegunReply) -> proto::BeginAuthorizationResponse {
     let refused = |(scope, policy_code): (Scope, String)| proto::RefusedScope { scope: scope.to_string(), policy_code };
+    let (token_endpoint, dpop_nonce) = reply.to_be_proven.unwrap_or_default();
     proto::BeginAuthorizationResponse {
+        token_endpoint,
+        dpop_nonce,
         transaction: reply.transaction.text(transaction::HANDLE_PREFIX),
         authorization_url: reply.url,
         scopes: reply.scopes.to_strings(),
@@ -59,6 +63,7 @@ pub(super) fn redeem(request: proto::RedeemCodeRequest, received: Boot) -> Resul
         redirect_uri: (!request.redirect_uri.is_empty()).then_some(request.redirect_uri),
         required: scopes("required_scopes", &request.required_scopes)?,
         claimed: claimed(request.claimed)?,
+        proof: proof(request.dpop_proof),
         received,
     })
 }
@@ -135,6 +140,11 @@ fn token(reply: &Reply) -> proto::Token {
         .into(),
         jkt: kept.begun.bound_key.as_ref().map(|bound| bound.jkt.clone()).unwrap_or_default(),
     }
+}
+
+/// An agent's own proof, where there is one.
+fn proof(text: String) -> Option<DpopProof> {
+    (!text.is_empty()).then(|| DpopProof::new(text))
 }
 
 /// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.

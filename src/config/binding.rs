@@ -3,8 +3,21 @@
 use super::reader::Table;
 use crate::model::TokenBinding;
 
-/// `token_binding`, or `bound_tokens = true`, which is `"certificate"`.
-pub(super) fn token_binding(table: &Table<'_>) -> TokenBinding {
+/// `token_binding`, or `bound_tokens = true`, which is `"certificate"`; and `dpop_key`: whether agents have the keys.
+pub(super) fn token_binding(table: &Table<'_>) -> (TokenBinding, bool) {
+    let binding = binding(table);
+    let holder = table.optional("dpop_key", |text| match text {
+        "daemon" => Ok(false),
+        "agent" => Ok(true),
+        _ => Err("must be \"daemon\" or \"agent\"".to_owned()),
+    });
+    if holder.is_some() && binding != TokenBinding::Dpop {
+        table.wrong_at("dpop_key", "belongs to token_binding = \"dpop\"", None);
+    }
+    (binding, holder.unwrap_or(false))
+}
+
+fn binding(table: &Table<'_>) -> TokenBinding {
     let named = table.optional("token_binding", |text| match text {
         "none" => Ok(TokenBinding::Unbound),
         "certificate" => Ok(TokenBinding::Certificate),

@@ -128,6 +128,8 @@ pub struct Client {
     pub environment: Environment,
     /// What the issuer binds its tokens to.
     pub bound_tokens: TokenBinding,
+    /// The agents have the keys that its tokens are bound to, and make every proof themselves (RFC 9449).
+    pub agent_holds_key: bool,
     /// The agents hold the same certificate, so bound tokens are of use to them.
     pub shared_certificate: bool,
     /// The longest token that may be issued to it.
@@ -261,7 +263,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     }
     let owner = table.required("owner", team);
     let environment = own_environment(table, daemon);
-    let bound_tokens = binding::token_binding(table);
+    let (bound_tokens, agent_holds_key) = binding::token_binding(table);
     let shared_certificate = table.boolean("shared_certificate", false);
     let lifetime_ceiling = table.span("max_token_lifetime", 3600 * SECOND, SECOND..=30 * DAY);
     Some(Client {
@@ -274,6 +276,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         owner: owner?,
         environment: environment?,
         bound_tokens,
+        agent_holds_key,
         shared_certificate,
         lifetime_ceiling,
     })

@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{Reply, Wanted},
-    model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
+    model::{Boot, Claimed, DecisionId, DpopProof, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
     policy::Permitted,
@@ -33,8 +33,17 @@ pub struct RedeemInput {
     pub required: Option<ScopeSet>,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The proof for the token request, where the agent has the key.
+    pub proof: Option<DpopProof>,
     /// When it came.
     pub received: Boot,
+}
+
+/// What a claim needs on its way out.
+struct Way {
+    passage: Passage,
+    /// The agent's own proof, judged.
+    proof: Option<DpopProof>,
 }
 
 impl Corridor {
@@ -45,7 +54,7 @@ impl Corridor {
     pub async fn redeem(self: &Arc<Self>, caller: Caller, input: RedeemInput) -> Result<Recorded<Reply>, Fault> {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
-        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, received } = input;
+        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, proof, received } = input;
         let presented = Presented {
             transaction: &transaction,
             callback,
@@ -69,8 +78,8 @@ impl Corridor {
                 return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
             }
         };
-        let passage = match self.preconditions(&claim).await {
-            Ok(passage) => passage,
+        let way = match self.preconditions(&claim, proof).await {
+            Ok(way) => way,
             Err(fault) => {
                 let event = refusal(OPERATION, claim.caller());
                 drop(claim);
@@ -88,7 +97,7 @@ impl Corridor {
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
         let rest = trace::spawn(async move {
-            let result = this.spend(permitted, &claimed, received, &waits, passage).await;
+            let result = this.spend(permitted, &claimed, received, &waits, way).await;
             drop(underway);
             result
         });
@@ -98,11 +107,13 @@ impl Corridor {
     }
 
     /// What can be known to fail before anything is spent, a server that is busy or gone included. The claim goes back.
-    async fn preconditions(&self, claim: &Claim) -> Result<Passage, Fault> {
+    async fn preconditions(&self, claim: &Claim, proof: Option<DpopProof>) -> Result<Way, Fault> {
         let (opening, agent) = (&claim.begun().opening, &claim.caller().agent().id);
         usable_binding(claim.caller(), &opening.client)?;
+        let proof = self.servers.passable(claim.begun(), proof)?;
         self.grants.room_for(agent)?;
-        self.servers.enter(&opening.issuer.alias, agent).await
+        let passage = self.servers.enter(&opening.issuer.alias, agent).await?;
+        Ok(Way { passage, proof })
     }
 
     /// Records the decision, redeems, and sees the outcome through to its record.
@@ -112,7 +123,7 @@ impl Corridor {
         claimed: &Claimed,
         received: Boot,
         caller_waits: &Weak<()>,
-        passage: Passage,
+        Way { passage, proof }: Way,
     ) -> Result<Recorded<Reply>, Fault> {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
@@ -124,7 +135,7 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
         };
-        let issued = match self.servers.redeem(recorded, line).await {
+        let issued = match self.servers.redeem(recorded, line.carrying(proof)).await {
             Ok(issued) => issued,
             Err(not_issued) => return Err(self.not_issued(*not_issued).await),
         };

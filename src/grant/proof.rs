@@ -49,8 +49,11 @@ impl Grant {
     /// [`Reason::FieldInvalid`] if its tokens are not bound to a key of its own; [`Reason::ScopeNotGranted`] if the
     /// origin is none of its API's.
     pub fn proves_to(&self, origin: &str) -> Result<(), Fault> {
-        if self.kept.begun.bound_key.is_none() {
-            return Err(Fault::field(Reason::FieldInvalid, "grant", "has no DPoP key: its tokens need no proof of it"));
+        let nothing = |wrong| Err(Fault::field(Reason::FieldInvalid, "grant", wrong));
+        match &self.kept.begun.bound_key {
+            None => return nothing("has no DPoP key: its tokens need no proof of it"),
+            Some(bound) if bound.is_agents() => return nothing("is bound to a key that its agent has"),
+            Some(_) => {}
         }
         let api = self.kept.begun.opening.api.as_ref();
         if api.is_some_and(|api| api.origins.iter().any(|own| own == origin)) {

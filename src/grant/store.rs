@@ -13,7 +13,7 @@ use crate::{
     oauth::{Disposal, Family, Issued, Kept, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash},
     policy::Released,
-    transaction::Closing,
+    transaction::{BoundKey, Closing},
 };
 use std::{
     collections::HashMap,
@@ -120,7 +120,9 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
-        if terms.no_refresh || kept.begun.opening.offline_refused {
+        // A refresh needs a proof, which narrowgate cannot make with a key that is its agent's.
+        let unprovable = kept.begun.bound_key.as_ref().is_some_and(BoundKey::is_agents);
+        if terms.no_refresh || kept.begun.opening.offline_refused || unprovable {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }

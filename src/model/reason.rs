@@ -115,5 +115,5 @@ reasons! {
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
     DpopNonceLoop "DPOP_NONCE_LOOP" "The authorization server refused the very nonce that it had given (RFC 9449 §8). A code is spent." "Begin again; repeat a GetToken.",
     DpopKeyMismatch "DPOP_KEY_MISMATCH" "The key is not the one that the authorization was begun with (RFC 9449 §10). Nothing was sent." "Begin again, and look at the audit log.",
-    DpopProofInvalid "DPOP_PROOF_INVALID" "The DPoP proof is not one of this key for this request (RFC 9449 §4.3). Nothing was sent." "See `rule`; make a new proof for each call.",
+    DpopProofInvalid "DPOP_PROOF_INVALID" "The DPoP proof is not one of this key for this request (RFC 9449 §4.3), or lacks the server's nonce." "See `rule`. Make a new proof for each call; where it was the nonce, begin again.",
 }

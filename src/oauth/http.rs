@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Reach,
-    model::{Fault, Reason},
+    model::{DpopProof, Fault, Reason},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
@@ -42,11 +42,21 @@ pub struct Line {
     pub(super) spent: Duration,
     /// The keys to verify an ID token of the answer with, fetched before anything is sent.
     pub(super) keys: Option<Arc<KeySet>>,
+    /// The agent's own proof for the request, where it has the key (RFC 9449 §4.1).
+    pub(super) proof: Option<DpopProof>,
     /// What learns how it went, if it is for a token request.
     pub(super) passage: Option<Passage>,
 }
 
 impl Line {
+    /// Takes along the proof that the agent made for the request.
+    #[must_use]
+    pub fn carrying(self, proof: Option<DpopProof>) -> Self {
+        let mut line = self;
+        line.proof = proof;
+        line
+    }
+
     /// Whether the connection still stands. A server that refuses our certificate says so only after the handshake
     /// (RFC 8446 §4.4.2.4), so this is asked right before the code is spent.
     pub async fn stands(&mut self) -> bool {
@@ -123,7 +133,7 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, passage: None })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, proof: None, passage: None })
 }
 
 /// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when

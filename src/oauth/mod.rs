@@ -35,7 +35,7 @@ mod wiped;
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
-pub use dpop::{DpopNonce, Proven, ResourceNonces, prove, target};
+pub use dpop::{BEGIN_TARGET, DpopNonce, Proven, ResourceNonces, possession, prove, target};
 pub use family::{Family, Turn, Wish};
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};

@@ -124,7 +124,10 @@ impl AuthorizationServers {
     ) -> Result<Success, Box<Failed>> {
         let issuer = &begun.opening.issuer;
         let unsent = |fault| Box::new(Failed { fault, status: None, leftover: Leftover::default() });
-        let proof = self.token_proof(begun).map_err(unsent)?;
+        let proof = match line.proof.take() {
+            Some(agents) => Some(agents),
+            None => self.token_proof(begun).map_err(unsent)?,
+        };
         let left = issuer.deadline.saturating_sub(line.spent);
         let passage = line.passage.take();
         let mut came = Zeroizing::default();
@@ -147,17 +150,20 @@ impl AuthorizationServers {
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    if begun.bound_key.is_some() {
+    if let Some(bound) = &begun.bound_key {
         let refused = match dpop::given(&answer.headers) {
             // Two nonces, or one that is none (RFC 9449 §8.1): whoever sends that is not to be believed the rest.
             Err(()) => Some(Reason::AsResponseMalformed),
             Ok(None) if dpop::is_challenge(answer) => Some(Reason::AsResponseMalformed),
+            Ok(Some(_)) if dpop::is_challenge(answer) && bound.is_agents() => Some(Reason::DpopProofInvalid),
             Ok(Some(_)) if dpop::is_challenge(answer) => Some(Reason::DpopNonceLoop),
             Ok(_) => None,
         };
         if let Some(reason) = refused {
             let (status, leftover) = (Some(answer.status.as_u16()), Leftover::of_fragment(&answer.body));
-            return Err(Box::new(Failed { fault: reason.into(), status, leftover }));
+            let fault = Fault::new(reason);
+            let fault = if reason == Reason::DpopProofInvalid { fault.with("rule", "nonce") } else { fault };
+            return Err(Box::new(Failed { fault, status, leftover }));
         }
     }
     let (binding, assumed_lifetime) = (begun.opening.client.bound_tokens, issuer.assumed_lifetime);

@@ -101,7 +101,12 @@ impl Asked {
     /// What is wrong with it.
     pub(super) fn from_json(record: &Value, schema: &Schema) -> Result<Self, String> {
         let flag = |key: &str| record.get(key).and_then(Value::as_bool);
-        let bound = record.get("bound").and_then(Value::as_str).and_then(TokenBinding::of_proof);
+        let bound = match record.get("bound") {
+            // Before there was DPoP it was a flag.
+            Some(Value::Bool(true)) => Some(TokenBinding::Certificate),
+            Some(Value::Bool(false)) => Some(TokenBinding::Unbound),
+            other => other.and_then(Value::as_str).and_then(TokenBinding::of_proof),
+        };
         let keeping = match (bound, flag("audience")) {
             (Some(bound), Some(audience)) => Some(Keeping { bound, audience }),
             _ => None,

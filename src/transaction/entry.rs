@@ -32,6 +32,8 @@ pub struct Opening {
     pub api: Option<Arc<Api>>,
     /// Policy refused `offline_access`: a refresh token that comes all the same is never used.
     pub offline_refused: bool,
+    /// The thumbprint of the key that the agent has proven to have, where its client's tokens are bound to such a one.
+    pub agent_jkt: Option<String>,
     /// The decision that allowed it.
     pub decision: DecisionId,
 }
@@ -55,10 +57,18 @@ pub struct Begun {
 /// The key of one transaction, and of the grant that comes of it: no two share one, so no two can be told to be of one
 /// agent, and a key that is lost is one grant's.
 pub struct BoundKey {
-    /// The key.
-    pub key: ProofKey,
+    /// The key, or who has it.
+    pub key: KeyHolder,
     /// Its thumbprint as the authorization request said it (`dpop_jkt`): what the code is bound to.
     pub jkt: String,
+}
+
+/// Who has the key of a transaction.
+pub enum KeyHolder {
+    /// narrowgate.
+    Daemon(ProofKey),
+    /// The agent, which makes every proof itself.
+    Agent,
 }
 
 impl BoundKey {
@@ -69,7 +79,19 @@ impl BoundKey {
     pub fn generate() -> Result<Self, crate::model::Fault> {
         let key = ProofKey::generate()?;
         let jkt = key.thumbprint().to_owned();
-        Ok(Self { key, jkt })
+        Ok(Self { key: KeyHolder::Daemon(key), jkt })
+    }
+
+    /// A key whose agent has proven that it has it.
+    #[must_use]
+    pub const fn of_agent(jkt: String) -> Self {
+        Self { key: KeyHolder::Agent, jkt }
+    }
+
+    /// Whether the agent has it.
+    #[must_use]
+    pub const fn is_agents(&self) -> bool {
+        matches!(self.key, KeyHolder::Agent)
     }
 }
 

@@ -9,6 +9,6 @@ mod settle;
 mod store;
 
 pub use callback::Callback;
-pub use entry::{Begun, BoundKey, Opening};
+pub use entry::{Begun, BoundKey, KeyHolder, Opening};
 pub use settle::{Claim, Closing, HANDLE_PREFIX, Presented, Settled, Spent, Waiting};
 pub use store::{Bounds, Minted, Transactions};

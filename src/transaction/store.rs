@@ -88,13 +88,13 @@ impl Transactions {
         let asks = opening.scopes.asks_identity();
         let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
         let (now, wall) = (self.clock.boot(), self.clock.wall());
-        let is_dpop = opening.client.bound_tokens == TokenBinding::Dpop;
+        let bound_key = bound_key(&opening)?;
         let begun = Arc::new(Begun {
             handle: Handle::new(bits),
             at: now,
             ends: now.plus(self.bounds.ttl),
             ends_wall: wall.plus(self.bounds.ttl),
-            bound_key: is_dpop.then(BoundKey::generate).transpose()?,
+            bound_key,
             opening,
         });
         let entry = Entry {
@@ -169,6 +169,15 @@ impl Transactions {
 impl Entry {
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key that the tokens will be bound to, where the client's are: the agent's own, or a fresh one.
+fn bound_key(opening: &Opening) -> Result<Option<BoundKey>, Fault> {
+    match (opening.client.bound_tokens, &opening.agent_jkt) {
+        (TokenBinding::Dpop, Some(jkt)) => Ok(Some(BoundKey::of_agent(jkt.clone()))),
+        (TokenBinding::Dpop, None) => BoundKey::generate().map(Some),
+        _ => Ok(None),
     }
 }
 

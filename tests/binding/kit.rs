@@ -4,10 +4,16 @@ use crate::house::{
     Agent, House, Plan, reason,
     scripted_as::dpop::{Proof, verify},
 };
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use narrowgate::api::proto::{GetTokenRequest, RedeemCodeResponse, SignProofRequest, SignProofResponse, Token};
+use serde_json::{Value, json};
 use std::{
     collections::{HashMap, HashSet},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tonic::{Code, Status};
 
@@ -83,6 +89,43 @@ impl Resource {
             None => Ok(proof),
         }
     }
+}
+
+/// A key that an agent has for itself.
+pub(crate) struct AgentKey(EcdsaKeyPair);
+
+impl AgentKey {
+    pub(crate) fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
+        json!({ "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+    }
+
+    /// A proof for a POST, with these members added, replaced, or (null) removed in header and claims.
+    pub(crate) fn prove(&self, htu: &str, header: Value, claims: Value) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let jti = uuid::Uuid::new_v4().simple().to_string();
+        let header = with(json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() }), header);
+        let claims = with(json!({ "jti": jti, "htm": "POST", "htu": htu, "iat": now }), claims);
+        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+fn with(mut object: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(name);
+        } else {
+            object[name] = value.clone();
+        }
+    }
+    object
 }
 
 /// Asks until the answer is this.

@@ -20,6 +20,7 @@ mod two;
 
 mod a_grants_key_is_its_own;
 mod a_nonce_is_tried_once;
+mod agents_may_have_the_key;
 mod dpop_is_not_given_up;
 mod every_event_of_a_proof_is_valid_ocsf;
 mod every_request_has_its_own_proof;

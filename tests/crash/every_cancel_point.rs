@@ -129,6 +129,7 @@ impl Inside {
             redirect_uri: None,
             required: None,
             claimed: Claimed::default(),
+            proof: None,
             received: self.corridor().clock.boot(),
         };
         self.corridor().redeem(self.caller(), input).await
@@ -190,6 +191,7 @@ fn begin_input(scope: &str) -> BeginInput {
         redirect_uri: "http://127.0.0.1:50123/callback".to_owned(),
         allow_partial: false,
         claimed: Claimed::default(),
+        proof: None,
     }
 }
 

@@ -264,8 +264,10 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        "BeginAuthorizationRequest.dpop_proof",
         "BeginAuthorizationResponse.authorization_url",
         "RedeemCodeRequest.callback_url",
+        "RedeemCodeRequest.dpop_proof",
         "SignProofRequest.http_uri",
         "SignProofResponse.proof",
         "Token.access_token",

@@ -5,10 +5,12 @@
 //! gave it and to no other.
 
 mod nonces;
+mod presented;
 mod proof;
 mod retry;
 
 pub use nonces::{DpopNonce, ResourceNonces};
 pub(super) use nonces::{ServerNonce, given};
+pub use presented::{BEGIN_TARGET, possession};
 pub use proof::{Proven, prove, target};
 pub(super) use retry::is_challenge;

@@ -4,7 +4,7 @@ use super::DpopNonce;
 use crate::{
     model::{AccessToken, DpopProof, Fault, Reason},
     platform::{Clock, Entropy, digest::sha256, entropy::random_base64url},
-    transaction::BoundKey,
+    transaction::{BoundKey, KeyHolder},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -42,17 +42,18 @@ pub fn target(url: &str) -> Result<String, Fault> {
 /// A fresh proof for one request. Its time is the daemon's, its `jti` is of this proof alone.
 ///
 /// # Errors
-/// [`Reason::DpopKeyMismatch`] if the key is not the one that the authorization was begun with; [`Reason::Internal`]
-/// without entropy.
+/// [`Reason::DpopKeyMismatch`] if the key is not the one that the authorization was begun with, or is not here;
+/// [`Reason::Internal`] without entropy.
 pub fn prove(
     bound: &BoundKey,
     request: &Proven<'_>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<DpopProof, Fault> {
-    if bound.key.thumbprint() != bound.jkt {
-        return Err(Reason::DpopKeyMismatch.into());
-    }
+    let key = match &bound.key {
+        KeyHolder::Daemon(key) if key.thumbprint() == bound.jkt => key,
+        _ => return Err(Reason::DpopKeyMismatch.into()),
+    };
     let mut claims = json!({
         "jti": random_base64url::<JTI_BYTES>(entropy)?,
         "htm": request.method,
@@ -63,9 +64,9 @@ pub fn prove(
     if let Some(claims) = claims.as_object_mut() {
         claims.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
     }
-    let header = format!(r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{}}}"#, bound.key.jwk());
+    let header = format!(r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{}}}"#, key.jwk());
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let signature = bound.key.sign(signed.as_bytes())?;
+    let signature = key.sign(signed.as_bytes())?;
     Ok(DpopProof::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
 }
 
@@ -150,9 +151,13 @@ mod tests {
     // rows: DPOP-08
     #[test]
     fn another_key_than_was_begun_with_proves_nothing() {
-        let wrong = BoundKey { key: ProofKey::generate().unwrap(), ..BoundKey::generate().unwrap() };
+        let wrong = BoundKey { key: KeyHolder::Daemon(ProofKey::generate().unwrap()), ..BoundKey::generate().unwrap() };
         let refused =
             prove(&wrong, &request("https://as.test/token"), &Stepped(AtomicI64::new(0)), &SystemEntropy::new());
+        assert!(refused.err().unwrap().reason == Reason::DpopKeyMismatch);
+        let agents = BoundKey::of_agent(wrong.jkt);
+        let refused =
+            prove(&agents, &request("https://as.test/token"), &Stepped(AtomicI64::new(0)), &SystemEntropy::new());
         assert!(refused.err().unwrap().reason == Reason::DpopKeyMismatch);
     }
 

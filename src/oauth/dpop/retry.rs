@@ -63,7 +63,9 @@ impl AuthorizationServers {
             return http::post_with(&mut line, form, None, ANSWER_BYTES_MAX, came).await;
         };
         let answer = self.sent(&mut line, form, &proof, begun, came).await?;
-        if !is_challenge(&answer) || !matches!(given(&answer.headers), Ok(Some(_))) {
+        // An agent's own proof cannot be made anew here: the agent learns of the nonce, and begins again.
+        let may_prove_again = begun.bound_key.as_ref().is_some_and(|bound| !bound.is_agents());
+        if !may_prove_again || !is_challenge(&answer) || !matches!(given(&answer.headers), Ok(Some(_))) {
             return Ok(answer);
         }
         let opening = &begun.opening;
