@@ -149,6 +149,27 @@ when { context.base.claimed has task && context.base.claimed.task == "late" };
     assert_eq!(ids.len(), 2);
 }
 
+// rows: DPOP-10 POL-09
+#[tokio::test]
+async fn the_decision_of_a_proof_can_be_asked_again() {
+    let demand = "@id(\"test.bound\") @proof(\"dpop\")\n\
+        permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);";
+    let (mut house, mut agent, redeemed) = granted(plan().policy(demand)).await;
+    sign(&mut agent, proving(&redeemed.grant, CRM)).await.unwrap();
+    let late = SignProofRequest { scopes: vec![WRITE.to_owned()], ..proving(&redeemed.grant, CRM) };
+    narrow(&mut agent, &redeemed.grant, &[WRITE]).await.unwrap();
+    sign(&mut agent, late).await.unwrap();
+    crate::house::eventually("both records", || (house.events("proof.signed").len() == 2).then_some(())).await;
+    house.stop().await;
+    let mut command = crate::house::binary();
+    command.args(["policy", "replay", "--output", "json", "--config"]).arg(house.path("narrowgate.toml"));
+    let output = command.output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    assert!(output.status.success() && said["differ"] == 0, "{output:?}");
+    let signed = house.events("proof.signed");
+    assert!(signed[0]["unmapped"]["narrowgate"]["asked"]["bound"] == "dpop", "{}", signed[0]);
+}
+
 // rows: DPOP-10
 #[tokio::test]
 async fn without_a_token_or_a_key_there_is_nothing_to_prove() {
