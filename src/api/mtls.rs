@@ -36,6 +36,12 @@ impl MtlsDoor {
         })
     }
 
+    /// Why [`Self::bind`] would refuse these certificates, if it would.
+    #[must_use]
+    pub fn refused(settings: &Settings) -> Option<String> {
+        server_config(settings).err()
+    }
+
     /// The address it listens on.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
-use super::{http::Answer, leniency, salvage::salvage, strict_json::Strict};
+use super::{http::Answer, leniency, rejected::by_status, salvage::salvage, strict_json::Strict};
 use crate::{
     config::Accept,
     model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
@@ -85,8 +85,8 @@ pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success,
         // A token under any other answer is not taken, but it lives at the server.
         _ if members.holds_token() => Err(malformed(members)),
         429 | 503 => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
-        400..=499 if whole && answer.is_json() => Err(refusal(&members)),
-        400..=599 => Err(Reason::AsRejected.into()),
+        status @ 400..=499 if whole && answer.is_json() => Err(refusal(&members, status)),
+        status @ 400..=599 => Err(by_status(status).into()),
         _ => Err(Reason::AsResponseMalformed.into()),
     }
     .map_err(Box::new)
@@ -132,8 +132,8 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
-fn refusal(members: &Members) -> Bad {
-    let Some(Value::String(code)) = &members.error else { return Reason::AsRejected.into() };
+fn refusal(members: &Members, status: u16) -> Bad {
+    let Some(Value::String(code)) = &members.error else { return by_status(status).into() };
     let (reason, name) = match code.as_str() {
         "invalid_grant" => (Reason::GrantRejected, "invalid_grant"),
         // glewlwyd's word for the same.

@@ -25,6 +25,7 @@ mod names;
 mod redeem;
 mod refresh;
 mod refreshed;
+mod rejected;
 mod revoke;
 mod salvage;
 mod servers;

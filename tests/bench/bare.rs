@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, Token,
+    RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
+    RevokeGrantResponse, SignProofRequest, SignProofResponse, Token,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -27,6 +28,13 @@ impl TokenService for Echo {
         Err(Status::unimplemented("a floor"))
     }
 
+    async fn register_authorization(
+        &self,
+        _: Request<RegisterAuthorizationRequest>,
+    ) -> Result<Response<RegisterAuthorizationResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
     async fn redeem_code(&self, _: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
@@ -40,6 +48,10 @@ impl TokenService for Echo {
             ..Token::default()
         };
         Ok(Response::new(GetTokenResponse { token: Some(token), decision_id: "0".repeat(36) }))
+    }
+
+    async fn sign_proof(&self, _: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
     }
 
     async fn revoke_grant(&self, _: Request<RevokeGrantRequest>) -> Result<Response<RevokeGrantResponse>, Status> {

@@ -79,7 +79,7 @@ async fn only_a_challenge_is_answered_by_a_second_request() {
     let raw = |status, headers: &[(String, String)], body| Behaviour::Raw { status, headers: headers.to_vec(), body };
     let malformed = (Code::FailedPrecondition, "AS_RESPONSE_MALFORMED");
     let cases = [
-        (raw(400, &[content.clone()], asked()), malformed),
+        (raw(400, std::slice::from_ref(&content), asked()), malformed),
         (raw(400, &[content.clone(), nonce("a"), nonce("b")], asked()), malformed),
         (raw(400, &[content.clone(), nonce("a b")], asked()), malformed),
         (raw(400, &[content.clone(), nonce(&"n".repeat(1025))], asked()), malformed),

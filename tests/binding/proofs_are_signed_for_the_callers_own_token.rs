@@ -78,11 +78,11 @@ struct Forged {
     http_method: String,
     #[prost(string, tag = "5")]
     http_uri: String,
-    #[prost(int64, tag = "9")]
+    #[prost(int64, tag = "98")]
     iat: i64,
-    #[prost(string, tag = "10")]
+    #[prost(string, tag = "99")]
     ath: String,
-    #[prost(string, tag = "11")]
+    #[prost(string, tag = "100")]
     access_token: String,
 }
 

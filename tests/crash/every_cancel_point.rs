@@ -129,6 +129,7 @@ impl Inside {
             redirect_uri: None,
             required: None,
             claimed: Claimed::default(),
+            code_verifier: None,
             proof: None,
             received: self.corridor().clock.boot(),
         };

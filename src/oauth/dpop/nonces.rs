@@ -35,7 +35,6 @@ impl DpopNonce {
 ///
 /// # Errors
 /// More than one, or one that is none: nothing of it may be kept.
-#[expect(clippy::result_unit_err, reason = "there is one way to be wrong")]
 pub(in crate::oauth) fn given(headers: &HeaderMap) -> Result<Option<DpopNonce>, ()> {
     let mut values = headers.get_all(HEADER).iter();
     match (values.next(), values.next()) {

@@ -78,6 +78,8 @@ fn ath(token: &AccessToken) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test reads proofs")]
+
     use super::*;
     use crate::{
         model::{Boot, Wall},
