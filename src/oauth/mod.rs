@@ -21,6 +21,7 @@ mod jose;
 mod keys;
 mod lane;
 mod leniency;
+mod members;
 mod names;
 mod redeem;
 mod refresh;

@@ -2,7 +2,7 @@
 
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
-    answer::{self, Bad, Expected, Leftover, Success},
+    answer::{self, Bad, Expected, RULE, Success, broken},
     bound::{self, Binding},
     dpop,
     http::{Answer, Broken, Line},
@@ -10,6 +10,7 @@ use super::{
     jose::jwks::KeySet,
     leniency::{CURE, tell_cure},
     revoke::open,
+    salvage::Leftover,
     wiped,
 };
 use crate::{
@@ -136,14 +137,14 @@ impl AuthorizationServers {
         if let Some(passage) = passage {
             passage.ended(&answered);
         }
-        let reason = match answered {
+        let fault: Fault = match answered {
             Ok(Ok(answer)) => return judge(&answer, begun, allowed),
-            Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
-            Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
-            Err(_) => Reason::AsTimeout,
+            Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown.into(),
+            Ok(Err(Broken::TooLong)) => broken("size"),
+            Err(_) => Reason::AsTimeout.into(),
         };
         // A token may have come whole before the answer broke off: it lives at the server all the same.
-        Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
+        Err(Box::new(Failed { fault, status: None, leftover: Leftover::of_fragment(&came) }))
     }
 }
 
@@ -153,16 +154,14 @@ fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, 
     if let Some(bound) = &begun.bound_key {
         let refused = match dpop::given(&answer.headers) {
             // Two nonces, or one that is none (RFC 9449 §8.1): whoever sends that is not to be believed the rest.
-            Err(()) => Some(Reason::AsResponseMalformed),
-            Ok(None) if dpop::is_challenge(answer) => Some(Reason::AsResponseMalformed),
-            Ok(Some(_)) if dpop::is_challenge(answer) && bound.is_agents() => Some(Reason::DpopProofInvalid),
-            Ok(Some(_)) if dpop::is_challenge(answer) => Some(Reason::DpopNonceLoop),
-            Ok(_) => None,
+            Err(()) => Some(broken("dpop_nonce")),
+            Ok(_) if !dpop::is_challenge(answer) => None,
+            Ok(None) => Some(broken("dpop_nonce")),
+            Ok(Some(_)) if bound.is_agents() => Some(Fault::new(Reason::DpopProofInvalid).with(RULE, "nonce")),
+            Ok(Some(_)) => Some(Reason::DpopNonceLoop.into()),
         };
-        if let Some(reason) = refused {
+        if let Some(fault) = refused {
             let (status, leftover) = (Some(answer.status.as_u16()), Leftover::of_fragment(&answer.body));
-            let fault = Fault::new(reason);
-            let fault = if reason == Reason::DpopProofInvalid { fault.with("rule", "nonce") } else { fault };
             return Err(Box::new(Failed { fault, status, leftover }));
         }
     }
@@ -204,7 +203,10 @@ pub(super) fn hold_against(
 
 /// A well-formed answer of which nothing may be kept.
 pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
-    let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
+    let leftover = Leftover {
+        access: vec![open(&success.access)],
+        refresh: success.refresh.as_ref().map(open).into_iter().collect(),
+    };
     Box::new(Failed { fault, status: Some(200), leftover })
 }
 
