@@ -92,8 +92,15 @@ impl Daemon {
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
-        let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
-            .map_err(Failure::Config)?;
+        let servers = AuthorizationServers::new(
+            &config,
+            file,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            recorder.clone(),
+            Arc::clone(&work),
+        )
+        .map_err(Failure::Config)?;
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;

@@ -10,6 +10,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.TokenService/RegisterAuthorization" => "RegisterAuthorization",
         "/narrowgate.v1.TokenService/RedeemCode" => "RedeemCode",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",
+        "/narrowgate.v1.TokenService/SignProof" => "SignProof",
         "/narrowgate.v1.TokenService/RevokeGrant" => "RevokeGrant",
         "/narrowgate.v1.AdminService/GetStatus" => "GetStatus",
         "/narrowgate.v1.AdminService/ListGrants" => "ListGrants",

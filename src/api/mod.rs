@@ -18,6 +18,7 @@ mod status;
 mod traced;
 mod unix;
 mod wire;
+mod wire_proof;
 
 /// The generated protocol.
 #[expect(

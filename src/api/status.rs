@@ -38,6 +38,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ParamDuplicate
         | R::ImplicitResponse
         | R::PkceRequired
+        | R::DpopProofInvalid
         | R::ScopeUndeclared => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -69,6 +70,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch
+        | R::DpopKeyMismatch
         | R::IdTokenInvalid
         | R::NonceMismatch
         | R::AtHashMismatch
@@ -84,6 +86,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable
+        | R::DpopNonceLoop
         | R::AuditUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,

@@ -32,6 +32,8 @@ pub enum Code {
     TokenRefreshed,
     /// A held token was handed out again.
     TokenServed,
+    /// A DPoP proof was signed for a held token.
+    ProofSigned,
     /// A hand-out of a held token was refused.
     TokenWithheld,
     /// A token was revoked.
@@ -81,6 +83,7 @@ impl Code {
             Self::TokenIssued => "token.issued",
             Self::TokenRefreshed => "token.refreshed",
             Self::TokenServed => "token.served",
+            Self::ProofSigned => "proof.signed",
             Self::TokenWithheld => "token.withheld",
             Self::TokenRevoked => "token.revoked",
             Self::TokenRevokeFailed => "token.revoke_failed",

@@ -27,7 +27,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         | Code::ExchangeUnknown
         | Code::AdminDecided
         | Code::AdminCompleted => (API_ACTIVITY, 1, "Create"),
-        Code::TokenIssued | Code::TokenRefreshed | Code::TokenServed | Code::TokenWithheld => {
+        Code::TokenIssued | Code::TokenRefreshed | Code::TokenServed | Code::ProofSigned | Code::TokenWithheld => {
             (AUTHORIZE_SESSION, 1, "Assign Privileges")
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
@@ -75,6 +75,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::TokenIssued => format!("A token was issued to {agent}"),
         Code::TokenRefreshed => format!("A token of a grant of {agent} was refreshed"),
         Code::TokenServed => format!("A held token was handed out to {agent} again"),
+        Code::ProofSigned => format!("A proof for a held token was signed for {agent}"),
         Code::TokenWithheld => format!("A held token was withheld from {agent}"),
         Code::TokenRevoked => format!("A token of {agent} was revoked"),
         Code::TokenRevokeFailed => format!("A token of {agent} could not be revoked"),

@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    binding,
     distinguished_name::DistinguishedName,
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
@@ -12,7 +13,7 @@ use super::{
     registry::{environment, team},
     share::{Share, share},
 };
-use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId};
+use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId, TokenBinding};
 use rustls::pki_types::CertificateDer;
 use std::{net::IpAddr, time::Duration};
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
@@ -125,8 +126,10 @@ pub struct Client {
     pub owner: TeamId,
     /// Where it belongs.
     pub environment: Environment,
-    /// The issuer binds its tokens to the certificate (RFC 8705 §3).
-    pub bound_tokens: bool,
+    /// What the issuer binds its tokens to.
+    pub bound_tokens: TokenBinding,
+    /// The agents have the keys that its tokens are bound to, and make every proof themselves (RFC 9449).
+    pub agent_holds_key: bool,
     /// The agents hold the same certificate, so bound tokens are of use to them.
     pub shared_certificate: bool,
     /// The longest token that may be issued to it.
@@ -255,7 +258,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     }
     let owner = table.required("owner", team);
     let environment = own_environment(table, daemon);
-    let bound_tokens = table.boolean("bound_tokens", false);
+    let (bound_tokens, agent_holds_key) = binding::token_binding(table);
     let shared_certificate = table.boolean("shared_certificate", false);
     let lifetime_ceiling = table.span("max_token_lifetime", 3600 * SECOND, SECOND..=30 * DAY);
     Some(Client {
@@ -268,6 +271,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         owner: owner?,
         environment: environment?,
         bound_tokens,
+        agent_holds_key,
         shared_certificate,
         lifetime_ceiling,
     })

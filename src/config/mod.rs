@@ -2,6 +2,7 @@
 //!
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
+mod binding;
 mod catalog;
 mod distinguished_name;
 mod findings;

@@ -6,10 +6,10 @@ use crate::{
     caller::{Attestation, Caller},
     config::{Api, Client, Endpoints, ScopeHome},
     model::{
-        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
+        Claimed, DecisionId, DpopProof, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, TokenBinding, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
-    oauth::authorization_url,
+    oauth::{authorization_url, possession},
     policy::BeginAsk,
     transaction::Opening,
 };
@@ -31,6 +31,8 @@ pub struct BeginInput {
     pub allow_partial: bool,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The proof that the agent has a key, where it is to have it.
+    pub proof: Option<DpopProof>,
 }
 
 /// An authorization that was begun.
@@ -45,6 +47,8 @@ pub struct BegunReply {
     pub refused: Vec<(Scope, String)>,
     /// The resource.
     pub resource: Option<String>,
+    /// Where and with which nonce the agent has to prove next, where it has the key itself.
+    pub to_be_proven: Option<(String, String)>,
     /// When the transaction ends.
     pub ends: Wall,
     /// The decision.
@@ -56,14 +60,16 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
+    pub async fn begin(&self, caller: Caller, mut input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
+        let proof = input.proof.take();
         let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
-        let ask = match resolved {
-            Ok(ask) => ask,
+        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
+        let (agent_jkt, ask) = match proven {
+            Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
@@ -100,6 +106,7 @@ impl Corridor {
             scopes: permitted.scopes().clone(),
             api: ask.api.clone(),
             offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
+            agent_jkt,
             decision: verdict.id,
             registered_by: None,
         });
@@ -114,6 +121,7 @@ impl Corridor {
             scopes: permitted.scopes().clone(),
             refused: verdict.refused.clone(),
             resource: minted.begun.opening.resource().map(str::to_owned),
+            to_be_proven: self.servers.to_be_proven(&minted.begun)?,
             ends: minted.begun.ends_wall,
             decision: verdict.id,
         })
@@ -214,7 +222,8 @@ fn redirect(client: &Client, named: &str) -> Result<RedirectUri, Fault> {
 
 /// A certificate-bound token is of use only to a caller that can present the same certificate (RFC 8705 §3).
 pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fault> {
-    if !client.bound_tokens {
+    // A key of the grant's own needs nothing of the caller: narrowgate signs for it.
+    if client.bound_tokens != TokenBinding::Certificate {
         return Ok(());
     }
     let shares = client.shared_certificate

@@ -1,13 +1,15 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh, and
-//! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
+//! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
+//! [`token`](Corridor::token) with its refresh, [`sign_proof`](Corridor::sign_proof) and [`revoke`](Corridor::revoke)
+//! each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
 mod begin;
 mod freeze;
 mod person;
+mod proof;
 mod redeem;
 mod refresh;
 mod register;
@@ -17,6 +19,7 @@ mod token;
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
 pub use begin::{BeginInput, BegunReply};
 pub use freeze::{FrozenReply, Toll};
+pub use proof::ProofInput;
 pub use redeem::RedeemInput;
 pub use register::RegisterInput;
 pub use revoke::RevokedReply;

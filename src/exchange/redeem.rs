@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{EndedBy, Grant, Reply, Wanted},
-    model::{Boot, Claimed, CodeVerifier, DecisionId, Fault, Handle, Reason, ScopeSet},
+    model::{Boot, Claimed, CodeVerifier, DecisionId, DpopProof, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
     policy::Permitted,
@@ -35,8 +35,17 @@ pub struct RedeemInput {
     pub claimed: Claimed,
     /// The PKCE verifier, where the request was begun elsewhere.
     pub code_verifier: Option<CodeVerifier>,
+    /// The proof for the token request, where the agent has the key.
+    pub proof: Option<DpopProof>,
     /// When it came.
     pub received: Boot,
+}
+
+/// What a claim needs on its way out.
+struct Way {
+    passage: Passage,
+    /// The agent's own proof, judged.
+    proof: Option<DpopProof>,
 }
 
 impl Corridor {
@@ -48,8 +57,9 @@ impl Corridor {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
         self.refuse_frozen(OPERATION, &caller).await?;
-        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, code_verifier, received } =
-            input;
+        let RedeemInput { transaction, callback, request_id, redirect_uri, required, .. } = input;
+        let (claimed, code_verifier, proof, received) =
+            (input.claimed, input.code_verifier, input.proof, input.received);
         let presented = Presented {
             transaction: &transaction,
             callback,
@@ -74,8 +84,8 @@ impl Corridor {
                 return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
             }
         };
-        let passage = match self.preconditions(&claim).await {
-            Ok(passage) => passage,
+        let way = match self.preconditions(&claim, proof).await {
+            Ok(way) => way,
             Err(fault) => {
                 let event = refusal(OPERATION, claim.caller());
                 drop(claim);
@@ -93,7 +103,7 @@ impl Corridor {
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
         let rest = trace::spawn(async move {
-            let result = this.spend(permitted, &claimed, received, &waits, passage).await;
+            let result = this.spend(permitted, &claimed, received, &waits, way).await;
             drop(underway);
             result
         });
@@ -103,11 +113,13 @@ impl Corridor {
     }
 
     /// What can be known to fail before anything is spent, a server that is busy or gone included. The claim goes back.
-    async fn preconditions(&self, claim: &Claim) -> Result<Passage, Fault> {
+    async fn preconditions(&self, claim: &Claim, proof: Option<DpopProof>) -> Result<Way, Fault> {
         let (opening, agent) = (&claim.begun().opening, &claim.caller().agent().id);
         usable_binding(claim.caller(), &opening.client)?;
+        let proof = self.servers.passable(claim.begun(), proof)?;
         self.grants.room_for(agent)?;
-        self.servers.enter(&opening.issuer.alias, agent).await
+        let passage = self.servers.enter(&opening.issuer.alias, agent).await?;
+        Ok(Way { passage, proof })
     }
 
     /// Records the decision, redeems, and sees the outcome through to its record.
@@ -117,7 +129,7 @@ impl Corridor {
         claimed: &Claimed,
         received: Boot,
         caller_waits: &Weak<()>,
-        passage: Passage,
+        Way { passage, proof }: Way,
     ) -> Result<Recorded<Reply>, Fault> {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
@@ -129,7 +141,7 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
         };
-        let issued = match self.servers.redeem(recorded, line).await {
+        let issued = match self.servers.redeem(recorded, line.carrying(proof)).await {
             Ok(issued) => issued,
             Err(not_issued) => return Err(self.not_issued(*not_issued).await),
         };

@@ -74,6 +74,7 @@ impl Corridor {
             scopes: ask.scopes.clone(),
             api: ask.api.clone(),
             offline_refused: false,
+            agent_jkt: None,
             decision: verdict.id,
             registered_by: Some(front_end.id.clone()),
         };
@@ -95,6 +96,11 @@ impl Corridor {
         let agent = AgentId::parse(for_agent).and_then(|id| self.config.registry.agent(&id).map(Arc::clone));
         let agent = agent.ok_or_else(unknown)?;
         let ask = self.resolve(request)?;
+        if ask.client.agent_holds_key {
+            let wrong =
+                "has keys that its agents have: one of them must begin itself, for nobody can prove its key for it";
+            return Err(Fault::field(Reason::FieldInvalid, "client", wrong));
+        }
         if ask.scopes.asks_identity() && !registration.has_nonce() {
             return Err(Fault::field(Reason::FieldRequired, "nonce", "is needed where openid is asked for"));
         }

@@ -11,10 +11,10 @@ use crate::{
     caller::Caller,
     config::Keeping,
     model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, fault::Detection},
-    oauth::{Disposal, Family, Issued, Kept},
+    oauth::{Disposal, Family, Issued, Kept, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash},
     policy::Released,
-    transaction::Closing,
+    transaction::{BoundKey, Closing},
 };
 use std::{
     collections::HashMap,
@@ -54,7 +54,7 @@ pub struct Grants {
     lost_after: Duration,
     pub(super) keeping: Keeping,
     pub(super) clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
     table: Mutex<HashMap<Handle, Arc<Grant>>>,
     pub(super) endings: broadcast::Sender<Ending>,
@@ -132,7 +132,9 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
-        if terms.no_refresh || kept.begun.opening.offline_refused {
+        // A refresh needs a proof, which narrowgate cannot make with a key that is its agent's.
+        let unprovable = kept.begun.bound_key.as_ref().is_some_and(BoundKey::is_agents);
+        if terms.no_refresh || kept.begun.opening.offline_refused || unprovable {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }
@@ -143,6 +145,7 @@ impl Grants {
             handle: Handle::new(bits),
             agent: Arc::clone(caller.agent()),
             family: refresh.map(|token| Family::new(Arc::clone(&kept), token, jitter)),
+            nonces: ResourceNonces::default(),
             shelf: Mutex::new(Shelf::new(self.keeping.tokens_per_grant)),
             used: AtomicU64::new(kept.at.0.0),
             kept,

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod algorithm;
+pub mod binding;
 pub mod fault;
 pub mod id;
 pub mod operator;
@@ -19,6 +20,7 @@ pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
 pub use algorithm::{Algorithm, Algorithms};
+pub use binding::TokenBinding;
 pub use fault::Fault;
 pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, OperatorId, TeamId};
 pub use operator::{FreezeTarget, Operator};
@@ -26,7 +28,9 @@ pub use quota::AgentQuota;
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
-pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue};
+pub use secret::{
+    AccessToken, AuthorizationCode, CodeVerifier, DpopProof, IdToken, Nonce, RefreshToken, Secret, StateValue,
+};
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};

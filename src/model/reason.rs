@@ -95,7 +95,7 @@ reasons! {
     ScopeUpgraded "SCOPE_UPGRADED" "More scope was issued than allowed. The token was revoked." "Give the platform team `decision_id`.",
     ScopeNarrowed "SCOPE_NARROWED" "A required scope was not granted. The token was revoked." "Ask for less, or have the person grant it.",
     TokenTypeUnsupported "TOKEN_TYPE_UNSUPPORTED" "The token type is not one that was asked for." "Check the client's registration.",
-    TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound to the client's certificate (RFC 8705 §3). It was revoked." "Check the client's registration.",
+    TokenBindingMismatch "TOKEN_BINDING_MISMATCH" "The token is not bound as the client demands (RFC 8705 §3, RFC 9449 §5). It was revoked." "Check the client's registration.",
     RedeemOutcomeUnknown "REDEEM_OUTCOME_UNKNOWN" "The connection broke after the code was sent. It is never sent again." "Begin again.",
     AuditUnavailable "AUDIT_UNAVAILABLE" "The audit log cannot be written, so nothing is issued." "Retry later; the daemon recovers by itself.",
     ClockImplausible "CLOCK_IMPLAUSIBLE" "The system clock is before this program was built." "Set the clock.",
@@ -118,4 +118,7 @@ reasons! {
     Frozen "FROZEN" "An operator has frozen the agent, the client or its issuer." "Stop, and ask the platform team. When it is unfrozen, begin again: nothing from before comes back.",
     OperatorUnknown "OPERATOR_UNKNOWN" "The attested caller is no operator." "Register its uid as an [[operator]] in the agents file. Agents use the agents' socket.",
     FreezeNotKept "FREEZE_NOT_KEPT" "The list of freezes could not be written to disk. A freeze is in force all the same, until a restart; an unfreeze was not done." "Make room on the disk of the audit log, and call again.",
+    DpopNonceLoop "DPOP_NONCE_LOOP" "The authorization server refused the very nonce that it had given (RFC 9449 §8). A code is spent." "Begin again; repeat a GetToken.",
+    DpopKeyMismatch "DPOP_KEY_MISMATCH" "The key is not the one that the authorization was begun with (RFC 9449 §10). Nothing was sent." "Begin again, and look at the audit log.",
+    DpopProofInvalid "DPOP_PROOF_INVALID" "The DPoP proof is not one of this key for this request (RFC 9449 §4.3), or lacks the server's nonce." "See `rule`. Make a new proof for each call; where it was the nonce, begin again.",
 }

@@ -43,6 +43,8 @@ pub mod kind {
     pub enum Refresh {}
     /// See [`super::IdToken`].
     pub enum Identity {}
+    /// See [`super::DpopProof`].
+    pub enum Proof {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -59,6 +61,9 @@ pub type AccessToken = Secret<kind::Access>;
 pub type RefreshToken = Secret<kind::Refresh>;
 /// An ID token (OIDC Core §2), unverified: it is judged and dropped, and never handed on.
 pub type IdToken = Secret<kind::Identity>;
+
+/// A DPoP proof (RFC 9449 §4.2): whoever has it and the token it is for can send that one request until it is too old.
+pub type DpopProof = Secret<kind::Proof>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.

@@ -3,7 +3,7 @@
 use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover};
 use crate::{
     config::Accept,
-    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
+    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -47,6 +47,8 @@ impl From<Reason> for Bad {
 pub(super) struct Expected<'a> {
     /// The scopes policy allowed.
     pub(super) allowed: &'a ScopeSet,
+    /// What the token must be bound to.
+    pub(super) binding: TokenBinding,
     /// What a token without `expires_in` is taken to live.
     pub(super) assumed_lifetime: Duration,
     /// Where the issuer may stray.
@@ -97,7 +99,11 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
         return Err(broken("error"));
     }
     match &members.token_type {
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case(expected.binding.token_type()) => {}
+        // Asked for DPoP, and this is what anyone could use: a downgrade (RFC 9449 §5).
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {
+            return Err(Reason::TokenBindingMismatch.into());
+        }
         Some(Value::String(_)) | None => return Err(Reason::TokenTypeUnsupported.into()),
         Some(_) => return Err(broken("token_type")),
     }
@@ -132,6 +138,8 @@ fn refusal(members: &Members, status: u16) -> Bad {
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),
+        "invalid_dpop_proof" => (Reason::AsRejected, "invalid_dpop_proof"),
+        "use_dpop_nonce" => (Reason::AsRejected, "use_dpop_nonce"),
         "unsupported_grant_type" => (Reason::AsRejected, "unsupported_grant_type"),
         "temporarily_unavailable" => (Reason::AsUnavailable, "temporarily_unavailable"),
         _ => (Reason::AsRejected, "unregistered"),
@@ -161,8 +169,8 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: zeroize::Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let expected =
-        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default() };
+    let (binding, accept) = (TokenBinding::Unbound, Accept::default());
+    let expected = Expected { allowed: &allowed, binding, assumed_lifetime: Duration::from_secs(60), accept: &accept };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -183,7 +191,8 @@ mod tests {
             body: Zeroizing::new(body.as_bytes().to_vec()),
         };
         let (allowed, accept) = (ScopeSet::parse("a").unwrap(), Accept::default());
-        let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+        let (binding, assumed_lifetime) = (TokenBinding::Unbound, Duration::from_secs(60));
+        let expected = Expected { allowed: &allowed, binding, assumed_lifetime, accept: &accept };
         *judge(&answer, &expected).err().unwrap()
     }
 

@@ -23,6 +23,10 @@ pub fn authorization_url(minted: &Minted) -> Result<String, Fault> {
         .append_pair("state", minted.state.reveal())
         .append_pair("code_challenge", &minted.challenge)
         .append_pair("code_challenge_method", "S256");
+    if let Some(bound) = &minted.begun.bound_key {
+        // RFC 9449 §10: a code that is stolen on its way is of no use without the key.
+        query.append_pair("dpop_jkt", &bound.jkt);
+    }
     if let Some(resource) = opening.resource() {
         query.append_pair("resource", resource);
     }

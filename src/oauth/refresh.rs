@@ -6,7 +6,7 @@ use super::{
     answer::Success,
     http::Line,
     leniency::tell_cure,
-    redeem::{Failed, attempt, hold_against, unkept},
+    redeem::{Failed, hold_against, unkept},
     salvage::Leftover,
     wiped,
 };
@@ -104,7 +104,7 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
-        let success = attempt(line, form, begun, &wish.scopes).await?;
+        let success = self.attempt(line, form, begun, &wish.scopes).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -172,7 +172,11 @@ impl AuthorizationServers {
         if !fatal && !matches!(fault.reason, Reason::GrantUnknown | Reason::IssuerBusy) {
             let for_all = matches!(
                 fault.reason,
-                Reason::AsUnavailable | Reason::AsUnreachable | Reason::AsTimeout | Reason::AsTlsUntrusted
+                Reason::AsUnavailable
+                    | Reason::AsUnreachable
+                    | Reason::AsTimeout
+                    | Reason::AsTlsUntrusted
+                    | Reason::DpopNonceLoop
             );
             let span = fault.retry_after.unwrap_or(REMEMBERED).min(REMEMBERED_MAX);
             let wish = (!for_all).then(|| turn.wish().clone());

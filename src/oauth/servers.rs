@@ -14,7 +14,7 @@ use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer},
     model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
-    platform::{Clock, Work, trace},
+    platform::{Clock, Entropy, Work, trace},
     transaction::Begun,
 };
 use arc_swap::ArcSwapOption;
@@ -36,6 +36,7 @@ pub struct AuthorizationServers {
     servers: BTreeMap<IssuerAlias, Arc<Server>>,
     mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) recorder: Recorder,
     /// Revocations count as work, so that a stop waits for them.
     pub(super) work: Arc<Work>,
@@ -68,6 +69,7 @@ impl AuthorizationServers {
         config: &Config,
         file: &Path,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         recorder: Recorder,
         work: Arc<Work>,
     ) -> Result<Arc<Self>, Vec<Finding>> {
@@ -88,7 +90,7 @@ impl AuthorizationServers {
             servers.insert(alias, Arc::new(server));
         }
         let retry_base = config.limits.revocation_retry;
-        Ok(Arc::new(Self { servers, mutual, clock, recorder, work, retry_base }))
+        Ok(Arc::new(Self { servers, mutual, clock, entropy, recorder, work, retry_base }))
     }
 
     /// The certificates and keys that [`Self::new`] would refuse.

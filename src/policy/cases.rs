@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    approval::Approval,
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     expected::Expected,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     caller::Transport,
     config::{Config, Document, Finding, ScopeHome, Table, about},
-    model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Wall},
+    model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -76,7 +77,7 @@ struct Case<'c> {
     scopes: Vec<Scope>,
     facts: Facts,
     now: Wall,
-    bound: bool,
+    bound: TokenBinding,
     claimed: Claimed,
     approval: Option<Approval>,
     /// Who logged in, as an ID token of the client's issuer would say.
@@ -89,6 +90,8 @@ struct Case<'c> {
 }
 
 struct Gate {
+    /// The method and the origin that a proof is for.
+    http: (String, String),
     redirect_uri: String,
     pkce_method: String,
     code_age: Duration,
@@ -106,13 +109,6 @@ struct Token {
     refreshable: bool,
     unknown_scopes: bool,
     tolerated_scopes: Vec<String>,
-}
-
-struct Approval {
-    approver: String,
-    team: String,
-    at: Wall,
-    scopes: Vec<Scope>,
 }
 
 const NOW: &str = "2026-11-22T10:00:00Z";
@@ -160,9 +156,9 @@ impl<'c> Case<'c> {
             scopes,
             facts,
             now: now?,
-            bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
+            bound: table.optional("proof", binding).unwrap_or_default(),
             claimed,
-            approval: table.table("approval", approval).flatten(),
+            approval: table.table("approval", Approval::read).flatten(),
             person: table.table("subject", person::read).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
@@ -233,6 +229,7 @@ impl<'c> Case<'c> {
                 ("stateVerified", Expr::new_bool(gate.state_verified)),
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
+            "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
@@ -273,16 +270,6 @@ impl<'c> Case<'c> {
     }
 }
 
-impl Approval {
-    fn expression(&self) -> Result<Expr, String> {
-        record([
-            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
-            ("at", datetime(self.at)),
-            ("scopes", scopes(&self.scopes)?),
-        ])
-    }
-}
-
 fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
     let transport = if word(table, "transport").as_deref() == Some("mtls") { Transport::Mtls } else { Transport::Uds };
     let own_uid = match agent.map(|a| &a.identity) {
@@ -304,6 +291,10 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
 fn gate(table: &Table<'_>) -> Gate {
     let refreshes = table.integer("refresh_count", 0..=1_000_000).unwrap_or(0);
     Gate {
+        http: (
+            word(table, "http_method").unwrap_or_else(|| "GET".to_owned()),
+            word(table, "origin").unwrap_or_else(|| "https://crm.example.test".to_owned()),
+        ),
         redirect_uri: word(table, "redirect_uri").unwrap_or_else(|| "http://127.0.0.1/callback".to_owned()),
         pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
         code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),
@@ -327,14 +318,6 @@ fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
     }
 }
 
-fn approval(table: &Table<'_>) -> Option<Approval> {
-    let approver = table.required("approver", owned);
-    let team = table.required("approver_team", owned);
-    let at = table.required("at", instant);
-    let scopes = table.list("scopes", scope);
-    Some(Approval { approver: approver?, team: team?, at: at?, scopes })
-}
-
 pub(super) fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
     table.optional(key, owned).filter(|t| !t.is_empty())
 }
@@ -343,7 +326,11 @@ pub(super) fn owned(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+fn binding(word: &str) -> Result<TokenBinding, String> {
+    TokenBinding::of_proof(word).ok_or_else(|| "must be \"none\", \"mtls\" or \"dpop\"".to_owned())
+}
+
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
 }
 

@@ -4,7 +4,7 @@ use super::entities::{uid, user_uid};
 use crate::{
     caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
-    model::{Claimed, IssuerAlias, Scope, Subject, Wall},
+    model::{Claimed, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -54,7 +54,7 @@ pub(super) struct Base<'a> {
     pub(super) caller: &'a Facts,
     pub(super) scopes: Vec<&'a Scope>,
     pub(super) api: Option<&'a Api>,
-    pub(super) bound: bool,
+    pub(super) bound: TokenBinding,
     pub(super) lifetime: Duration,
     pub(super) claimed: &'a Claimed,
     pub(super) approval: Option<Expr>,
@@ -140,8 +140,8 @@ pub(super) fn audiences(api: Option<&Api>) -> Result<Expr, String> {
     Ok(Expr::new_set(members?))
 }
 
-pub(super) fn proof(bound: bool) -> Result<Expr, String> {
-    record([("method", text(if bound { "mtls" } else { "none" }))])
+pub(super) fn proof(bound: TokenBinding) -> Result<Expr, String> {
+    record([("method", text(bound.proof()))])
 }
 
 pub(super) fn record<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Expr, String> {

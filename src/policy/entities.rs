@@ -142,7 +142,7 @@ fn client(client: &Client) -> Result<Entity, String> {
         ("environment", Expr::new_entity_uid(uid("Environment", client.environment.as_str())?)),
         ("redirectUris", Expr::new_set(redirects)),
         ("authMethod", Expr::new_string(client.auth.as_str().to_owned())),
-        ("boundTokens", Expr::new_bool(client.bound_tokens)),
+        ("boundTokens", Expr::new_bool(client.bound_tokens.is_bound())),
         ("lifetimeCeiling", Expr::new_duration(format!("{}ms", client.lifetime_ceiling.as_millis()))),
     ];
     entity(uid("Client", client.alias.as_str())?, attributes, [uid("Issuer", client.issuer.as_str())?])

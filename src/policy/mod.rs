@@ -6,6 +6,7 @@
 
 mod admin;
 mod annotations;
+mod approval;
 mod ask;
 mod asked;
 pub mod cases;
@@ -18,6 +19,7 @@ mod operator_cases;
 mod panel;
 mod permit;
 mod person;
+mod proof;
 mod question;
 mod refresh;
 mod register;
@@ -31,6 +33,7 @@ pub use context::Facts;
 pub use freezes::{Freeze, Freezes};
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
+pub use proof::{ProofAsk, ProofPermitted};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
+    model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub struct IssuedFacts<'a> {
     pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
     pub lifetime: Duration,
-    /// Whether it is certificate-bound.
-    pub bound: bool,
+    /// What it is bound to.
+    pub bound: TokenBinding,
     /// Whether a refresh token came with it.
     pub refreshable: bool,
     /// Whether it was handed out before.

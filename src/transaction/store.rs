@@ -2,11 +2,11 @@
 
 use super::{
     Begun, Opening, Registration,
-    entry::{Entry, Expected, Once, Pkce, Status},
+    entry::{BoundKey, Entry, Expected, Once, Pkce, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue, TokenBinding},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -88,7 +88,7 @@ impl Transactions {
         let challenge = s256(&verifier_text);
         let asks = opening.scopes.asks_identity();
         let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
-        let begun = self.begun(Handle::new(bits), opening);
+        let begun = self.begun(Handle::new(bits), opening)?;
         let once =
             Once { pkce: Pkce::Ours(CodeVerifier::new(verifier_text)), nonce: nonce_text.clone().map(Nonce::new) };
         self.insert(Arc::clone(&begun), Expected::State(StateValue::new(state_text.clone())), once)?;
@@ -102,15 +102,16 @@ impl Transactions {
     pub fn register(&self, opening: Opening, registration: Registration) -> Result<Arc<Begun>, Fault> {
         let mut bits = [0u8; 16];
         self.entropy.fill(&mut bits)?;
-        let begun = self.begun(Handle::new(bits), opening);
+        let begun = self.begun(Handle::new(bits), opening)?;
         let Registration { challenge, state_hash, nonce } = registration;
         self.insert(Arc::clone(&begun), Expected::Hash(state_hash), Once { pkce: Pkce::Registered(challenge), nonce })?;
         Ok(begun)
     }
 
-    fn begun(&self, handle: Handle, opening: Opening) -> Arc<Begun> {
+    fn begun(&self, handle: Handle, opening: Opening) -> Result<Arc<Begun>, Fault> {
         let (at, ttl) = (self.clock.boot(), self.bounds.ttl);
-        Arc::new(Begun { handle, at, ends: at.plus(ttl), ends_wall: self.clock.wall().plus(ttl), opening })
+        let (ends, ends_wall, bound_key) = (at.plus(ttl), self.clock.wall().plus(ttl), bound_key(&opening)?);
+        Ok(Arc::new(Begun { handle, at, ends, ends_wall, bound_key, opening }))
     }
 
     fn insert(&self, begun: Arc<Begun>, state: Expected, once: Once) -> Result<(), Fault> {
@@ -202,6 +203,15 @@ impl Transactions {
 impl Entry {
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key that the tokens will be bound to, where the client's are: the agent's own, or a fresh one.
+fn bound_key(opening: &Opening) -> Result<Option<BoundKey>, Fault> {
+    match (opening.client.bound_tokens, &opening.agent_jkt) {
+        (TokenBinding::Dpop, Some(jkt)) => Ok(Some(BoundKey::of_agent(jkt.clone()))),
+        (TokenBinding::Dpop, None) => BoundKey::generate().map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -22,6 +22,7 @@ mod tools;
 mod a_bearer_client_runs_the_whole_flow;
 mod a_bound_client_gets_the_certificates_own_token;
 mod a_certified_provider_names_the_person;
+mod a_dpop_client_proves_itself_to_both_servers;
 mod a_grant_is_narrowed_again_and_again;
 mod a_server_that_answers_oddly_is_no_danger;
 mod a_wrong_certificate_is_told_as_such;

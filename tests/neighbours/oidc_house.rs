@@ -27,6 +27,8 @@ const PROVIDER_LOG: &str = "oidc-provider.log";
 pub(crate) struct Provider {
     /// The tokens of the client are certificate-bound.
     pub(crate) bound: bool,
+    /// It knows DPoP, and the tokens of the client are bound by it.
+    pub(crate) dpop: bool,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
 }
@@ -71,6 +73,7 @@ impl OidcHouse {
                 { "identifier": CRM, "scopes": ["customers.read", "customers.write", "customers.delete"] },
             ],
             "refuse_scopes": provider.refuse_scopes,
+            "dpop": provider.dpop,
         });
         let path = house.path("oidc-provider.json");
         write(&path, &settings.to_string());

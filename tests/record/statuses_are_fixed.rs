@@ -20,7 +20,7 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 38] = [
+const ELSEWHERE: [&str; 41] = [
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
@@ -28,6 +28,10 @@ const ELSEWHERE: [&str; 38] = [
     "FROZEN",
     "OPERATOR_UNKNOWN",
     "FREEZE_NOT_KEPT",
+    // binding
+    "DPOP_NONCE_LOOP",
+    "DPOP_KEY_MISMATCH",
+    "DPOP_PROOF_INVALID",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",

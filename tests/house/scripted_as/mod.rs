@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
 pub(crate) mod behaviour;
+pub(crate) mod dpop;
 mod families;
 mod gzip;
 pub(crate) mod identity;
@@ -262,6 +263,18 @@ impl ScriptedAs {
     /// Moves the metadata.
     pub(crate) fn metadata_at(&self, place: WellKnown) {
         self.world.scripts().well_known = place;
+    }
+
+    /// Changes what the token endpoint wants of proofs.
+    pub(crate) fn dpop(&self, change: impl FnOnce(&mut dpop::Dpop)) {
+        change(&mut self.world.scripts().dpop);
+    }
+
+    /// The proofs of every complete token request, in order.
+    pub(crate) fn proofs(&self) -> Vec<dpop::Proof> {
+        let requests = self.token_requests();
+        let headers = requests.iter().filter_map(|request| request.header("dpop"));
+        headers.map(|proof| dpop::Proof::read(proof).expect("a proof")).collect()
     }
 
     /// From now on this client ID needs a certificate with this URI name; once any client is

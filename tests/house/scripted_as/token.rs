@@ -24,7 +24,10 @@ impl World {
             redeemed.map(|grant| self.members(behaviour, &grant, request)).ok();
         }
         let outcome = behaviour.fixed().unwrap_or_else(|| match self.redeem(request) {
-            Ok(grant) => behaviour.package(&self.members(behaviour, &grant, request)),
+            Ok(grant) => match behaviour.package(&self.members(behaviour, &grant, request)) {
+                Outcome::Reply(reply) => Outcome::Reply(self.with_next_nonce(reply)),
+                wire => wire,
+            },
             Err(refusal) => Outcome::Reply(refusal),
         });
         (delay, self.noted(outcome))
@@ -80,11 +83,13 @@ impl World {
             request.param(name).ok_or_else(missing)
         };
         self.authenticate(request)?;
+        let jkt = self.proven(request)?;
         match need("grant_type")? {
             "authorization_code" => {}
             "refresh_token" => {
                 let refused = |(error, why): (&str, &str)| refuse(error, why);
-                return self.scripts().families.refresh(request).map_err(refused);
+                let grant = self.scripts().families.refresh(request).map_err(refused)?;
+                return if grant.jkt == jkt { Ok(grant) } else { Err(refuse("invalid_grant", "another key")) };
             }
             _ => return Err(refuse("unsupported_grant_type", "neither authorization_code nor refresh_token")),
         }
@@ -96,6 +101,9 @@ impl World {
         }
         let grant = scripts.grants.get_mut(code);
         let grant = grant.ok_or_else(|| refuse("invalid_grant", "unknown code"))?;
+        if grant.jkt.is_some() && grant.jkt != jkt {
+            return Err(refuse("invalid_grant", "the code is bound to another key"));
+        }
         if std::mem::replace(&mut grant.used, true) {
             return Err(refuse("invalid_grant", "the code was used before"));
         }
@@ -109,7 +117,7 @@ impl World {
         if URL_SAFE_NO_PAD.encode(hash) != grant.challenge {
             return Err(refuse("invalid_grant", "the verifier does not fit the challenge"));
         }
-        Ok(grant.clone())
+        Ok(Grant { jkt, ..grant.clone() })
     }
 
     fn authenticate(&self, request: &TokenRequest) -> Result<(), Reply> {
@@ -137,7 +145,7 @@ impl World {
         let mut members = Map::new();
         members.insert("access_token".into(), json!(fresh("at")));
         members.insert("refresh_token".into(), json!(fresh("rt")));
-        members.insert("token_type".into(), json!("Bearer"));
+        members.insert("token_type".into(), json!(if grant.jkt.is_some() { "DPoP" } else { "Bearer" }));
         members.insert("expires_in".into(), json!(3600));
         if let Some(scope) = &grant.scope {
             members.insert("scope".into(), json!(scope));

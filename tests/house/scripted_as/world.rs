@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::dpop::Dpop;
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
 use super::record::{Record, first};
@@ -58,6 +59,8 @@ pub(super) struct Grant {
     pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
     pub(super) used: bool,
+    /// The thumbprint of the key that it is bound to: by `dpop_jkt` at first, then by the proof.
+    pub(super) jkt: Option<String>,
     /// What its refresh tokens are known by together.
     pub(super) family: String,
     /// The refresh token that is being used, which a new one replaces.
@@ -77,6 +80,7 @@ pub(super) struct Scripts {
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
+    pub(super) dpop: Dpop,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
     pub(super) redirect_uri_refused: bool,
 }
@@ -124,6 +128,7 @@ impl World {
                 clients: HashMap::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
+                dpop: Dpop::default(),
                 redirect_uri_refused: false,
             }),
         }
@@ -166,6 +171,7 @@ impl World {
             nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
             used: false,
+            jkt: first(query, "dpop_jkt").map(str::to_owned),
             family: fresh("family"),
             refreshing: None,
         };

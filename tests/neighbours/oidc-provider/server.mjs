@@ -4,11 +4,12 @@
 //
 // Prints one JSON line {"issuer", "port"} on stdout, answers each line "counts"
 // on stdin with one JSON line, and ends when stdin closes or on SIGTERM.
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import Provider, { errors } from 'oidc-provider';
+import { resourceServer } from './resource.mjs';
 
 // stdout belongs to the caller; the library's "you should change this" notices go there.
 console.info = () => {};
@@ -31,6 +32,7 @@ function clientMetadata(client) {
     response_types: ['code'],
     grant_types: client.grant_types ?? ['authorization_code', 'refresh_token'],
     tls_client_certificate_bound_access_tokens: client.bound ?? false,
+    ...(config.dpop && { dpop_bound_access_tokens: true }),
     id_token_signed_response_alg: 'ES256',
   };
 }
@@ -56,8 +58,9 @@ function certificateSubjectMatches(ctx, property, expected) {
   return names.includes(subjectAltNamePrefix[property] + expected);
 }
 
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+
 function settings() {
-  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   return {
     clients: config.clients.map(clientMetadata),
     clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth'],
@@ -74,6 +77,8 @@ function settings() {
       devInteractions: { enabled: false },
       introspection: { enabled: true },
       revocation: { enabled: true },
+      // The demanding case again: no proof without a nonce of this server.
+      dPoP: { enabled: config.dpop ?? false, nonceSecret: randomBytes(32), requireNonce: () => true },
       mTLS: {
         enabled: true,
         certificateBoundAccessTokens: true,
@@ -159,11 +164,13 @@ server.listen(0, '127.0.0.1', () => {
   provider.on('server_error', (_ctx, error) => console.error(error));
 
   const answer = provider.callback();
+  const resource = resourceServer(issuer, key);
   server.on('request', (req, res) => {
     const { pathname } = new URL(req.url, issuer);
     const name = req.method === 'POST' && counted.get(pathname);
     if (name) counts[name] += 1;
     if (pathname.startsWith('/interaction/')) interact(provider, req, res);
+    else if (pathname.startsWith('/api/')) resource(req, res);
     else answer(req, res);
   });
   console.log(JSON.stringify({ issuer, port }));
