@@ -90,8 +90,11 @@ impl Daemon {
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
-        let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
-            .map_err(Failure::Config)?;
+        let servers = {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
+        }
+        .map_err(Failure::Config)?;
         let (unix, mtls) = bind(&config).await?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
@@ -110,6 +113,7 @@ impl Daemon {
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
         // Before anything is served: what is on record after it belongs to this run.
         corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+        corridor.servers.tell_weak_authentication(&corridor.config);
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();

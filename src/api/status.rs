@@ -75,6 +75,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataUnavailable
         | R::JwksUnavailable
         | R::MetadataStale
+        | R::ClientCredentialUnusable
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

@@ -52,6 +52,8 @@ pub enum Code {
     IssuerUnavailable,
     /// It answered again.
     IssuerRecovered,
+    /// A client proves itself in a way that is weaker than it need be.
+    ClientAuthenticationWeak,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
     /// Something the SOC should look at.
@@ -83,6 +85,7 @@ impl Code {
             Self::AuditResumed => "audit.resumed",
             Self::IssuerUnavailable => "issuer.unavailable",
             Self::IssuerRecovered => "issuer.recovered",
+            Self::ClientAuthenticationWeak => "client.authentication_weak",
             Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",

@@ -198,6 +198,11 @@ impl Renderer {
             put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
             let server = json!({ "name": fact("issuer_alias"), "uid": fact("issuer"), "type_id": 99, "type": "Authorization server" });
             put(record, "entity", server);
+        } else if let Some(client) = event.client.as_ref().filter(|_| event.code == Code::ClientAuthenticationWeak) {
+            outcome(record, true);
+            let client =
+                json!({ "name": client.alias, "uid": client.client_id, "type_id": 99, "type": "Client registration" });
+            put(record, "entity", client);
         } else {
             outcome(record, event.reason.is_none());
             let policies = json!({ "name": "policies", "uid": fact("policy_digest"), "type_id": 5, "type": "Policy" });

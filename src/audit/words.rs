@@ -31,6 +31,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::IssuerUnavailable => (ENTITY_MANAGEMENT, 12, "Suspend"),
         Code::IssuerRecovered => (ENTITY_MANAGEMENT, 13, "Resume"),
+        Code::ClientAuthenticationWeak => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
@@ -83,6 +84,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::AuditResumed => "The audit log can be written again".to_owned(),
         Code::IssuerUnavailable => "An authorization server fails again and again, and is left alone".to_owned(),
         Code::IssuerRecovered => "An authorization server answers again".to_owned(),
+        Code::ClientAuthenticationWeak => "A client's authentication is weaker than it need be".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),

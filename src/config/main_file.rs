@@ -3,6 +3,7 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
     UnixListener,
+    assertion::unfit,
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
@@ -59,7 +60,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         sandbox: draft.sandbox,
         files: files.take(),
     };
-    let mixed_up = undefended(path, &config);
+    let mut mixed_up = undefended(path, &config);
+    mixed_up.extend(unfit(path, &config));
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
 }
 

@@ -79,7 +79,7 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let endpoints = match self.servers.endpoints(&client.issuer, &permitted.caller().agent().id).await {
+        let endpoints = match self.servers.endpoints(&client, &permitted.caller().agent().id).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
@@ -215,7 +215,7 @@ pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fau
     let shares = client.shared_certificate
         && match caller.attestation() {
             Attestation::UnixPeer(_) => true,
-            Attestation::SpiffeX509 { svid, .. } => svid.thumbprint == client.identity.thumbprint,
+            Attestation::SpiffeX509 { svid, .. } => client.thumbprint() == Some(svid.thumbprint.as_str()),
         };
     if shares { Ok(()) } else { Err(Fault::new(Reason::BindingUnusable).with("client", client.alias.as_str())) }
 }

@@ -76,7 +76,7 @@ impl Grant {
             client: (opening.client.alias.as_str(), &opening.client.client_id),
             scopes,
             resource: opening.resource(),
-            binding: self.kept.bound.then_some(opening.client.identity.thumbprint.as_str()),
+            binding: opening.client.thumbprint().filter(|_| self.kept.bound),
         };
         TokenKey::of(&asked, keyed)
     }

@@ -88,7 +88,7 @@ reasons! {
     AsUnavailable "AS_UNAVAILABLE" "The authorization server asked to come back later. A code is spent." "Begin again later; repeat a GetToken.",
     AsRedirectRefused "AS_REDIRECT_REFUSED" "The authorization server answered with a redirect." "Correct the endpoint in the configuration.",
     AsResponseMalformed "AS_RESPONSE_MALFORMED" "The authorization server's answer breaks RFC 6749 §5." "Begin again; give the platform team `decision_id`.",
-    AsClientAuthFailed "AS_CLIENT_AUTH_FAILED" "The authorization server refused narrowgate's own certificate." "Give the platform team `decision_id`.",
+    AsClientAuthFailed "AS_CLIENT_AUTH_FAILED" "The authorization server refused narrowgate's own credentials." "Give the platform team `decision_id`.",
     AsRejected "AS_REJECTED" "The authorization server refused for a reason of its own." "Give the platform team `decision_id`.",
     GrantRejected "GRANT_REJECTED" "The authorization server answered invalid_grant." "Begin again.",
     ScopeRejected "SCOPE_REJECTED" "The authorization server answered invalid_scope or invalid_target." "Check the client's registration there.",
@@ -113,4 +113,5 @@ reasons! {
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
+    ClientCredentialUnusable "CLIENT_CREDENTIAL_UNUSABLE" "narrowgate's own credential for the authorization server cannot be used. Nothing was sent." "Look at the daemon's log, then retry the same call.",
 }

@@ -2,7 +2,7 @@
 
 use super::{capabilities::Capabilities, http, names::Names, strict_json};
 use crate::{
-    config::{Endpoints, Issuer, NotAllowed, Reach, repeats_ours},
+    config::{Endpoints, Issuer, NotAllowed, Reach, WithoutCertificate, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -81,6 +81,12 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
     };
     let required = |found: Option<String>, name| found.ok_or_else(|| rejected(issuer, name));
     let capabilities = Capabilities::of(document);
+    // Of no use to most: what is wrong with it is told to those alone who need it.
+    let top_level = |name| usable(issuer, document.get(name)?.as_str()?);
+    let without_certificate = aliases.is_some().then(|| WithoutCertificate {
+        token: top_level("token_endpoint"),
+        revocation: top_level("revocation_endpoint"),
+    });
     let endpoints = Endpoints {
         authorization: required(
             endpoint(issuer, "authorization_endpoint", document.get("authorization_endpoint"))?,
@@ -91,8 +97,15 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        without_certificate,
     };
     Ok(Document { endpoints, capabilities })
+}
+
+/// An endpoint that may be used, without a word on one that may not.
+fn usable(issuer: &Issuer, text: &str) -> Option<String> {
+    let url = crate::config::https(text).ok()?;
+    issuer.allowed_hosts.reach(&url).ok().map(|_| text.to_owned())
 }
 
 /// An endpoint that is https, on a host and a port the configuration names, without parameters that are ours to set.

@@ -2,6 +2,7 @@
 
 use super::{
     addresses::{self, Unconnected},
+    client_authentication::Authenticated,
     jose::jwks::KeySet,
     lane::Passage,
     names::Names,
@@ -12,7 +13,7 @@ use crate::{
     model::{Fault, Reason},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -123,28 +124,31 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, passage: None })
 }
 
-/// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
+/// Sends a form that proves who sends it, and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
 /// the rest never does, also when this future is dropped.
 pub(super) async fn post(
     line: Line,
-    form: Zeroizing<String>,
+    request: Authenticated,
     bytes_max: usize,
     came: &mut Zeroizing<Vec<u8>>,
 ) -> Result<Answer, Broken> {
     // The copy inside hyper's buffers is out of our reach and is freed, not wiped (decisions 27).
-    let body = Full::new(Bytes::copy_from_slice(form.as_bytes()));
-    send(line, Method::POST, Some("application/x-www-form-urlencoded"), body, bytes_max, came).await
+    let body = Full::new(Bytes::copy_from_slice(request.form.as_bytes()));
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.extend(request.authorization.map(|value| (header::AUTHORIZATION, value)));
+    send(line, Method::POST, headers, body, bytes_max, came).await
 }
 
 /// Gets a document.
 pub(super) async fn get(line: Line, bytes_max: usize) -> Result<Answer, Broken> {
-    send(line, Method::GET, None, Full::new(Bytes::new()), bytes_max, &mut Zeroizing::default()).await
+    send(line, Method::GET, HeaderMap::new(), Full::new(Bytes::new()), bytes_max, &mut Zeroizing::default()).await
 }
 
 async fn send(
     mut line: Line,
     method: Method,
-    content: Option<&str>,
+    headers: HeaderMap,
     body: Full<Bytes>,
     bytes_max: usize,
     came: &mut Zeroizing<Vec<u8>>,
@@ -156,8 +160,8 @@ async fn send(
         .header(header::ACCEPT, "application/json")
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::USER_AGENT, concat!("narrowgate/", env!("CARGO_PKG_VERSION")));
-    if let Some(content) = content {
-        request = request.header(header::CONTENT_TYPE, content);
+    if let Some(more) = request.headers_mut() {
+        more.extend(headers);
     }
     let request = request.body(body).map_err(|_| Broken::Connection)?;
     let response = line.sender.send_request(request).await.map_err(|_| Broken::Connection)?;

@@ -56,7 +56,7 @@ impl AuthorizationServers {
         let keys = line.keys.take();
         // Before the code leaves: a token may be as old as that, for instance after a suspend while the answer waits.
         let at = (self.clock.boot(), self.clock.wall());
-        let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
+        let result = self.attempt(line, &form(&spent), &begun, &begun.opening.scopes).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
         let result = match (result, nonce) {
@@ -111,29 +111,36 @@ pub(super) struct Failed {
     pub(super) leftover: Leftover,
 }
 
-/// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
-pub(super) async fn attempt(
-    mut line: Line,
-    form: Zeroizing<String>,
-    begun: &Begun,
-    allowed: &ScopeSet,
-) -> Result<Success, Box<Failed>> {
-    let issuer = &begun.opening.issuer;
-    let left = issuer.deadline.saturating_sub(line.spent);
-    let passage = line.passage.take();
-    let mut came = Zeroizing::default();
-    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await;
-    if let Some(passage) = passage {
-        passage.ended(&answered);
+impl AuthorizationServers {
+    /// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
+    pub(super) async fn attempt(
+        &self,
+        mut line: Line,
+        form: &Zeroizing<String>,
+        begun: &Begun,
+        allowed: &ScopeSet,
+    ) -> Result<Success, Box<Failed>> {
+        let issuer = &begun.opening.issuer;
+        let request = match self.authenticated(&begun.opening, form) {
+            Ok(request) => request,
+            Err(fault) => return Err(Box::new(Failed { fault, status: None, leftover: Leftover::default() })),
+        };
+        let left = issuer.deadline.saturating_sub(line.spent);
+        let passage = line.passage.take();
+        let mut came = Zeroizing::default();
+        let answered = tokio::time::timeout(left, http::post(line, request, ANSWER_BYTES_MAX, &mut came)).await;
+        if let Some(passage) = passage {
+            passage.ended(&answered);
+        }
+        let reason = match answered {
+            Ok(Ok(answer)) => return judge(&answer, begun, allowed),
+            Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
+            Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
+            Err(_) => Reason::AsTimeout,
+        };
+        // A token may have come whole before the answer broke off: it lives at the server all the same.
+        Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
     }
-    let reason = match answered {
-        Ok(Ok(answer)) => return judge(&answer, begun, allowed),
-        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
-        Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
-        Err(_) => Reason::AsTimeout,
-    };
-    // A token may have come whole before the answer broke off: it lives at the server all the same.
-    Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
 }
 
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
@@ -155,7 +162,8 @@ pub(super) fn hold_against(
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let typ = &begun.opening.issuer.accept.access_token_typ;
-    let judged = client.bound_tokens.then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
+    let own = client.thumbprint().filter(|_| client.bound_tokens);
+    let judged = own.map(|thumbprint| bound::judge(&success.access, thumbprint, typ));
     let fault = if judged == Some(Binding::Wrong) {
         Fault::new(Reason::TokenBindingMismatch)
     } else if judged == Some(Binding::OtherTyp) {
@@ -175,7 +183,7 @@ pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
     Box::new(Failed { fault, status: Some(200), leftover })
 }
 
-/// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.
+/// The token request, but for what proves the client. Every parameter comes from the transaction; nothing the caller said is in it but the code.
 #[expect(clippy::disallowed_methods, reason = "this is the wire")]
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
@@ -184,10 +192,7 @@ fn form(spent: &Spent) -> Zeroizing<String> {
     if !opening.issuer.accept.redirect_uri_omitted {
         form.append_pair("redirect_uri", opening.redirect.as_str());
     }
-    form
-        // RFC 8705 §2: the certificate proves who the client_id says.
-        .append_pair("client_id", &opening.client.client_id)
-        .append_pair("code_verifier", spent.verifier.reveal());
+    form.append_pair("code_verifier", spent.verifier.reveal());
     if let Some(resource) = opening.resource() {
         form.append_pair("resource", resource);
     }

@@ -14,9 +14,12 @@
 #[path = "../house/mod.rs"]
 mod house;
 
+mod client_keys;
 mod kit;
 
 mod a_bound_token_fits_the_certificate;
+mod a_client_shows_its_jwt_svid;
+mod a_client_signs_for_itself;
 mod a_code_is_never_sent_again;
 mod a_moved_endpoint_gets_no_code;
 mod a_no_opens_no_connection;

@@ -77,8 +77,13 @@ impl Inside {
     fn fresh(&self) -> Corridor {
         let Corridor { config, policies, transactions, grants, recorder, clock, entropy, work, .. } =
             &**self.corridor();
-        let servers =
-            AuthorizationServers::new(config, &self.file, Arc::clone(clock), recorder.clone(), Arc::clone(work));
+        let servers = AuthorizationServers::new(
+            config,
+            &self.file,
+            (Arc::clone(clock), Arc::clone(entropy)),
+            recorder.clone(),
+            Arc::clone(work),
+        );
         Corridor {
             config: Arc::clone(config),
             policies: Arc::clone(policies),

@@ -9,7 +9,7 @@ use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 29] = [
+const CODES: [&str; 30] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -30,6 +30,7 @@ const CODES: [&str; 29] = [
     "audit.resumed",
     "issuer.unavailable",
     "issuer.recovered",
+    "client.authentication_weak",
     "audit.file_lost",
     "detect.unknown_agent",
     "detect.cross_agent_handle",
@@ -118,6 +119,16 @@ async fn outage(house: &House, agent: &mut Agent) {
     house.event("issuer.recovered").await;
 }
 
+/// The client authenticates by a secret from the next start on.
+fn with_a_secret(house: &House) {
+    let config = fs::read_to_string(house.path("narrowgate.toml")).unwrap();
+    let config = config.replace("subject = { san_uri = \"spiffe://acme.test/narrowgate\" }\n", "");
+    let config = config.replace("\"tls_client_auth\"", "\"client_secret_post\"\nclient_secret_file = \"secret\"");
+    let config = config.replace("deadline = \"5s\"\n", "deadline = \"5s\"\nallow_client_secret = true\n");
+    write(&house.path("narrowgate.toml"), &config);
+    write(&house.path("secret"), "canary-client-secret");
+}
+
 async fn misfortunes(house: &mut House) {
     let mut agent = house.agent().await;
     fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
@@ -143,6 +154,7 @@ async fn misfortunes(house: &mut House) {
     house.event("exchange.unknown").await;
     house.stop().await;
     fs::remove_file(house.path("policies/broken.cedar")).unwrap();
+    with_a_secret(house);
     house.start();
     house.wait_until_serving().await;
     assert_eq!(house.stop().await, Some(0));

@@ -20,7 +20,9 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 34] = [
+    // answers: a_client_shows_its_jwt_svid
+    "CLIENT_CREDENTIAL_UNUSABLE",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",

@@ -5,6 +5,7 @@
 //! listener (token and revocation endpoints behind mutual TLS). Left alone it is honest and strict.
 #![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
+pub(crate) mod assertions;
 pub(crate) mod behaviour;
 mod families;
 mod gzip;
@@ -268,6 +269,18 @@ impl ScriptedAs {
     /// registered, unregistered ones are refused.
     pub(crate) fn register_client(&self, client_id: &str, uri: &str) {
         self.world.scripts().clients.insert(client_id.to_owned(), uri.to_owned());
+    }
+
+    /// From now on this client ID authenticates in this way alone, at the endpoints without mutual TLS too.
+    pub(crate) fn register(&self, client_id: &str, registered: assertions::Registered) {
+        self.world.scripts().registered.insert(client_id.to_owned(), registered);
+    }
+
+    /// Judges the client of a request once more, as if it had come again.
+    pub(crate) fn judge_again(&self, request: &TokenRequest) -> Option<String> {
+        let mut again = request.clone();
+        self.world.judge_registered(&mut again);
+        again.client_refused
     }
 
     /// From now on, or no more, a token request with `redirect_uri` is refused.

@@ -1,6 +1,6 @@
 //! The honest half of the server: authorization, client authentication, redemption.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use url::Url;
 
+use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
@@ -75,6 +76,10 @@ pub(super) struct Scripts {
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
+    /// Clients that authenticate by something else than a certificate.
+    pub(super) registered: HashMap<String, Registered>,
+    /// Assertions seen, by `jti`.
+    pub(super) jtis: HashSet<String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
@@ -122,6 +127,8 @@ impl World {
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
+                registered: HashMap::new(),
+                jtis: HashSet::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
                 redirect_uri_refused: false,
@@ -244,7 +251,10 @@ impl World {
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
-            "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"],
+            "token_endpoint_auth_methods_supported": [
+                "tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt", "spiffe_jwt",
+                "client_secret_basic", "client_secret_post",
+            ],
             "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
             "tls_client_certificate_bound_access_tokens": true,
         });
