@@ -13,6 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "a table with one line for each reason")]
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {
@@ -56,6 +57,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged
+        | R::ParRequired
+        | R::ParResponseMalformed
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ReauthRequired

@@ -134,7 +134,8 @@ pub(super) fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey
     let svid = table.path("jwt_svid");
     let secret = table.path("client_secret_file");
     let method = method?;
-    for (key, of) in OWN_KEYS.iter().filter(|(key, of)| table.holds(key) && !of.contains(&method)) {
+    let stray = OWN_KEYS.iter().find(|(key, of)| table.holds(key) && !of.contains(&method));
+    if let Some((key, of)) = stray {
         let message = format!("belongs to {}, and a client authenticates in one way (RFC 6749 §2.3)", of.join(" or "));
         table.wrong_at(key, message, Some("take out this line, or change `auth`"));
         return None;

@@ -48,7 +48,10 @@ impl AllowedHosts {
     #[must_use]
     pub fn of(issuer: &str, endpoints: Option<&Endpoints>) -> Self {
         let mut hosts = Self { named: BTreeSet::new(), under: Vec::new(), ports: BTreeSet::from([HTTPS_PORT]) };
-        let fixed = endpoints.map(|e| [Some(&e.authorization), Some(&e.token), e.revocation.as_ref(), e.jwks.as_ref()]);
+        let fixed = endpoints.map(|e| {
+            let optional = [&e.revocation, &e.pushed, &e.jwks].map(Option::as_ref);
+            [Some(&e.authorization), Some(&e.token)].into_iter().chain(optional)
+        });
         let fixed = fixed.into_iter().flatten().flatten().map(String::as_str);
         for url in fixed.chain([issuer]).filter_map(|text| Url::parse(text).ok()) {
             hosts.named.extend(url.host_str().map(str::to_owned));

@@ -7,6 +7,7 @@ use super::{
     id_token::{IdTokens, id_tokens},
     keeping::{Narrowing, narrowing},
     leniency::{self, Accept, Profile},
+    par::{ParUse, par_use},
     pem::{CertificateAndKey, certificates},
     reader::Table,
     registry::{environment, team},
@@ -55,6 +56,8 @@ pub struct Issuer {
     pub share: Share,
     /// How client assertions for it are made.
     pub assertions: ClientAssertions,
+    /// Whether authorization requests are pushed to it (RFC 9126).
+    pub par: ParUse,
     /// Clients may prove themselves to it by a shared secret (RFC 6749 §2.3.1).
     pub allow_client_secret: bool,
 }
@@ -68,6 +71,10 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Pushed authorization request endpoint (RFC 9126 §2).
+    pub pushed: Option<String>,
+    /// The server takes no other authorization requests (RFC 9126 §5).
+    pub push_required: bool,
     /// Where its keys are (RFC 7517 §5). Needed where ID tokens are asked for.
     pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
@@ -83,6 +90,8 @@ pub struct WithoutCertificate {
     pub token: Option<String>,
     /// Revocation endpoint.
     pub revocation: Option<String>,
+    /// Pushed authorization request endpoint.
+    pub pushed: Option<String>,
 }
 
 impl Endpoints {
@@ -93,8 +102,8 @@ impl Endpoints {
         let Some(direct) = self.without_certificate.as_ref().filter(|_| client.identity.is_none()) else {
             return Some(Arc::clone(self));
         };
-        let (token, revocation) = (direct.token.clone()?, direct.revocation.clone());
-        Some(Arc::new(Self { token, revocation, without_certificate: None, ..Self::clone(self) }))
+        let WithoutCertificate { token, revocation, pushed } = direct.clone();
+        Some(Arc::new(Self { token: token?, revocation, pushed, without_certificate: None, ..Self::clone(self) }))
     }
 }
 
@@ -164,6 +173,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
     let share = share(table);
     let assertions = table.table("client_assertion", client_assertions).unwrap_or_default();
+    let par = par_use(table);
     let allow_client_secret = table.boolean("allow_client_secret", false);
     let (url, endpoints) = (
         url?,
@@ -193,6 +203,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         revoke_on_stop,
         share,
         assertions,
+        par,
         allow_client_secret,
     })
 }
@@ -237,12 +248,15 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let pushed = table.optional("pushed_authorization_request", endpoint);
     let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
     Some(Endpoints {
         authorization: authorization?,
         token: token?,
         revocation,
+        pushed,
+        push_required: false,
         jwks,
         iss_parameter,
         without_certificate: None,

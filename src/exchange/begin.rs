@@ -9,7 +9,6 @@ use crate::{
         Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
-    oauth::authorization_url,
     policy::BeginAsk,
     transaction::Opening,
 };
@@ -45,7 +44,7 @@ pub struct BegunReply {
     pub refused: Vec<(Scope, String)>,
     /// The resource.
     pub resource: Option<String>,
-    /// When the transaction ends.
+    /// When the URL is of no use any more: the transaction has ended then, or the pushed request (RFC 9126 §2.2).
     pub ends: Wall,
     /// The decision.
     pub decision: DecisionId,
@@ -104,14 +103,20 @@ impl Corridor {
             Ok(minted) => minted,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
+        let provisional = self.transactions.provisional(&minted);
+        let request = match self.servers.authorization_request(&minted).await {
+            Ok(request) => request,
+            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
+        };
+        provisional.keep();
         tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,
-            url: authorization_url(&minted)?,
+            url: request.url,
             scopes: permitted.scopes().clone(),
             refused: verdict.refused.clone(),
             resource: minted.begun.opening.resource().map(str::to_owned),
-            ends: minted.begun.ends_wall,
+            ends: request.ends,
             decision: verdict.id,
         })
     }

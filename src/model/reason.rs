@@ -84,8 +84,8 @@ reasons! {
     MetadataRejected "METADATA_REJECTED" "The metadata holds an endpoint that is not allowed." "See the daemon's log for the line to add.",
     AsUnreachable "AS_UNREACHABLE" "No connection to the authorization server. Nothing was sent." "Retry the same call.",
     AsTlsUntrusted "AS_TLS_UNTRUSTED" "The authorization server's certificate is not trusted. Nothing was sent." "Look at the daemon's log.",
-    AsTimeout "AS_TIMEOUT" "The authorization server did not answer in time. A code is spent." "Begin again; repeat a GetToken.",
-    AsUnavailable "AS_UNAVAILABLE" "The authorization server asked to come back later. A code is spent." "Begin again later; repeat a GetToken.",
+    AsTimeout "AS_TIMEOUT" "The authorization server did not answer in time. A code that was sent is spent." "Begin again; repeat a GetToken.",
+    AsUnavailable "AS_UNAVAILABLE" "The authorization server asked to come back later. A code that was sent is spent." "Begin again later; repeat a GetToken.",
     AsRedirectRefused "AS_REDIRECT_REFUSED" "The authorization server answered with a redirect." "Correct the endpoint in the configuration.",
     AsResponseMalformed "AS_RESPONSE_MALFORMED" "The authorization server's answer breaks RFC 6749 §5." "Begin again; give the platform team `decision_id`.",
     AsClientAuthFailed "AS_CLIENT_AUTH_FAILED" "The authorization server refused narrowgate's own credentials." "Give the platform team `decision_id`.",
@@ -114,4 +114,6 @@ reasons! {
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
     ClientCredentialUnusable "CLIENT_CREDENTIAL_UNUSABLE" "narrowgate's own credential for the authorization server cannot be used. Nothing was sent." "Look at the daemon's log, then retry the same call.",
+    ParRequired "PAR_REQUIRED" "Authorization requests must be pushed (RFC 9126), and the issuer offers no endpoint for that, or the configuration forbids it." "Correct `par` in the configuration, or the issuer.",
+    ParResponseMalformed "PAR_RESPONSE_MALFORMED" "The answer to the pushed authorization request breaks RFC 9126 §2.2." "Begin again; give the platform team the time of the call.",
 }

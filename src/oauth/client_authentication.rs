@@ -60,7 +60,7 @@ impl AuthorizationServers {
             ClientAuth::ClientSecretPost(secret) => posted(form, client_id, secret),
             ClientAuth::ClientSecretBasic(secret) => {
                 let authorization = Some(basic(client_id, secret)?);
-                return Ok(Authenticated { form: form.clone(), authorization });
+                return Ok(Authenticated { form: extended(form, &[("client_id", client_id)]), authorization });
             }
         };
         Ok(Authenticated { form, authorization: None })

@@ -2,7 +2,7 @@
 
 use super::{capabilities::Capabilities, http, names::Names, strict_json};
 use crate::{
-    config::{Endpoints, Issuer, NotAllowed, Reach, WithoutCertificate, repeats_ours},
+    config::{Endpoints, Issuer, NotAllowed, ParUse, Reach, WithoutCertificate, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -12,6 +12,8 @@ use url::Url;
 
 /// Bytes of a metadata document.
 const METADATA_BYTES_MAX: usize = 256 * 1024;
+/// The member that names the endpoint of RFC 9126 §5.
+pub(super) const PUSHED: &str = "pushed_authorization_request_endpoint";
 /// Nesting of a metadata document.
 const METADATA_DEPTH_MAX: usize = 32;
 
@@ -70,9 +72,6 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         tracing::error!(issuer = %issuer.alias, "the metadata names another issuer than the configuration; nothing of it is used");
         return Err(Fault::new(Reason::MetadataIssuerMismatch).with("issuer", issuer.alias.as_str()));
     }
-    if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
-        return Err(rejected(issuer, "require_pushed_authorization_requests"));
-    }
     let aliases = document.get("mtls_endpoint_aliases");
     // A direct endpoint's alias wins where there is one (RFC 8705 §5).
     let direct = |name: &'static str| match aliases.and_then(|a| a.get(name)) {
@@ -86,6 +85,7 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
     let without_certificate = aliases.is_some().then(|| WithoutCertificate {
         token: top_level("token_endpoint"),
         revocation: top_level("revocation_endpoint"),
+        pushed: top_level(PUSHED),
     });
     let endpoints = Endpoints {
         authorization: required(
@@ -94,6 +94,8 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         )?,
         token: required(direct("token_endpoint")?, "token_endpoint")?,
         revocation: direct("revocation_endpoint")?,
+        pushed: if issuer.par == ParUse::Off { None } else { direct(PUSHED)? },
+        push_required: document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)),
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),

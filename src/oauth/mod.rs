@@ -24,6 +24,7 @@ mod keys;
 mod lane;
 mod leniency;
 mod names;
+mod pushed;
 mod redeem;
 mod refresh;
 mod refreshed;
@@ -35,7 +36,7 @@ mod tls;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
-pub use authorize::authorization_url;
+pub use authorize::AuthorizationRequest;
 pub use discovery::fuzz_metadata;
 pub use family::{Family, Turn, Wish};
 pub use http::Line;

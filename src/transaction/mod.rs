@@ -11,4 +11,4 @@ mod store;
 pub use callback::Callback;
 pub use entry::{Begun, Opening};
 pub use settle::{Claim, Closing, HANDLE_PREFIX, Presented, Settled, Spent, Waiting};
-pub use store::{Bounds, Minted, Transactions};
+pub use store::{Bounds, Minted, Provisional, Transactions};

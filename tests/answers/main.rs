@@ -38,6 +38,7 @@ mod only_a_trusted_server_gets_the_code;
 mod only_a_well_formed_answer_is_a_token;
 mod redirects_are_never_followed;
 mod refused_tokens_are_revoked;
+mod requests_are_pushed_where_that_is_offered;
 mod scopes_only_get_narrower;
 mod the_token_request_is_one_form;
 mod unknown_members_go_nowhere;

@@ -22,6 +22,7 @@ mod a_bearer_client_runs_the_whole_flow;
 mod a_bound_client_gets_the_certificates_own_token;
 mod a_certified_provider_names_the_person;
 mod a_grant_is_narrowed_again_and_again;
+mod a_signing_client_pushes_its_requests;
 mod a_wrong_certificate_is_told_as_such;
 mod agents_come_by_mutual_tls;
 mod stock_clients_need_nothing_made_for_narrowgate;

@@ -20,7 +20,10 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 34] = [
+const ELSEWHERE: [&str; 36] = [
+    // answers: requests_are_pushed_where_that_is_offered
+    "PAR_REQUIRED",
+    "PAR_RESPONSE_MALFORMED",
     // answers: a_client_shows_its_jwt_svid
     "CLIENT_CREDENTIAL_UNUSABLE",
     // isolation: a_busy_server_refuses_and_loses_nothing

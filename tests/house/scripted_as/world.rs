@@ -17,6 +17,7 @@ use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
+use super::par::{Offer, PushedRequest};
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -72,6 +73,9 @@ pub(super) struct Scripts {
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
     pub(super) jwks: Queue<Behaviour>,
+    pub(super) par: Queue<Behaviour>,
+    pub(super) par_offer: Offer,
+    pub(super) pushed: HashMap<String, PushedRequest>,
     pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
@@ -123,6 +127,9 @@ impl World {
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
                 jwks: Queue::new(Behaviour::Honest),
+                par: Queue::new(Behaviour::Honest),
+                par_offer: Offer::No,
+                pushed: HashMap::new(),
                 identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
@@ -148,6 +155,17 @@ impl World {
     /// The authorization endpoint, with consent given.
     pub(super) fn authorize(&self, query: &[(String, String)]) -> Result<Callback, String> {
         self.record.note_pairs(query);
+        let query = &self.resolved(query)?;
+        let grant = self.sound(query)?;
+        let code = fresh("code");
+        self.record.note_secret(&code);
+        let callback = self.callback(query, &[("code", &code)])?;
+        self.scripts().grants.insert(code.clone(), grant);
+        Ok(Callback { code, ..callback })
+    }
+
+    /// What a request is for, if a strict server takes it.
+    pub(super) fn sound(&self, query: &[(String, String)]) -> Result<Grant, String> {
         for (at, (name, _)) in query.iter().enumerate() {
             if name != "resource" && query[..at].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!("{name} is given twice"));
@@ -165,7 +183,7 @@ impl World {
             return Err("code_challenge is not an S256 challenge".into());
         }
         let resources = query.iter().filter(|(name, _)| name == "resource");
-        let grant = Grant {
+        Ok(Grant {
             client_id: need("client_id")?.to_owned(),
             redirect_uri: need("redirect_uri")?.to_owned(),
             challenge: challenge.to_owned(),
@@ -175,12 +193,7 @@ impl World {
             used: false,
             family: fresh("family"),
             refreshing: None,
-        };
-        let code = fresh("code");
-        self.record.note_secret(&code);
-        let callback = self.callback(query, &[("code", &code)])?;
-        self.scripts().grants.insert(code.clone(), grant);
-        Ok(Callback { code, ..callback })
+        })
     }
 
     /// The redirect back to the client, with these parameters, the state and the issuer.
@@ -231,6 +244,7 @@ impl World {
         };
         let (delay, behaviour) = behaviour.undelayed();
         let mut members = self.metadata();
+        self.par_metadata(&mut members);
         overlay(&mut members, &replaced);
         (delay, behaviour.fixed().unwrap_or_else(|| behaviour.package(&members)))
     }
