@@ -5,7 +5,7 @@ use crate::{
     audit::Recorded,
     exchange::{BeginInput, BegunReply, RedeemInput, RevokedReply, TokenInput},
     grant::{self, Reply, Wanted},
-    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    model::{Boot, Claimed, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
     oauth::Outcome,
     transaction::{self, Callback},
 };
@@ -14,7 +14,9 @@ use std::time::Duration;
 
 pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginInput, Fault> {
     required("client", &request.client)?;
+    let login = login(&request)?;
     Ok(BeginInput {
+        login,
         client: request.client,
         issuer: request.issuer,
         scopes: request.scopes,
@@ -152,6 +154,13 @@ fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fau
     }
     let parsed: Option<Vec<Scope>> = texts.iter().map(|t| Scope::parse(t)).collect();
     parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
+}
+
+/// How the person is to log in.
+fn login(request: &proto::BeginAuthorizationRequest) -> Result<LoginDemand, Fault> {
+    let wrong = |(field, wrong): (&'static str, &'static str)| Fault::field(Reason::FieldInvalid, field, wrong);
+    let max_age = request.max_age.map(Duration::try_from).transpose().map_err(|_| wrong(("max_age", "is negative")))?;
+    LoginDemand::parse(&request.prompt, max_age, request.acr_values.clone(), request.login_hint.clone()).map_err(wrong)
 }
 
 fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {

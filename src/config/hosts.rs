@@ -120,7 +120,7 @@ pub(super) fn entries(table: &Table<'_>) -> (Vec<Entry>, Vec<u16>) {
 
 /// Parameters that narrowgate puts into the authorization request, and those that would put another request in its
 /// place (RFC 9101 §5).
-const OURS: [&str; 15] = [
+const OURS: [&str; 17] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -129,6 +129,8 @@ const OURS: [&str; 15] = [
     "nonce",
     "max_age",
     "acr_values",
+    "prompt",
+    "login_hint",
     "code_challenge",
     "code_challenge_method",
     "resource",

@@ -4,12 +4,12 @@ use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::{Attestation, Caller},
-    config::{Api, Client, Endpoints, ScopeHome},
+    config::{Api, Client, Endpoints, Issuer, ParUse, ScopeHome},
     model::{
-        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
+        Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope, ScopeSet, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
-    policy::BeginAsk,
+    policy::{BeginAsk, BeginPermitted},
     transaction::Opening,
 };
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct BeginInput {
     pub allow_partial: bool,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// How the person is to log in.
+    pub login: LoginDemand,
 }
 
 /// An authorization that was begun.
@@ -85,6 +87,10 @@ impl Corridor {
         if let Err(fault) = self.sufficient(&client, &endpoints, permitted.scopes()) {
             return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
         }
+        let login = match demanded(&permitted, &issuer) {
+            Ok(login) => login,
+            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
+        };
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let iss_parameter = endpoints.iss_parameter;
         let opened = self.transactions.open(Opening {
@@ -96,6 +102,7 @@ impl Corridor {
             told_by_redirect: !iss_parameter && self.config.issuers.len() > 1,
             scopes: permitted.scopes().clone(),
             api: ask.api.clone(),
+            login,
             offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
             decision: verdict.id,
         });
@@ -148,7 +155,14 @@ impl Corridor {
         let api = self.api(&client, &scopes, &input.resource)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
         usable_binding(caller, &client)?;
-        Ok(BeginAsk { client, api, scopes, redirect, allow_partial: input.allow_partial, claimed: input.claimed })
+        let BeginInput { allow_partial, claimed, login, .. } = input;
+        if login.needs_proof() && !scopes.asks_identity() {
+            let field = if login.max_age.is_some() { "max_age" } else { "acr_values" };
+            return Err(Fault::field(Reason::FieldInvalid, field, "needs the scope openid, or nobody could check it"));
+        }
+        let issuer = self.config.issuers.get(&client.issuer).ok_or(Reason::IssuerUnknown)?;
+        let pushed = issuer.par == ParUse::Required;
+        Ok(BeginAsk { client, api, scopes, redirect, allow_partial, claimed, login, pushed })
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
@@ -177,6 +191,16 @@ impl Corridor {
         }
         Ok(api.map(Arc::clone))
     }
+}
+
+/// What is demanded of the login: what the agent asked and policy allowed, and what the issuer's configuration demands.
+fn demanded(permitted: &BeginPermitted, issuer: &Issuer) -> Result<LoginDemand, Fault> {
+    let (asked, settings) = (permitted.ask().login.clone(), &issuer.id_tokens);
+    if asked.needs_proof() && !permitted.scopes().asks_identity() {
+        return Err(Fault::new(Reason::PolicyDenied).with("scopes", "openid"));
+    }
+    let strictest = asked.with(settings.max_age, &settings.acr_values);
+    strictest.map_err(|(field, wrong)| Fault::field(Reason::FieldInvalid, field, wrong))
 }
 
 /// Reads scopes from a request.

@@ -61,8 +61,15 @@ pub(super) fn append<T: Target>(request: &mut Serializer<'_, T>, minted: &Minted
     if let Some(resource) = opening.resource() {
         request.append_pair("resource", resource);
     }
+    let wanted = &opening.login;
+    if !wanted.prompt.is_empty() {
+        let words: Vec<&str> = wanted.prompt.iter().map(|prompt| prompt.as_str()).collect();
+        request.append_pair("prompt", &words.join(" "));
+    }
+    if let Some(hint) = &wanted.hint {
+        request.append_pair("login_hint", hint);
+    }
     if let Some(nonce) = &minted.nonce {
-        let wanted = &opening.issuer.id_tokens;
         request.append_pair("nonce", nonce.reveal());
         if let Some(max_age) = wanted.max_age {
             request.append_pair("max_age", &max_age.as_secs().to_string());

@@ -46,8 +46,8 @@ impl AuthorizationServers {
                     nonce: &presented.nonce,
                     skew: settings.clock_skew,
                     access_token: presented.access,
-                    max_age: settings.max_age,
-                    acr_values: &settings.acr_values,
+                    max_age: begun.opening.login.max_age,
+                    acr_values: &begun.opening.login.acr_values,
                     trusted_audiences: &settings.trusted_audiences,
                     groups: &settings.groups,
                 };
@@ -124,7 +124,9 @@ fn hint(rule: &str) -> &'static str {
         "aud" => "if the other audience is to be trusted, add it to trusted_audiences in [issuer.id_token]",
         "exp" | "iat" | "nbf" | "auth_time" => "compare the clocks; clock_skew in [issuer.id_token] may be at most 60s",
         "groups" => "the issuer's `groups` is no list of texts; leave groups out of [issuer.id_token]",
-        "step_up" => "max_age and acr_values in [issuer.id_token] say what is demanded",
+        "step_up" => {
+            "max_age and acr_values, of [issuer.id_token] or of the call that began this, say what is demanded"
+        }
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "ambiguous_key" => "several keys fit; the issuer must name one by kid",
         _ => "the issuer must correct it",

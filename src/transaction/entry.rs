@@ -2,7 +2,9 @@
 
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
-    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
+    model::{
+        Agent, Boot, CodeVerifier, DecisionId, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet, StateValue, Wall,
+    },
 };
 use std::sync::{Arc, Mutex, atomic::AtomicU32};
 use tokio::sync::watch;
@@ -27,6 +29,8 @@ pub struct Opening {
     pub scopes: ScopeSet,
     /// The API that the scopes belong to, where they belong to one.
     pub api: Option<Arc<Api>>,
+    /// What is demanded of the person's login.
+    pub login: LoginDemand,
     /// Policy refused `offline_access`: a refresh token that comes all the same is never used.
     pub offline_refused: bool,
     /// The decision that allowed it.

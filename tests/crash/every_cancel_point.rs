@@ -12,7 +12,7 @@ use narrowgate::{
     config,
     exchange::{BeginInput, Corridor, RedeemInput, TokenInput},
     grant::{Reply, Wanted},
-    model::{Claimed, Fault, Handle, Reason},
+    model::{Claimed, Fault, Handle, LoginDemand, Reason},
     oauth::AuthorizationServers,
     transaction::{self, Callback},
 };
@@ -189,6 +189,7 @@ fn begin_input(scope: &str) -> BeginInput {
         redirect_uri: "http://127.0.0.1:50123/callback".to_owned(),
         allow_partial: false,
         claimed: Claimed::default(),
+        login: LoginDemand::default(),
     }
 }
 

@@ -22,6 +22,7 @@ mod a_code_is_redeemed_by_its_own_agent_alone;
 mod a_code_is_spent_once;
 mod a_failed_exchange_is_over;
 mod a_lost_reply_is_recovered;
+mod a_token_is_for_one_resource;
 mod an_error_callback_is_checked_first;
 mod callback_parameters_are_strict;
 mod denied_means_not_even_a_connection;
