@@ -88,10 +88,11 @@ fn endpoint(opening: &Opening) -> Result<Option<&str>, Fault> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the wire")]
+/// The request as a form. State and nonce have a fixed length and fit into the room for everything else.
 fn form(minted: &Minted) -> Zeroizing<String> {
-    let nonce = minted.nonce.as_ref().map(|nonce| nonce.reveal()).unwrap_or_default();
-    let mut form = wiped::roomy_form(&[minted.state.reveal(), nonce, &minted.begun.opening.scopes.joined()]);
+    let opening = &minted.begun.opening;
+    let hint = opening.login.hint.as_deref().unwrap_or_default();
+    let mut form = wiped::roomy_form(&[&opening.scopes.joined(), hint]);
     append(&mut form, minted);
     Zeroizing::new(form.finish())
 }

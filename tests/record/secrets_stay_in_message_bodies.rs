@@ -256,6 +256,7 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
         "RedeemCodeRequest.callback_url",
         "Token.access_token",
