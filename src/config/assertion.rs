@@ -1,7 +1,7 @@
 //! What a client proves itself with, other than a certificate: the key that signs its assertions (RFC 7523 §2.2), the
 //! file of its JWT-SVID, the file of its secret. Besides: how assertions for an issuer are made.
 
-use super::{ClientAuth, Config, Finding, about, pem::CertificateAndKey, reader::Table};
+use super::{ClientAuth, Config, Finding, PemMistake, about, pem::CertificateAndKey, reader::Table};
 use crate::{
     model::{Algorithm, ClientSecret},
     platform::files,
@@ -142,7 +142,12 @@ impl Draft {
             None => None,
             Some(certificate) => {
                 let both = CertificateAndKey::load(certificate, &path);
-                let both = both.map_err(|wrong| table.wrong_at("assertion_certificate", wrong, None)).ok()?;
+                let told = |mistakes: Vec<PemMistake>| {
+                    for PemMistake::Certificate(wrong) | PemMistake::Key(wrong) in mistakes {
+                        table.wrong_at("assertion_certificate", wrong, None);
+                    }
+                };
+                let both = both.map_err(told).ok()?;
                 both.chain.into_iter().next()
             }
         };

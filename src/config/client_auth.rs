@@ -89,20 +89,6 @@ const OWN_KEYS: [(&str, &[&str]); 8] = [
     ("client_secret_file", &["client_secret_basic", "client_secret_post"]),
 ];
 
-/// The certificate and key of a client, where there are any.
-pub(super) fn identity(table: &Table<'_>) -> Option<CertificateAndKey> {
-    match (table.path("certificate"), table.path("key")) {
-        (Some(certificate), Some(key)) => {
-            CertificateAndKey::load(&certificate, &key).map_err(|w| table.wrong_at("certificate", w, None)).ok()
-        }
-        (None, None) => None,
-        _ => {
-            table.wrong("`certificate` and `key` come together", None);
-            None
-        }
-    }
-}
-
 /// Grants and methods that people write and that narrowgate does not speak.
 pub(super) fn not_this_flow(table: &Table<'_>) {
     for key in ["grants", "grant_types", "grant_type", "response_types", "response_type"] {
@@ -153,10 +139,12 @@ pub(super) fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey
     }
 }
 
-/// The certificate that authenticates.
+/// The certificate that authenticates. With only one of its two files written, the other was missed already.
 fn with_certificate<'i>(table: &Table<'_>, identity: Option<&'i CertificateAndKey>) -> Option<&'i CertificateAndKey> {
-    for key in ["certificate", "key"] {
-        table.required_path(key);
+    if !table.holds("certificate") && !table.holds("key") {
+        for key in ["certificate", "key"] {
+            table.required_path(key);
+        }
     }
     identity
 }
@@ -167,6 +155,9 @@ fn tls_client_auth(
     subject: Option<SubjectValue>,
 ) -> Option<ClientAuth> {
     let Some(subject) = subject else {
+        if table.holds("subject") {
+            return None;
+        }
         table.wrong(
             "tls_client_auth needs `subject` with exactly one of dn, san_dns, san_uri, san_ip, san_email (RFC 8705 §2.1.2)",
             Some("write for example: subject = { san_uri = \"spiffe://example.org/narrowgate\" }"),

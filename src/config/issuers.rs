@@ -2,13 +2,13 @@
 
 use super::{
     assertion::{ClientAssertions, client_assertions},
-    client_auth::{ClientAuth, client_auth, identity, not_this_flow},
+    client_auth::{ClientAuth, client_auth, not_this_flow},
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
     keeping::{Narrowing, narrowing},
     leniency::{self, Accept, Profile},
     par::{ParUse, par_use},
-    pem::{CertificateAndKey, certificates},
+    pem::{self, CertificateAndKey},
     reader::Table,
     registry::{environment, team},
     share::{Share, share},
@@ -149,8 +149,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let alias = table.required("alias", |t| IssuerAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
     let url = table.required("issuer", issuer_url);
     let environment = own_environment(table, daemon);
-    let roots =
-        table.required_path("ca").and_then(|path| certificates(&path).map_err(|w| table.wrong_at("ca", w, None)).ok());
+    let roots = table
+        .required_path("ca")
+        .and_then(|path| pem::authorities(&path).map_err(|w| table.wrong_at("ca", w, None)).ok());
     let endpoints = table.table("endpoints", endpoints);
     let (more_hosts, more_ports) = hosts::entries(table);
     // Everything is read before anything is given up, or the keys not reached would look unknown.
@@ -271,11 +272,11 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         if vschar { Ok(t.to_owned()) } else { Err("must be 1*VSCHAR (RFC 6749 App. A.1)".to_owned()) }
     });
     not_this_flow(table);
-    let identity = identity(table);
+    let identity = pem::identity(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
-    if redirects.is_empty() {
-        table.wrong_at("redirect_uris", "must hold at least one valid URI", None);
+    if table.is_bare("redirect_uris") {
+        table.wrong_at("redirect_uris", "must hold at least one URI", None);
     }
     let owner = table.required("owner", team);
     let environment = own_environment(table, daemon);
