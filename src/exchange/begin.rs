@@ -85,10 +85,8 @@ impl Corridor {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
-        if let Err(fault) = self.sufficient(&client, &endpoints, permitted.scopes()) {
-            return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
-        }
-        let login = match demanded(&permitted, &issuer) {
+        let sufficient = self.sufficient(&client, &endpoints, permitted.scopes());
+        let login = match sufficient.and_then(|()| demanded(&permitted, &issuer)) {
             Ok(login) => login,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
