@@ -92,14 +92,10 @@ impl Daemon {
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
-        let servers = AuthorizationServers::new(
-            &config,
-            file,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-            recorder.clone(),
-            Arc::clone(&work),
-        )
+        let servers = {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
+        }
         .map_err(Failure::Config)?;
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
@@ -123,6 +119,7 @@ impl Daemon {
         // Before anything is served: what is on record after it belongs to this run.
         corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         corridor.purge_frozen();
+        corridor.servers.tell_weak_authentication(&corridor.config);
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();

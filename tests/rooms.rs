@@ -39,6 +39,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "oauth/authorize.rs",
             "api/wire_proof.rs",
             "oauth/bound.rs",
+            "oauth/client_authentication.rs",
             "oauth/dpop/presented.rs",
             "oauth/dpop/proof.rs",
             "oauth/dpop/retry.rs",

@@ -62,6 +62,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged
+        | R::ParRequired
+        | R::ParResponseMalformed
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ReauthRequired
@@ -83,6 +85,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataUnavailable
         | R::JwksUnavailable
         | R::MetadataStale
+        | R::ClientCredentialUnusable
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable

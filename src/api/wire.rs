@@ -6,8 +6,8 @@ use crate::{
     exchange::{BeginInput, BegunReply, RedeemInput, RegisterInput, RegisteredReply, RevokedReply, TokenInput},
     grant::{self, Reply, Wanted},
     model::{
-        Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, Reason, Scope, ScopeSet, TokenBinding, Wall,
-        scope::SCOPES_MAX,
+        Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, TokenBinding,
+        Wall, scope::SCOPES_MAX,
     },
     oauth::Outcome,
     transaction::{self, Callback, Registration},
@@ -17,7 +17,9 @@ use std::time::Duration;
 
 pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginInput, Fault> {
     required("client", &request.client)?;
+    let login = login(&request)?;
     Ok(BeginInput {
+        login,
         client: request.client,
         issuer: request.issuer,
         scopes: request.scopes,
@@ -57,6 +59,7 @@ pub(super) fn register(request: proto::RegisterAuthorizationRequest) -> Result<R
         )?,
         for_agent: request.for_agent,
         request: BeginInput {
+            login: LoginDemand::default(),
             client: request.client,
             issuer: request.issuer,
             scopes: request.scopes,
@@ -217,6 +220,13 @@ pub(super) fn scopes(field: &'static str, texts: &[String]) -> Result<Option<Sco
     }
     let parsed: Option<Vec<Scope>> = texts.iter().map(|t| Scope::parse(t)).collect();
     parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
+}
+
+/// How the person is to log in.
+fn login(request: &proto::BeginAuthorizationRequest) -> Result<LoginDemand, Fault> {
+    let wrong = |(field, wrong): (&'static str, &'static str)| Fault::field(Reason::FieldInvalid, field, wrong);
+    let max_age = request.max_age.map(Duration::try_from).transpose().map_err(|_| wrong(("max_age", "is negative")))?;
+    LoginDemand::parse(&request.prompt, max_age, request.acr_values.clone(), request.login_hint.clone()).map_err(wrong)
 }
 
 pub(super) fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {

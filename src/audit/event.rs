@@ -62,6 +62,8 @@ pub enum Code {
     Frozen,
     /// An operator lifted a freeze.
     Unfrozen,
+    /// A client proves itself in a way that is weaker than it need be.
+    ClientAuthenticationWeak,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
     /// Something the SOC should look at.
@@ -98,6 +100,7 @@ impl Code {
             Self::AdminCompleted => "admin.completed",
             Self::Frozen => "admin.frozen",
             Self::Unfrozen => "admin.unfrozen",
+            Self::ClientAuthenticationWeak => "client.authentication_weak",
             Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",

@@ -208,9 +208,16 @@ impl Renderer {
                 let (kind, name) = fact(event, "target").split_once(' ').unwrap_or_default();
                 json!({ "name": name, "uid": name, "type_id": 99, "type": kind })
             }
+            Code::ClientAuthenticationWeak => {
+                put(record, "status_code", json!("OK"));
+                let client = event.client.as_ref();
+                let (alias, id) = client.map(|c| (c.alias.as_str(), c.client_id.as_str())).unwrap_or_default();
+                json!({ "name": alias, "uid": id, "type_id": 99, "type": "Client registration" })
+            }
             _ => json!({ "name": "policies", "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" }),
         };
-        let of_issuer = matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered);
+        let of_issuer =
+            matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered | Code::ClientAuthenticationWeak);
         outcome(record, of_issuer || event.reason.is_none());
         put(record, "entity", entity);
         put(record, "src_endpoint", self.source(event));

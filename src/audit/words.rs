@@ -33,6 +33,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::IssuerUnavailable | Code::Frozen => (ENTITY_MANAGEMENT, 12, "Suspend"),
         Code::IssuerRecovered | Code::Unfrozen => (ENTITY_MANAGEMENT, 13, "Resume"),
+        Code::ClientAuthenticationWeak => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
@@ -92,6 +93,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::AdminCompleted => format!("Operator {agent} has done {}", event.operation),
         Code::Frozen => format!("Operator {agent} froze {}", fact(event, "target")),
         Code::Unfrozen => format!("Operator {agent} unfroze {}", fact(event, "target")),
+        Code::ClientAuthenticationWeak => "A client's authentication is weaker than it need be".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),

@@ -3,6 +3,7 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
     UnixListener,
+    assertion::unfit,
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
@@ -66,6 +67,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     };
     let mut mixed_up = undefended(path, &config);
     mixed_up.extend(misplaced(path, &config));
+    mixed_up.extend(unfit(path, &config));
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
+mod assertion;
 mod binding;
 mod catalog;
+mod client_auth;
 mod distinguished_name;
 mod findings;
 mod hosts;
@@ -14,24 +16,29 @@ mod leniency;
 mod main_file;
 mod named;
 mod operators;
+mod par;
 mod pem;
 mod published;
 mod reader;
 mod registry;
 mod share;
 
+pub(crate) use assertion::AssertionKeyPair;
+pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
+pub use client_auth::{ClientAuth, SubjectValue};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use id_token::CLOCK_SKEW_MAX;
 pub use id_token::IdTokens;
 pub(crate) use issuers::https;
-pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use issuers::{Client, Endpoints, Issuer, WithoutCertificate};
 pub use keeping::{Keeping, Narrowing};
 pub use leniency::{Accept, Profile};
 pub use main_file::load;
 pub use operators::Operators;
+pub use par::ParUse;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};

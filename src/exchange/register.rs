@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::{Code, Event},
     caller::Caller,
-    model::{Agent, AgentId, Fault, Reason},
+    model::{Agent, AgentId, Fault, LoginDemand, Reason},
     policy::BeginAsk,
     transaction::{Opening, Registration},
 };
@@ -57,14 +57,18 @@ impl Corridor {
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
         let (ask, verdict, front_end) = (permitted.ask(), permitted.verdict(), permitted.caller().agent());
-        let endpoints = match self.servers.endpoints(&client.issuer, &front_end.id).await {
+        let endpoints = match self.servers.endpoints(&client, &front_end.id).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
         if let Err(fault) = self.sufficient(&client, &endpoints, &ask.scopes) {
             return Err(self.refuse(event.of(verdict.id), fault).await);
         }
+        // Whoever began it asked for what it asked; what the configuration demands is held against the ID token.
+        let demands = LoginDemand::default().with(issuer.id_tokens.max_age, &issuer.id_tokens.acr_values);
+        let login = demands.map_err(|_| Fault::new(Reason::Internal))?;
         let opening = Opening {
+            login,
             agent: Arc::clone(permitted.agent()),
             told_by_redirect: !endpoints.iss_parameter && self.config.issuers.len() > 1,
             client,

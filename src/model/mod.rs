@@ -7,6 +7,7 @@ pub mod algorithm;
 pub mod binding;
 pub mod fault;
 pub mod id;
+pub mod login;
 pub mod operator;
 pub mod quota;
 pub mod reason;
@@ -23,13 +24,15 @@ pub use algorithm::{Algorithm, Algorithms};
 pub use binding::TokenBinding;
 pub use fault::Fault;
 pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, OperatorId, TeamId};
+pub use login::{LoginDemand, Prompt};
 pub use operator::{FreezeTarget, Operator};
 pub use quota::AgentQuota;
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{
-    AccessToken, AuthorizationCode, CodeVerifier, DpopProof, IdToken, Nonce, RefreshToken, Secret, StateValue,
+    AccessToken, AuthorizationCode, ClientAssertion, ClientSecret, CodeVerifier, DpopProof, IdToken, Nonce,
+    RefreshToken, Secret, StateValue,
 };
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};

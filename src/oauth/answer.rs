@@ -129,7 +129,17 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
 fn refusal(members: &Members, status: u16) -> Bad {
     let Some(Value::String(code)) = &members.error else { return by_status(status).into() };
-    let (reason, name) = match code.as_str() {
+    let (reason, name) = error_of(code);
+    let fault = Fault::new(reason).with("oauth_error", name);
+    match members.description_bytes {
+        Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
+        None => fault.into(),
+    }
+}
+
+/// What an error code means (RFC 6749 §5.2), and its name in words of ours.
+pub(super) fn error_of(code: &str) -> (Reason, &'static str) {
+    match code {
         "invalid_grant" => (Reason::GrantRejected, "invalid_grant"),
         // glewlwyd's word for the same.
         "invalid_code" => (Reason::GrantRejected, "invalid_code"),
@@ -143,11 +153,6 @@ fn refusal(members: &Members, status: u16) -> Bad {
         "unsupported_grant_type" => (Reason::AsRejected, "unsupported_grant_type"),
         "temporarily_unavailable" => (Reason::AsUnavailable, "temporarily_unavailable"),
         _ => (Reason::AsRejected, "unregistered"),
-    };
-    let fault = Fault::new(reason).with("oauth_error", name);
-    match members.description_bytes {
-        Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
-        None => fault.into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     addresses::{self, Unconnected},
+    client_authentication::Authenticated,
     jose::jwks::KeySet,
     lane::Passage,
     names::Names,
@@ -139,33 +140,36 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, proof: None, passage: None })
 }
 
-/// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
-/// the rest never does, also when this future is dropped.
+/// Sends a form that proves who sends it, and reads the answer. From the call on, bytes may have left. What came of a
+/// body stays in `came` when the rest never does, also when this future is dropped.
 pub(super) async fn post(
     mut line: Line,
-    form: Zeroizing<String>,
+    request: Authenticated,
     bytes_max: usize,
     came: &mut Zeroizing<Vec<u8>>,
 ) -> Result<Answer, Broken> {
-    post_with(&mut line, &form, None, bytes_max, came).await
+    post_with(&mut line, request, None, bytes_max, came).await
 }
 
 /// As [`post`], with a DPoP proof where there is one (RFC 9449 §4.1), on a connection that may be used again.
 pub(super) async fn post_with(
     line: &mut Line,
-    form: &str,
+    form: Authenticated,
     proof: Option<&str>,
     bytes_max: usize,
     came: &mut Zeroizing<Vec<u8>>,
 ) -> Result<Answer, Broken> {
     let mut request = head(line, Method::POST).header(header::CONTENT_TYPE, FORM);
+    if let Some(authorization) = form.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
     if let Some(proof) = proof {
         let mut value = HeaderValue::from_str(proof).map_err(|_| Broken::Connection)?;
         value.set_sensitive(true);
         request = request.header("DPoP", value);
     }
     // The copy inside hyper's buffers is out of our reach and is freed, not wiped (decisions 27).
-    send(line, request.body(Full::new(Bytes::copy_from_slice(form.as_bytes()))), bytes_max, came).await
+    send(line, request.body(Full::new(Bytes::copy_from_slice(form.form.as_bytes()))), bytes_max, came).await
 }
 
 /// Gets a document.

@@ -58,7 +58,7 @@ impl AuthorizationServers {
         let keys = line.keys.take();
         // Before the code leaves: a token may be as old as that, for instance after a suspend while the answer waits.
         let at = (self.clock.boot(), self.clock.wall());
-        let result = self.attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
+        let result = self.attempt(line, &form(&spent), &begun, &begun.opening.scopes).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
         let result = match (result, nonce) {
@@ -119,7 +119,7 @@ impl AuthorizationServers {
     pub(super) async fn attempt(
         &self,
         mut line: Line,
-        form: Zeroizing<String>,
+        form: &Zeroizing<String>,
         begun: &Begun,
         allowed: &ScopeSet,
     ) -> Result<Success, Box<Failed>> {
@@ -129,10 +129,14 @@ impl AuthorizationServers {
             Some(agents) => Some(agents),
             None => self.token_proof(begun).map_err(unsent)?,
         };
+        let request = match self.authenticated(&begun.opening, form) {
+            Ok(request) => request,
+            Err(fault) => return Err(unsent(fault)),
+        };
         let left = issuer.deadline.saturating_sub(line.spent);
         let passage = line.passage.take();
         let mut came = Zeroizing::default();
-        let posting = self.post_proven(line, &form, proof, begun, &mut came);
+        let posting = self.post_proven(line, (form, request), proof, begun, &mut came);
         let answered = tokio::time::timeout(left, posting).await;
         if let Some(passage) = passage {
             passage.ended(&answered);
@@ -184,7 +188,9 @@ pub(super) fn hold_against(
     let typ = &begun.opening.issuer.accept.access_token_typ;
     let judged = match (client.bound_tokens, &begun.bound_key) {
         (TokenBinding::Unbound, _) => None,
-        (TokenBinding::Certificate, _) => Some(bound::judge(&success.access, &client.identity.thumbprint, typ)),
+        (TokenBinding::Certificate, _) => {
+            Some(client.thumbprint().map_or(Binding::Wrong, |own| bound::judge(&success.access, own, typ)))
+        }
         (TokenBinding::Dpop, Some(bound)) => Some(bound::judge_key(&success.access, &bound.jkt, typ)),
         (TokenBinding::Dpop, None) => Some(Binding::Wrong),
     };
@@ -210,7 +216,7 @@ pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
     Box::new(Failed { fault, status: Some(200), leftover })
 }
 
-/// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.
+/// The token request, but for what proves the client. Every parameter comes from the transaction; nothing the caller said is in it but the code.
 #[expect(clippy::disallowed_methods, reason = "this is the wire")]
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
@@ -219,10 +225,7 @@ fn form(spent: &Spent) -> Zeroizing<String> {
     if !opening.issuer.accept.redirect_uri_omitted {
         form.append_pair("redirect_uri", opening.redirect.as_str());
     }
-    form
-        // RFC 8705 §2: the certificate proves who the client_id says.
-        .append_pair("client_id", &opening.client.client_id)
-        .append_pair("code_verifier", spent.verifier.reveal());
+    form.append_pair("code_verifier", spent.verifier.reveal());
     if let Some(resource) = opening.resource() {
         form.append_pair("resource", resource);
     }

@@ -104,7 +104,7 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
-        let success = self.attempt(line, form, begun, &wish.scopes).await?;
+        let success = self.attempt(line, &form, begun, &wish.scopes).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -222,9 +222,7 @@ fn form(turn: &Turn) -> Option<Zeroizing<String>> {
         let mut form = wiped::roomy_form(&[token.reveal()]);
         form.append_pair("grant_type", "refresh_token")
             .append_pair("refresh_token", token.reveal())
-            .append_pair("scope", &turn.wish().scopes.joined())
-            // RFC 8705 §2: the certificate proves who the client_id says.
-            .append_pair("client_id", &opening.client.client_id);
+            .append_pair("scope", &turn.wish().scopes.joined());
         if let Some(resource) = opening.resource() {
             form.append_pair("resource", resource);
         }

@@ -231,9 +231,9 @@ impl AuthorizationServers {
             let form = wiped::roomy_form(&[&doomed.token])
                 .append_pair("token", &doomed.token)
                 .append_pair("token_type_hint", doomed.hint)
-                .append_pair("client_id", &opening.client.client_id)
                 .finish();
-            http::post(line, Zeroizing::new(form), REVOCATION_BYTES_MAX, &mut Zeroizing::default()).await.ok()
+            let request = self.authenticated(opening, &Zeroizing::new(form)).ok()?;
+            http::post(line, request, REVOCATION_BYTES_MAX, &mut Zeroizing::default()).await.ok()
         };
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Some(answer)) => match answer.status.as_u16() {

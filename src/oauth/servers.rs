@@ -68,8 +68,7 @@ impl AuthorizationServers {
     pub fn new(
         config: &Config,
         file: &Path,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         recorder: Recorder,
         work: Arc<Work>,
     ) -> Result<Arc<Self>, Vec<Finding>> {
@@ -99,13 +98,22 @@ impl AuthorizationServers {
         Tls::of(config, file).err().unwrap_or_default()
     }
 
-    /// The endpoints of an issuer: from the configuration, or discovered and believed for a while. When news is slow
+    /// The endpoints of an issuer as they are for one of its clients: from the configuration, or discovered and
+    /// believed for a while. When news is slow
     /// to come, the last good document is the answer while it may be.
     ///
     /// # Errors
     /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`] if too many calls of the agent wait for it already, or as
     /// discovery fails.
-    pub async fn endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
+    pub async fn endpoints(self: &Arc<Self>, client: &Client, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
+        let endpoints = self.all_endpoints(&client.issuer, agent).await?;
+        endpoints.of(client).ok_or_else(|| {
+            tracing::error!(client = %client.alias, "it has no certificate, and its issuer's token_endpoint beside the aliases for mutual TLS is missing or on a host or port that is not allowed");
+            Fault::new(Reason::MetadataRejected).with("issuer", client.issuer.as_str()).with("field", "token_endpoint")
+        })
+    }
+
+    async fn all_endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
@@ -185,7 +193,9 @@ impl AuthorizationServers {
         let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
         let Some(known) = server.known.load_full() else { return Ok(()) };
         let origin = |endpoint: &str| Url::parse(endpoint).ok().map(|url| url.origin());
-        if origin(&known.0.token) == origin(&opening.endpoints.token) {
+        // Where it can be had no more it has moved.
+        let known = known.0.of(&opening.client).map(|endpoints| origin(&endpoints.token));
+        if known == Some(origin(&opening.endpoints.token)) {
             return Ok(());
         }
         Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
@@ -227,6 +237,7 @@ impl AuthorizationServers {
     /// Opens a connection to the token endpoint that a transaction captured, through the issuer's lane.
     pub(super) async fn token_line(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
         self.still_there(begun)?;
+        self.can_authenticate(&begun.opening)?;
         let (opening, waited) = (&begun.opening, passage.taken());
         let left = opening.issuer.deadline.saturating_sub(waited);
         let mut line = match self.line(&opening.client, &opening.endpoints.token, left).await {

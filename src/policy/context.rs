@@ -4,7 +4,7 @@ use super::entities::{uid, user_uid};
 use crate::{
     caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
-    model::{Claimed, IssuerAlias, Scope, Subject, TokenBinding, Wall},
+    model::{Claimed, IssuerAlias, LoginDemand, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -114,6 +114,19 @@ pub(super) fn subject(issuer: &IssuerAlias, subject: &Subject) -> Result<Expr, S
     }
     if let Some(at) = subject.auth_time {
         fields.push(("authTime", datetime(at)));
+    }
+    record(fields)
+}
+
+/// What is asked of a login. Whom it is hinted at stays between agent and server: the log keeps every question.
+pub(super) fn login(login: &LoginDemand) -> Result<Expr, String> {
+    let mut fields = vec![
+        ("prompt", Expr::new_set(login.prompt.iter().map(|prompt| text(prompt.as_str())))),
+        ("acrValues", Expr::new_set(login.acr_values.iter().map(|acr| text(acr)))),
+        ("hinted", boolean(login.hint.is_some())),
+    ];
+    if let Some(age) = login.max_age {
+        fields.push(("maxAge", duration(age)));
     }
     record(fields)
 }

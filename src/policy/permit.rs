@@ -3,13 +3,13 @@
 use super::{
     Facts, Freezes, Refused, Snapshot, Verdict,
     asked::Keeping,
-    context::{Base, boolean, duration, text},
+    context::{Base, boolean, duration, login, text},
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Fault, Reason, RedirectUri, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     platform::Clock,
     transaction::{Begun, Claim},
 };
@@ -68,6 +68,10 @@ pub struct BeginAsk {
     pub allow_partial: bool,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// What is asked of the person's login.
+    pub login: LoginDemand,
+    /// The configuration has every request pushed (RFC 9126).
+    pub pushed: bool,
 }
 
 /// Cedar allowed this caller to ask for exactly these scopes.
@@ -163,7 +167,10 @@ impl Policies {
         let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
         let base = Base { scopes: scopes.iter().collect(), ..base };
         let gate =
-            [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(false))];
+            [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(ask.pushed))];
+        let asked = (!ask.login.is_empty()).then(|| login(&ask.login)).transpose();
+        // What cannot be told to policy is asked without the rest: an ill-formed question is a no.
+        let gate = gate.into_iter().chain(asked.unwrap_or_else(|_| Some(boolean(false))).map(|asked| ("login", asked)));
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
         panel.keep_terms(Keeping { bound: ask.client.bound_tokens, audience: ask.api.is_some() });

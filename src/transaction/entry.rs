@@ -3,8 +3,8 @@
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
     model::{
-        Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, TokenBinding,
-        Wall,
+        Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet, StateValue,
+        TokenBinding, Wall,
     },
     platform::ProofKey,
 };
@@ -31,6 +31,8 @@ pub struct Opening {
     pub scopes: ScopeSet,
     /// The API that the scopes belong to, where they belong to one.
     pub api: Option<Arc<Api>>,
+    /// What is demanded of the person's login.
+    pub login: LoginDemand,
     /// Policy refused `offline_access`: a refresh token that comes all the same is never used.
     pub offline_refused: bool,
     /// The thumbprint of the key that the agent has proven to have, where its client's tokens are bound to such a one.
@@ -104,7 +106,7 @@ impl Begun {
     pub fn holder(&self) -> Option<&str> {
         match self.opening.client.bound_tokens {
             TokenBinding::Unbound => None,
-            TokenBinding::Certificate => Some(&self.opening.client.identity.thumbprint),
+            TokenBinding::Certificate => self.opening.client.thumbprint(),
             TokenBinding::Dpop => self.bound_key.as_ref().map(|bound| bound.jkt.as_str()),
         }
     }

@@ -68,6 +68,27 @@ pub struct Minted {
     pub nonce: Option<Nonce>,
 }
 
+/// A transaction that is taken back unless it is kept. See [`Transactions::provisional`].
+pub struct Provisional<'t> {
+    transactions: &'t Transactions,
+    handle: Option<Handle>,
+}
+
+impl Provisional<'_> {
+    /// Keeps it.
+    pub fn keep(mut self) {
+        self.handle = None;
+    }
+}
+
+impl Drop for Provisional<'_> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle {
+            self.transactions.tables().entries.remove(&handle);
+        }
+    }
+}
+
 impl Transactions {
     /// An empty store.
     #[must_use]
@@ -93,6 +114,12 @@ impl Transactions {
             Once { pkce: Pkce::Ours(CodeVerifier::new(verifier_text)), nonce: nonce_text.clone().map(Nonce::new) };
         self.insert(Arc::clone(&begun), Expected::State(StateValue::new(state_text.clone())), once)?;
         Ok(Minted { begun, state: StateValue::new(state_text), challenge, nonce: nonce_text.map(Nonce::new) })
+    }
+
+    /// Takes a transaction back when this is dropped, unless it is kept: nobody was told of it yet.
+    #[must_use]
+    pub fn provisional(&self, minted: &Minted) -> Provisional<'_> {
+        Provisional { transactions: self, handle: Some(minted.begun.handle) }
     }
 
     /// Keeps a transaction whose request somebody else began.

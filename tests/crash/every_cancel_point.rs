@@ -18,7 +18,7 @@ use narrowgate::{
     config,
     exchange::{BeginInput, Corridor, RedeemInput, TokenInput},
     grant::{Reply, Wanted},
-    model::{Claimed, Fault, Handle, Reason},
+    model::{Claimed, Fault, Handle, LoginDemand, Reason},
     oauth::AuthorizationServers,
     transaction::{self, Callback, Presented, Settled},
 };
@@ -86,8 +86,7 @@ impl Inside {
         let servers = AuthorizationServers::new(
             config,
             &self.file,
-            Arc::clone(clock),
-            Arc::clone(entropy),
+            (Arc::clone(clock), Arc::clone(entropy)),
             recorder.clone(),
             Arc::clone(work),
         );
@@ -200,6 +199,7 @@ fn begin_input(scope: &str) -> BeginInput {
         allow_partial: false,
         claimed: Claimed::default(),
         proof: None,
+        login: LoginDemand::default(),
     }
 }
 

@@ -96,6 +96,9 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     id_tokens: IdTokens::default(),
     revoke_on_stop: false,
     share: Share::default(),
+    assertions: config::ClientAssertions::default(),
+    par: config::ParUse::WhenOffered,
+    allow_client_secret: false,
 });
 
 /// A metadata document. Whether it is believed.

@@ -25,6 +25,7 @@ mod a_certified_provider_names_the_person;
 mod a_dpop_client_proves_itself_to_both_servers;
 mod a_grant_is_narrowed_again_and_again;
 mod a_server_that_answers_oddly_is_no_danger;
+mod a_signing_client_pushes_its_requests;
 mod a_wrong_certificate_is_told_as_such;
 mod agents_come_by_mutual_tls;
 mod stock_clients_need_nothing_made_for_narrowgate;

@@ -265,6 +265,7 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
         "BeginAuthorizationRequest.dpop_proof",
+        "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
         "RedeemCodeRequest.callback_url",
         "RedeemCodeRequest.code_verifier",

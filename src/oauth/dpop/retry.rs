@@ -19,6 +19,7 @@ use crate::{
     oauth::{
         AuthorizationServers,
         answer::ANSWER_BYTES_MAX,
+        client_authentication::Authenticated,
         http::{self, Answer, Broken, Line},
         strict_json,
     },
@@ -54,15 +55,15 @@ impl AuthorizationServers {
     pub(in crate::oauth) async fn post_proven(
         &self,
         mut line: Line,
-        form: &str,
+        (form, first): (&Zeroizing<String>, Authenticated),
         proof: Option<DpopProof>,
         begun: &Begun,
         came: &mut Zeroizing<Vec<u8>>,
     ) -> Result<Answer, Broken> {
         let Some(proof) = proof else {
-            return http::post_with(&mut line, form, None, ANSWER_BYTES_MAX, came).await;
+            return http::post_with(&mut line, first, None, ANSWER_BYTES_MAX, came).await;
         };
-        let answer = self.sent(&mut line, form, &proof, begun, came).await?;
+        let answer = self.sent(&mut line, first, &proof, begun, came).await?;
         // An agent's own proof cannot be made anew here: the agent learns of the nonce, and begins again.
         let may_prove_again = begun.bound_key.as_ref().is_some_and(|bound| !bound.is_agents());
         if !may_prove_again || !is_challenge(&answer) || !matches!(given(&answer.headers), Ok(Some(_))) {
@@ -76,19 +77,21 @@ impl AuthorizationServers {
         }
         // Without entropy, which was there a moment ago, the first request is all there was.
         let proof = self.token_proof(begun).ok().flatten().ok_or(Broken::Connection)?;
-        self.sent(&mut line, form, &proof, begun, came).await
+        // An assertion is for one request, so the second has its own (RFC 7523 §3).
+        let again = self.authenticated(&begun.opening, form).map_err(|_| Broken::Connection)?;
+        self.sent(&mut line, again, &proof, begun, came).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the wire")]
     async fn sent(
         &self,
         line: &mut Line,
-        form: &str,
+        request: Authenticated,
         proof: &DpopProof,
         begun: &Begun,
         came: &mut Zeroizing<Vec<u8>>,
     ) -> Result<Answer, Broken> {
-        let answer = http::post_with(line, form, Some(proof.reveal()), ANSWER_BYTES_MAX, came).await?;
+        let answer = http::post_with(line, request, Some(proof.reveal()), ANSWER_BYTES_MAX, came).await?;
         if let (Ok(Some(nonce)), Ok(ways)) = (given(&answer.headers), self.ways(&begun.opening.issuer.alias)) {
             ways.nonce.replace(nonce);
         }

@@ -110,7 +110,7 @@ impl World {
         if !redirect_uri_refused && need("redirect_uri")? != grant.redirect_uri {
             return Err(refuse("invalid_grant", "another redirect_uri"));
         }
-        if need("client_id")? != grant.client_id {
+        if request.client_id().as_deref() != Some(&grant.client_id) {
             return Err(refuse("invalid_grant", "the code is another client's"));
         }
         let hash = digest(&SHA256, verifier.as_bytes());
@@ -125,15 +125,15 @@ impl World {
         if let Some(why) = &request.client_refused {
             return refuse(why);
         }
-        let Some(client_id) = request.param("client_id") else {
+        let Some(client_id) = request.client_id() else {
             return refuse("client_id is missing");
         };
         let scripts = self.scripts();
-        if scripts.clients.is_empty() {
+        if scripts.clients.is_empty() || scripts.registered.contains_key(&client_id) {
             return Ok(());
         }
         let der = request.client_certificate_der.as_deref().unwrap_or_default();
-        match scripts.clients.get(client_id) {
+        match scripts.clients.get(&client_id) {
             Some(uri) if super::tls::uri_names(der).contains(uri) => Ok(()),
             Some(_) => refuse("the certificate is another client's"),
             None => refuse("unknown client"),

@@ -18,8 +18,8 @@ const ACCOUNT = 'ana';
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const resources = new Map(config.resources.map((r) => [r.identifier, r]));
 const refused = new Set(config.refuse_scopes);
-const counts = { token: 0, revocation: 0, connections: 0 };
-const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation']]);
+const counts = { token: 0, revocation: 0, pushed: 0, connections: 0 };
+const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation'], ['/request', 'pushed']]);
 
 /** The client metadata of RFC 7591 and 8705 for one client of the configuration. */
 function clientMetadata(client) {
@@ -28,6 +28,8 @@ function clientMetadata(client) {
     token_endpoint_auth_method: client.auth,
     ...client.subject,
     ...(client.jwks && { jwks: client.jwks }),
+    ...(client.signing_alg && { token_endpoint_auth_signing_alg: client.signing_alg }),
+    ...(client.must_push && { require_pushed_authorization_requests: true }),
     redirect_uris: client.redirect_uris,
     response_types: ['code'],
     grant_types: client.grant_types ?? ['authorization_code', 'refresh_token'],
@@ -63,7 +65,7 @@ const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 function settings() {
   return {
     clients: config.clients.map(clientMetadata),
-    clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth'],
+    clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth', 'private_key_jwt'],
     jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig', alg: 'ES256', kid: 'signing' }] },
     cookies: { keys: ['only a test, so that this may be known'] },
     findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
