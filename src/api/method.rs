@@ -8,6 +8,8 @@ pub(super) fn method(path: &str) -> &'static str {
     match path {
         "/narrowgate.v1.TokenService/BeginAuthorization" => "BeginAuthorization",
         "/narrowgate.v1.TokenService/RedeemCode" => "RedeemCode",
+        "/narrowgate.v1.TokenService/ExchangeToken" => "ExchangeToken",
+        "/narrowgate.v1.TokenService/ObtainToken" => "ObtainToken",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",
         "/narrowgate.v1.TokenService/RevokeGrant" => "RevokeGrant",
         "/grpc.health.v1.Health/Check" => "Health/Check",

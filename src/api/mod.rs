@@ -4,6 +4,7 @@
 
 mod calls;
 mod count;
+mod delegated;
 mod fuzz;
 mod health;
 mod method;

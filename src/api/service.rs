@@ -2,9 +2,10 @@
 
 use super::{
     calls::{Link, Patience, refused},
+    delegated,
     proto::{
-        BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
+        BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
+        GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
     wire,
@@ -138,6 +139,26 @@ impl TokenService for Tokens {
         let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(with_delivery(reply, wire::got), in_flight))
+    }
+
+    async fn exchange_token(
+        &self,
+        request: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "ExchangeToken", |r| &r.agent).await?;
+        let input = delegated::exchange(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.exchange(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(with_delivery(reply, delegated::exchanged), in_flight))
+    }
+
+    async fn obtain_token(
+        &self,
+        request: Request<ObtainTokenRequest>,
+    ) -> Result<Response<ObtainTokenResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "ObtainToken", |r| &r.agent).await?;
+        let input = delegated::obtain(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.obtain(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(with_delivery(reply, delegated::obtained), in_flight))
     }
 
     async fn revoke_grant(

@@ -25,7 +25,11 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PolicyDenied
         | R::PolicyEvalError
         | R::ObligationUnmet
-        | R::ScopeNoLongerAllowed => Code::PermissionDenied,
+        | R::ScopeNoLongerAllowed
+        | R::SubjectTokenNotYours
+        | R::ScopeNotInSubject
+        | R::MayActMismatch
+        | R::TargetNotAllowed => Code::PermissionDenied,
         R::CallerIdentityAsserted
         | R::FieldRequired
         | R::FieldInvalid
@@ -34,7 +38,9 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ResourceSyntax
         | R::ParamDuplicate
         | R::ImplicitResponse
-        | R::ScopeUndeclared => Code::InvalidArgument,
+        | R::ScopeUndeclared
+        | R::SubjectTokenInvalid
+        | R::ActorTokenForbidden => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
         | R::ClientUnknown
@@ -67,9 +73,13 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::IdTokenInvalid
         | R::NonceMismatch
         | R::AtHashMismatch
-        | R::StepUpRequired => Code::FailedPrecondition,
+        | R::StepUpRequired
+        | R::GrantTypeDisabled
+        | R::IssuedTypeUnexpected
+        | R::ActMissing
+        | R::ActTooDeep => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
-        R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
+        R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown | R::RequestOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::MetadataUnavailable

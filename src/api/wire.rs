@@ -5,7 +5,7 @@ use crate::{
     audit::Recorded,
     exchange::{BeginInput, BegunReply, RedeemInput, RevokedReply, TokenInput},
     grant::{self, Reply, Wanted},
-    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, TokenType, Wall, scope::SCOPES_MAX},
     oauth::Outcome,
     transaction::{self, Callback},
 };
@@ -118,26 +118,27 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the wire, and the reply is recorded")]
-fn token(reply: &Reply) -> proto::Token {
+pub(super) fn token(reply: &Reply) -> proto::Token {
     let kept = &reply.held().kept;
     proto::Token {
         access_token: reply.token().reveal().to_owned(),
-        token_type: "Bearer".to_owned(),
+        token_type: reply.token_type().to_owned(),
         scopes: reply.scopes().to_strings(),
         resource: kept.begun.opening.resource().unwrap_or_default().to_owned(),
         expire_time: Some(timestamp(reply.expires())),
         lease_time: Some(timestamp(reply.lease_ends())),
+        not_for_authorization: kept.begun.opening.flow.token_type() != TokenType::AccessToken,
         binding: if kept.bound { proto::Binding::Mtls } else { proto::Binding::Bearer }.into(),
     }
 }
 
 /// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.
-fn grant_handle(text: &str) -> Result<Handle, Fault> {
+pub(super) fn grant_handle(text: &str) -> Result<Handle, Fault> {
     required("grant", text)?;
     Handle::parse(grant::HANDLE_PREFIX, text).ok_or_else(|| Reason::GrantUnknown.into())
 }
 
-fn required(field: &'static str, text: &str) -> Result<(), Fault> {
+pub(super) fn required(field: &'static str, text: &str) -> Result<(), Fault> {
     if text.is_empty() { Err(Fault::field(Reason::FieldRequired, field, "is required")) } else { Ok(()) }
 }
 
@@ -154,7 +155,7 @@ fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fau
     parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
 }
 
-fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
+pub(super) fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
     let Some(claimed) = claimed else { return Ok(Claimed::default()) };
     let word = |field, text: String, bytes_max| {
         if text.len() > bytes_max || text.chars().any(char::is_control) {

@@ -4,9 +4,9 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused},
+    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RequestPermitted, Requestable},
     telemetry::metrics::Happening,
-    transaction::Begun,
+    transaction::{Begun, Flow},
 };
 
 impl Auditable for BeginPermitted {
@@ -43,7 +43,29 @@ impl<T: Refreshable> Auditable for RefreshPermitted<T> {
     }
 }
 
+impl<T: Requestable> Auditable for RequestPermitted<T> {
+    fn event(&self, keyed: &KeyedHash) -> Event {
+        let request = self.request();
+        let operation = request.begun().opening.flow.operation();
+        about_exchange(Event::new(Code::ExchangeDecided, operation), request.begun(), keyed)
+            .by(request.caller())
+            .decided(self.verdict())
+            .with("phase", "intent")
+            .representing(request, keyed)
+    }
+}
+
 impl Event {
+    /// Says on whose behalf a token is asked for: the person by keyed reference, like everywhere.
+    #[must_use]
+    pub fn representing<T: Requestable>(mut self, request: &T, keyed: &KeyedHash) -> Self {
+        let Some(subject) = request.subject() else { return self };
+        self.subject = subject.person.map(|person| keyed.reference("subject", person.as_bytes()));
+        self.with("subject_issuer", subject.issuer.as_str())
+            .with("subject_token_type", subject.token_type)
+            .with("impersonation", subject.impersonation)
+    }
+
     /// A no of policy.
     #[must_use]
     pub fn refused(self, refused: &Refused) -> Self {
@@ -72,7 +94,15 @@ pub(super) fn about_exchange(event: Event, begun: &Begun, keyed: &KeyedHash) -> 
     let mut event = event.through(&opening.client, &opening.issuer);
     event.requested = opening.scopes.to_strings();
     event.resource = opening.resource().map(str::to_owned);
-    event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()))
+    let event = event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()));
+    match &opening.flow {
+        Flow::AuthorizationCode => event,
+        flow => {
+            let agents: Vec<String> = flow.actors().agents.iter().map(ToString::to_string).collect();
+            let event = event.with("grant_type", flow.grant_type());
+            event.with("actor_depth", flow.actors().chain.len()).with("actors", agents)
+        }
+    }
 }
 
 /// The code's keyed hash in the form of the log.

@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    delegation::{Delegations, delegations},
     distinguished_name::DistinguishedName,
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
@@ -131,6 +132,8 @@ pub struct Client {
     pub shared_certificate: bool,
     /// The longest token that may be issued to it.
     pub lifetime_ceiling: Duration,
+    /// The grants that it may use besides authorization codes.
+    pub delegations: Delegations,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -255,7 +258,8 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     not_this_flow(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
-    if redirects.is_empty() {
+    let delegations = delegations(table);
+    if redirects.is_empty() && !delegations.any() {
         table.wrong_at("redirect_uris", "must hold at least one valid URI", None);
     }
     let owner = table.required("owner", team);
@@ -275,6 +279,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         bound_tokens,
         shared_certificate,
         lifetime_ceiling,
+        delegations,
     })
 }
 
@@ -283,8 +288,8 @@ fn not_this_flow(table: &Table<'_>) {
     for key in ["grants", "grant_types", "grant_type", "response_types", "response_type"] {
         table.refuse(
             key,
-            "cannot be chosen: narrowgate speaks the authorization code flow alone",
-            "take the line out; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
+            "cannot be chosen: authorization codes are always spoken, and each other grant has a switch of its own",
+            "take the line out; the switches are [client.token_exchange], [client.jwt_bearer] and client_credentials; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
         );
     }
     for key in ["client_secret", "username", "password"] {

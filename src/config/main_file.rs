@@ -2,7 +2,7 @@
 
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
-    UnixListener,
+    UnixListener, delegation,
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
@@ -37,6 +37,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let (catalog, more) = Catalog::load(&draft.apis);
     findings.extend(more);
     findings.extend(dangling(&draft, &catalog));
+    findings.extend(delegation::dangling(path, &draft.clients, &draft.issuers, (&registry, &catalog)));
     let issuers = draft.issuers.values();
     findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));
     if !findings.is_empty() {

@@ -3,6 +3,7 @@
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
 mod catalog;
+mod delegation;
 mod distinguished_name;
 mod findings;
 mod hosts;
@@ -16,8 +17,10 @@ mod published;
 mod reader;
 mod registry;
 mod share;
+mod signing;
 
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
+pub use delegation::{Delegations, Subjects, TokenExchange};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
@@ -33,6 +36,7 @@ pub use pem::{CertificateAndKey, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
 pub use share::Share;
+pub use signing::SigningKey;
 
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},

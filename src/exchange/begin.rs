@@ -11,7 +11,7 @@ use crate::{
     },
     oauth::authorization_url,
     policy::BeginAsk,
-    transaction::Opening,
+    transaction::{Flow, Opening},
 };
 use std::sync::Arc;
 
@@ -89,6 +89,7 @@ impl Corridor {
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let iss_parameter = endpoints.iss_parameter;
         let opened = self.transactions.open(Opening {
+            flow: Flow::AuthorizationCode,
             agent: Arc::clone(permitted.caller().agent()),
             client,
             issuer,
@@ -147,7 +148,7 @@ impl Corridor {
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
-    fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
+    pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
         let catalog = &self.config.catalog;
         let mut alias = None;
         for scope in scopes.iter() {

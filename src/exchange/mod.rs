@@ -1,17 +1,21 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh, and
+//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh,
+//! [`exchange`](Corridor::exchange) and [`obtain`](Corridor::obtain) with the request they share, and
 //! [`revoke`](Corridor::revoke) each read top to bottom.
 
 mod begin;
+mod delegate;
 mod person;
 mod redeem;
 mod refresh;
+mod request;
 mod revoke;
 mod token;
 
 pub use begin::{BeginInput, BegunReply};
+pub use delegate::{ExchangeInput, ObtainInput, SubjectInput};
 pub use redeem::RedeemInput;
 pub use revoke::RevokedReply;
 pub use token::TokenInput;

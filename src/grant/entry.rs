@@ -132,7 +132,10 @@ impl Grant {
     /// When it ends by itself, if nobody asks for it any more. The boot clock counts, which nobody steps.
     pub(super) fn ends(&self, keeping: &Keeping) -> Boot {
         match &self.family {
-            None => self.kept.at.0.plus(self.kept.lifetime),
+            None => {
+                let ends = self.kept.at.0.plus(self.kept.lifetime);
+                self.kept.begun.opening.flow.ends().map_or(ends, |(subject, _)| subject.min(ends))
+            }
             Some(_) => keeping.end(self.kept.at.0, Boot(self.used.load(Ordering::Relaxed))),
         }
     }

@@ -8,6 +8,7 @@ mod held;
 mod key;
 mod refreshing;
 mod reply;
+mod standing;
 mod store;
 
 pub use entry::Grant;

@@ -13,6 +13,7 @@ pub mod secret;
 pub mod subject;
 pub mod terms;
 pub mod time;
+pub mod token_type;
 pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
@@ -22,8 +23,9 @@ pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, Te
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
-pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue};
+pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue, SubjectToken};
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};
+pub use token_type::TokenType;
 pub use trace::TraceId;

@@ -43,6 +43,8 @@ pub mod kind {
     pub enum Refresh {}
     /// See [`super::IdToken`].
     pub enum Identity {}
+    /// See [`super::SubjectToken`].
+    pub enum Subject {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -59,6 +61,8 @@ pub type AccessToken = Secret<kind::Access>;
 pub type RefreshToken = Secret<kind::Refresh>;
 /// An ID token (OIDC Core §2), unverified: it is judged and dropped, and never handed on.
 pub type IdToken = Secret<kind::Identity>;
+/// A subject token (RFC 8693 §2.1) or an assertion (RFC 7523 §2.1), as an agent brings it.
+pub type SubjectToken = Secret<kind::Subject>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.
@@ -88,6 +92,14 @@ impl AccessToken {
             && secret.0.len() <= Self::BYTES_MAX
             && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b));
         valid.then_some(secret)
+    }
+}
+
+impl SubjectToken {
+    /// Accepts the b64token alphabet of at most [`AccessToken::BYTES_MAX`] bytes, which every JWT has.
+    #[must_use]
+    pub fn parse(value: String) -> Option<Self> {
+        AccessToken::parse(value).map(|token| Self(token.0, PhantomData))
     }
 }
 

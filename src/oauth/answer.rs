@@ -44,6 +44,8 @@ pub(super) struct Success {
     pub(super) scope_named: bool,
     /// Scopes that the token carries besides, by the issuer's switch: granted to nobody.
     pub(super) tolerated: Vec<Scope>,
+    /// `issued_token_type` (RFC 8693 §2.2.1), where it is a text.
+    pub(super) issued_type: Option<String>,
 }
 
 /// A refused answer.
@@ -72,6 +74,8 @@ pub(super) struct Expected<'a> {
     pub(super) assumed_lifetime: Duration,
     /// Where the issuer may stray.
     pub(super) accept: &'a Accept,
+    /// Whether no access token was asked for (RFC 8693 §2.2.1).
+    pub(super) not_applicable: bool,
 }
 
 /// Judges an answer.
@@ -96,6 +100,7 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(kind)) if expected.not_applicable && kind.eq_ignore_ascii_case("n_a") => {}
         Some(Value::String(_)) | None => return Err(bad(Reason::TokenTypeUnsupported, members)),
         Some(_) => return Err(malformed(members)),
     }
@@ -121,8 +126,8 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
         return Err(malformed(members));
     };
-    let scope_named = members.scope.is_some();
-    Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, scope_named, tolerated })
+    let (scope_named, issued_type) = (members.scope.is_some(), members.issued_type);
+    Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, scope_named, tolerated, issued_type })
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
@@ -171,6 +176,7 @@ struct Members {
     token_type: Option<Value>,
     expires_in: Option<Value>,
     scope: Option<Value>,
+    issued_type: Option<String>,
     error: Option<Value>,
     /// The length of `error_description`; its text is never kept.
     description_bytes: Option<usize>,
@@ -237,6 +243,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 }
                 "token_type" => members.token_type = Some(map.next_value::<Strict>()?.0),
                 "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
+                "issued_token_type" => {
+                    members.issued_type = map.next_value::<Strict>()?.0.as_str().map(str::to_owned);
+                }
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
                 "error" => members.error = Some(map.next_value::<Strict>()?.0),
                 "error_description" => {
@@ -264,7 +273,7 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
     };
     let allowed = ScopeSet::parse("a b")?;
     let expected =
-        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default() };
+        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default(), not_applicable: false };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -341,7 +350,7 @@ mod tests {
             };
             let allowed = ScopeSet::parse("a").unwrap();
             let accept = Accept::default();
-            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept, not_applicable: false };
             let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
             (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
         };

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Nonce, Reason, ScopeSet, Subject},
+    model::{Fault, Nonce, Reason, ScopeSet, Subject, TokenType},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
 };
@@ -139,7 +139,12 @@ pub(super) async fn attempt(
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    let expected = Expected { allowed, assumed_lifetime: issuer.assumed_lifetime, accept: &issuer.accept };
+    let expected = Expected {
+        allowed,
+        assumed_lifetime: issuer.assumed_lifetime,
+        accept: &issuer.accept,
+        not_applicable: begun.opening.flow.token_type() != TokenType::AccessToken,
+    };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })

@@ -265,6 +265,16 @@ impl AuthorizationServers {
         keys.sought(url).await
     }
 
+    /// The current keys of any issuer, which are published at this URL.
+    pub(super) async fn keys_at(&self, alias: &IssuerAlias, url: &str) -> Result<Arc<KeySet>, Fault> {
+        self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.keys.current(url).await
+    }
+
+    /// The same after a token named a key that is not there, if they may be fetched again.
+    pub(super) async fn sought_at(&self, alias: &IssuerAlias, url: &str) -> Option<Result<Arc<KeySet>, Fault>> {
+        self.servers.get(alias)?.keys.sought(url).await
+    }
+
     fn keys_of<'b>(&self, begun: &'b Begun) -> Option<(&Arc<Keys>, &'b str)> {
         let server = self.servers.get(&begun.opening.issuer.alias)?;
         Some((&server.keys, begun.opening.endpoints.jwks.as_deref()?))

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    case_parts::{Approval, Delegated, approval, delegated},
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     load::collect,
@@ -85,6 +86,7 @@ struct Case<'c> {
     flow: String,
     gate: Gate,
     token: Token,
+    delegated: Delegated,
     expect_allow: bool,
     reasons: Option<Vec<String>>,
     code: Option<String>,
@@ -109,13 +111,6 @@ struct Token {
     refreshable: bool,
     unknown_scopes: bool,
     tolerated_scopes: Vec<String>,
-}
-
-struct Approval {
-    approver: String,
-    team: String,
-    at: Wall,
-    scopes: Vec<Scope>,
 }
 
 const NOW: &str = "2026-11-22T10:00:00Z";
@@ -175,6 +170,7 @@ impl<'c> Case<'c> {
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
             token,
+            delegated: delegated(table),
             expect_allow: expect_allow?,
             reasons: Some(table.list("reasons", owned)),
             code: table.optional("code", owned),
@@ -250,6 +246,7 @@ impl<'c> Case<'c> {
             lifetime: self.lifetime,
             claimed: &self.claimed,
             approval: self.approval.as_ref().map(Approval::expression).transpose()?,
+            actors: &self.delegated.actors,
         };
         let mut fields = vec![("base", base.expression()?)];
         let (gate, held) = (&self.gate, self.gate.held);
@@ -269,6 +266,9 @@ impl<'c> Case<'c> {
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
+            "exchange_token" | "jwt_bearer" | "client_credentials" => {
+                fields.extend(self.delegated.fields(&self.action, self.issuer()?)?);
+            }
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
                 ("flow", text(&self.flow)),
@@ -305,16 +305,6 @@ impl<'c> Case<'c> {
             ScopeHome::Issuers(_) => None,
         });
         catalog.apis.get(alias?).map(|api| &**api)
-    }
-}
-
-impl Approval {
-    fn expression(&self) -> Result<Expr, String> {
-        record([
-            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
-            ("at", datetime(self.at)),
-            ("scopes", scopes(&self.scopes)?),
-        ])
     }
 }
 
@@ -362,14 +352,6 @@ fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
     }
 }
 
-fn approval(table: &Table<'_>) -> Option<Approval> {
-    let approver = table.required("approver", owned);
-    let team = table.required("approver_team", owned);
-    let at = table.required("at", instant);
-    let scopes = table.list("scopes", scope);
-    Some(Approval { approver: approver?, team: team?, at: at?, scopes })
-}
-
 fn terms(table: &Table<'_>) -> Terms {
     Terms {
         max_lifetime: table.optional("max_lifetime", |t| parse_span(t).ok_or_else(|| "is no span of time".to_owned())),
@@ -390,7 +372,7 @@ pub(super) fn owned(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
 }
 

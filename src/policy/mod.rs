@@ -1,12 +1,14 @@
 //! May this be done, and on what terms. The only room that knows Cedar.
 //!
-//! Invariant: a [`Permitted`], [`BeginPermitted`], [`RefreshPermitted`] or [`Released`] exists only if Cedar allowed
+//! Invariant: a [`Permitted`], [`BeginPermitted`], [`RefreshPermitted`], [`RequestPermitted`] or [`Released`]
+//! exists only if Cedar allowed
 //! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
 //! policy port: it would let every implementor mint permits.
 
 mod annotations;
 mod ask;
 mod asked;
+mod case_parts;
 pub mod cases;
 mod context;
 mod entities;
@@ -18,6 +20,7 @@ mod question;
 mod refresh;
 mod release;
 mod replay;
+mod request;
 mod verdict;
 
 pub use asked::Asked;
@@ -26,4 +29,5 @@ pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use release::{IssuedFacts, Releasable, Released};
+pub use request::{RequestPermitted, Requestable, SubjectFacts};
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

@@ -11,7 +11,7 @@ use crate::{
     config::{Api, Client},
     model::{Claimed, DecisionId, Reason, RedirectUri, ScopeSet, Terms},
     platform::Clock,
-    transaction::Claim,
+    transaction::{Actors, Claim},
 };
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -140,6 +140,7 @@ impl Policies {
             lifetime: ask.client.lifetime_ceiling,
             claimed: &ask.claimed,
             approval: None,
+            actors: &Actors::NONE,
         };
         let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
         let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
@@ -178,6 +179,7 @@ impl Policies {
             lifetime: opening.client.lifetime_ceiling,
             claimed,
             approval: None,
+            actors: &Actors::NONE,
         };
         // The four booleans are what a claim proves; policies can see them, and none can waive them.
         let gate = [

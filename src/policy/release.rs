@@ -11,6 +11,7 @@ use crate::{
     caller::Caller,
     config::{Api, Client},
     model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
+    transaction::Flow,
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub trait Releasable {
     fn caller(&self) -> &Caller;
     /// What is known of it.
     fn facts(&self) -> IssuedFacts<'_>;
+    /// Which grant brought it.
+    fn flow(&self) -> &Flow;
 }
 
 /// Cedar allowed handing out exactly this.
@@ -105,6 +108,7 @@ impl Policies {
             lifetime: token.lifetime,
             claimed,
             approval: None,
+            actors: subject.flow().actors(),
         };
         let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
         let hand_out = if token.again { "again" } else { "first" };
@@ -118,7 +122,7 @@ impl Policies {
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-        panel.scopes(&carried, if token.again { "hold" } else { "code" });
+        panel.scopes(&carried, if token.again { "hold" } else { subject.flow().word() });
         panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
         panel.close(Reason::PolicyDenied)
     }

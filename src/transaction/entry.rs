@@ -1,5 +1,6 @@
 //! One transaction.
 
+use super::Flow;
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
     model::{Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 /// What a transaction is begun with: facts decided before it is minted.
 pub struct Opening {
+    /// The grant that brings the token.
+    pub flow: Flow,
     /// The agent it belongs to.
     pub agent: Arc<Agent>,
     /// The client registration.
