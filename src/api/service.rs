@@ -5,7 +5,8 @@ use super::{
     delegated,
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
-        GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
+        GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest,
+        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
     wire,

@@ -4,7 +4,9 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RequestPermitted, Requestable},
+    policy::{
+        BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RequestPermitted, Requestable,
+    },
     telemetry::metrics::Happening,
     transaction::{Begun, Flow},
 };

@@ -121,9 +121,10 @@ fn subjects(table: &Table<'_>, issuers: &'static str) -> Subjects {
             let agent = AgentId::parse(agent).ok_or_else(|| "must name agents by id".to_owned())?;
             Ok((name(text)?, agent))
         }),
-        max_actors: table.integer("max_actors", 1..=ACTORS_MAX).and_then(|n| usize::try_from(n).ok()).unwrap_or(
-            usize::try_from(ACTORS).unwrap_or(1),
-        ),
+        max_actors: table
+            .integer("max_actors", 1..=ACTORS_MAX)
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(usize::try_from(ACTORS).unwrap_or(1)),
     }
 }
 

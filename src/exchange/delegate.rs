@@ -161,9 +161,9 @@ impl Corridor {
 
     fn client(&self, alias: &str) -> Result<Arc<Client>, Fault> {
         let client = ClientAlias::parse(alias).and_then(|alias| self.config.clients.get(&alias));
-        client.map(Arc::clone).ok_or_else(|| {
-            Fault::field(Reason::ClientUnknown, "client", "names no client registration")
-        })
+        client
+            .map(Arc::clone)
+            .ok_or_else(|| Fault::field(Reason::ClientUnknown, "client", "names no client registration"))
     }
 
     /// The audiences to name; none where the resource says it. One that may not be asked for refuses all.
@@ -245,9 +245,10 @@ fn plain_scopes(texts: &[String]) -> Result<ScopeSet, Fault> {
 
 /// Whether all of these are in the subject token.
 fn carried(scopes: &ScopeSet, subject: Option<&ScopeSet>) -> Result<(), Fault> {
-    let beyond = subject.map_or_else(|| scopes.to_strings(), |subject| {
-        scopes.beyond(subject).iter().map(ToString::to_string).collect()
-    });
+    let beyond = subject.map_or_else(
+        || scopes.to_strings(),
+        |subject| scopes.beyond(subject).iter().map(ToString::to_string).collect(),
+    );
     if beyond.is_empty() { Ok(()) } else { Err(Fault::new(Reason::ScopeNotInSubject).with("scopes", beyond.join(" "))) }
 }
 

@@ -153,6 +153,9 @@ impl Corridor {
 
     fn asking(&self, code: Code, request: &TokenRequest) -> Event {
         let (begun, keyed) = (request.begun(), self.recorder.keyed());
-        Event::new(code, begun.opening.flow.operation()).on(begun, keyed).by(request.caller()).representing(request, keyed)
+        Event::new(code, begun.opening.flow.operation())
+            .on(begun, keyed)
+            .by(request.caller())
+            .representing(request, keyed)
     }
 }

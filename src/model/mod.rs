@@ -23,7 +23,9 @@ pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, Te
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
-pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue, SubjectToken};
+pub use secret::{
+    AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue, SubjectToken,
+};
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};

@@ -272,8 +272,12 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let expected =
-        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default(), not_applicable: false };
+    let expected = Expected {
+        allowed: &allowed,
+        assumed_lifetime: Duration::from_secs(60),
+        accept: &Accept::default(),
+        not_applicable: false,
+    };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -350,7 +354,12 @@ mod tests {
             };
             let allowed = ScopeSet::parse("a").unwrap();
             let accept = Accept::default();
-            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept, not_applicable: false };
+            let expected = Expected {
+                allowed: &allowed,
+                assumed_lifetime: Duration::from_secs(60),
+                accept: &accept,
+                not_applicable: false,
+            };
             let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
             (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
         };

@@ -1,12 +1,7 @@
 //! What a token exchange must bring beyond a well-formed answer (RFC 8693 §2.2, §4.1). An issued token is read only to
 //! refuse it: nothing in it ever widens a decision (RFC 9068 §6).
 
-use super::{
-    answer::Success,
-    jose::delegated::actors,
-    leniency::CURE,
-    strict_json,
-};
+use super::{answer::Success, jose::delegated::actors, strict_json};
 use crate::model::{AccessToken, Fault, Reason, TokenType, fault::Detection};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -30,11 +25,8 @@ pub(super) fn judge(success: &Success, asked: &Asked<'_>) -> Result<(), Fault> {
     if !asked.act {
         return Ok(());
     }
-    let stripped = || {
-        // An opaque token shows nothing: whoever trusts its server all the same can say so.
-        let fault = Fault::new(Reason::ActMissing).with(CURE, "[client.token_exchange] act_in_token");
-        fault.detected(Detection::DelegationStripped)
-    };
+    // An opaque token shows nothing: whoever trusts its server all the same can say so.
+    let stripped = || Fault::new(Reason::ActMissing).detected(Detection::DelegationStripped);
     let claims = claims(&success.access).ok_or_else(stripped)?;
     let shown = actors(claims.get("act")).ok_or_else(stripped)?;
     if shown.len() > asked.actors_max {

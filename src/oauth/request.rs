@@ -155,7 +155,12 @@ impl AuthorizationServers {
         };
         match delegated_answer::judge(&success, &asked) {
             Ok(()) => Ok(success),
-            Err(fault) => Err(unkept(fault, &success)),
+            Err(fault) => {
+                if fault.reason == Reason::ActMissing {
+                    tracing::error!(client = %request.begun.opening.client.alias, "the issued token does not show its actors, so it was revoked; if the issuer's tokens are opaque, write act_in_token = false in [client.token_exchange]");
+                }
+                Err(unkept(fault, &success))
+            }
         }
     }
 }

@@ -128,8 +128,7 @@ impl AuthorizationServers {
             Purpose::Exchange => audiences.extend(names.iter().copied().chain([presented.client.client_id.as_str()])),
             Purpose::Assertion => audiences.push(&own.url),
         }
-        let expected =
-            Expected { issuer: &issuer.url, audiences: &audiences, skew: issuer.id_tokens.clock_skew };
+        let expected = Expected { issuer: &issuer.url, audiences: &audiences, skew: issuer.id_tokens.clock_skew };
         let now = (self.clock.boot(), self.clock.wall());
         let claims = judge(&verified, &expected, now.1).map_err(invalid)?;
         belongs(&claims, &names, presented)?;

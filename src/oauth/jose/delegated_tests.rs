@@ -1,4 +1,7 @@
-use super::{super::{jws::verify, testing::*}, *};
+use super::{
+    super::{jws::verify, testing::*},
+    *,
+};
 use crate::model::Algorithm;
 use serde_json::json;
 

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
 pub(crate) mod behaviour;
+pub(crate) mod delegation;
 mod families;
 mod gzip;
 pub(crate) mod identity;

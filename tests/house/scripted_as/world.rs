@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::delegation::{Exchanged, Trust};
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
 use super::record::{Record, first};
@@ -62,6 +63,8 @@ pub(super) struct Grant {
     pub(super) family: String,
     /// The refresh token that is being used, which a new one replaces.
     pub(super) refreshing: Option<String>,
+    /// What a token request without a code came to.
+    pub(super) exchanged: Option<Exchanged>,
 }
 
 /// Everything behind the lock.
@@ -77,6 +80,7 @@ pub(super) struct Scripts {
     pub(super) clients: HashMap<String, String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
+    pub(super) trust: Trust,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
     pub(super) redirect_uri_refused: bool,
 }
@@ -124,6 +128,7 @@ impl World {
                 clients: HashMap::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
+                trust: Trust::default(),
                 redirect_uri_refused: false,
             }),
         }
@@ -168,6 +173,7 @@ impl World {
             used: false,
             family: fresh("family"),
             refreshing: None,
+            exchanged: None,
         };
         let code = fresh("code");
         self.record.note_secret(&code);
