@@ -38,6 +38,7 @@ impl Deployment {
         deployment.pair("daemon", &ca.server(&[San::Dns("narrowgate.internal")]).unwrap());
         let client = ca.client("narrowgate", &[San::Uri("spiffe://acme.test/narrowgate")]).unwrap();
         deployment.pair("client", &client);
+        deployment.write("actor.key", &client.key_pem);
         let published = STANDARD.encode(&client.certificate_der);
         deployment.write("client.jwks.json", &format!(r#"{{"keys":[{{"kty":"EC","x5c":["{published}"]}}]}}"#));
         deployment

@@ -257,6 +257,9 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
         "BeginAuthorizationResponse.authorization_url",
+        "ExchangeTokenRequest.actor_token",
+        "ExchangeTokenRequest.subject_token",
+        "JwtBearerGrant.assertion",
         "RedeemCodeRequest.callback_url",
         "Token.access_token",
     ];
