@@ -19,9 +19,9 @@
 //! | [`config`] | files to a checked [`config::Config`], all mistakes at once | nothing is half loaded |
 //! | [`caller`] | who is calling; mints [`caller::Caller`] | nothing a request says is looked at |
 //! | [`transaction`] | begun and not yet finished; mints [`transaction::Claim`] | no network |
-//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`] | no pluggable policy port |
+//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::RequestPermitted`], [`policy::Released`] | no pluggable policy port |
 //! | [`audit`] | nothing happens unrecorded; mints [`audit::Recorded`] | no secret, no text from outside |
-//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code, no redirect, no proxy |
+//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::VerifiedSubject`], [`oauth::Issued`], [`oauth::Obtained`] | no retry of a code, no redirect, no proxy |
 //! | [`grant`] | the tokens held for agents | a handle of another agent finds nothing |
 //! | [`exchange`] | the corridor | no cleverness: each walk reads top to bottom |
 //! | [`api`] | doors, services, the one table of statuses | prost types go no further |
@@ -37,6 +37,8 @@
 //!   recorded is not done, and a token that cannot be recorded is revoked.
 //! * A code is sent at most once, to the endpoint captured when its transaction began.
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
+//! * A subject token is verified before it leaves, and is its presenter's own; the actor is the attested caller, in our
+//!   words; what comes of an exchange is no broader than its subject, shows who acts, and is not served for longer.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
 //! * A token broader than allowed is revoked, never handed out.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at

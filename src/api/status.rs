@@ -13,6 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "it is one table, and each reason is in it once")]
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {

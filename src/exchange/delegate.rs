@@ -9,7 +9,7 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     config::{Api, Client, Subjects, TokenExchange},
-    grant::Reply,
+    grant::{Grant, Reply},
     model::{
         AgentId, Claimed, ClientAlias, Fault, Handle, Reason, ScopeSet, SubjectToken, TokenType, agent::Identity,
         scope::OFFLINE_ACCESS,
@@ -76,16 +76,12 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn exchange(
-        self: &Arc<Self>,
-        mut caller: Caller,
-        input: ExchangeInput,
-    ) -> Result<Recorded<Reply>, Fault> {
+    pub async fn exchange(self: &Arc<Self>, caller: Caller, input: ExchangeInput) -> Result<Recorded<Reply>, Fault> {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
         let claimed = input.claimed.clone();
-        match self.exchange_draft(&mut caller, input).await {
-            Ok(draft) => self.request(caller, draft, claimed, underway).await,
+        match self.exchange_draft(&caller, input).await {
+            Ok(draft) => self.request(caller, draft, (claimed, None), underway).await,
             Err(fault) if is_slip(fault.reason) => Err(fault),
             Err(fault) => Err(self.refuse(refusal("ExchangeToken", &caller), fault).await),
         }
@@ -100,7 +96,7 @@ impl Corridor {
         self.plausible_clock()?;
         let claimed = input.claimed.clone();
         match self.obtain_draft(&caller, input).await {
-            Ok(draft) => self.request(caller, draft, claimed, underway).await,
+            Ok(draft) => self.request(caller, draft, (claimed, None), underway).await,
             Err(fault) if is_slip(fault.reason) => Err(fault),
             Err(fault) => Err(self.refuse(refusal("ObtainToken", &caller), fault).await),
         }
@@ -157,6 +153,39 @@ impl Corridor {
             }
         };
         Ok(Draft { api, scopes, audiences: Vec::new(), flow, subject, client: Arc::clone(&client) })
+    }
+
+    /// A token with fewer scopes than a grant's, by exchange of the one that is held, where that is how the issuer narrows.
+    /// It becomes a token of the same grant.
+    pub(super) async fn narrow(
+        self: &Arc<Self>,
+        caller: Caller,
+        handle: Handle,
+        scopes: ScopeSet,
+        claimed: Claimed,
+    ) -> Result<Recorded<Reply>, Fault> {
+        match self.narrowing_draft(&caller, handle, scopes) {
+            Ok((draft, grant)) => self.request(caller, draft, (claimed, Some(grant)), self.work.enter_always()).await,
+            Err(fault) => Err(self.refuse(refusal("GetToken", &caller), fault).await),
+        }
+    }
+
+    fn narrowing_draft(&self, caller: &Caller, handle: Handle, scopes: ScopeSet) -> Result<(Draft, Arc<Grant>), Fault> {
+        let grant = self.grants.find(caller, handle)?;
+        let opening = &grant.kept.begun.opening;
+        let client = Arc::clone(&opening.client);
+        let exchange = client.delegations.exchange.as_ref().ok_or(Reason::NarrowingUnavailable)?;
+        if !exchange.subjects.trusts(&opening.issuer.alias, &client.issuer) {
+            return Err(Reason::NarrowingUnavailable.into());
+        }
+        usable_binding(caller, &client)?;
+        let audiences = self.targets(&client, exchange, opening.api.as_deref(), (&[], &[]))?;
+        let subject = VerifiedSubject::of_grant(&self.grants.standing(&grant)?.kept);
+        carried(&scopes, subject.scopes())?;
+        let delegation = self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some())?;
+        let flow = Flow::TokenExchange(delegation, TokenType::AccessToken);
+        let api = opening.api.clone();
+        Ok((Draft { api, scopes, audiences, flow, subject: Some(subject), client: Arc::clone(&client) }, grant))
     }
 
     fn client(&self, alias: &str) -> Result<Arc<Client>, Fault> {

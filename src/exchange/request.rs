@@ -4,7 +4,7 @@ use super::{Corridor, delegate::Draft, refusal};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
-    grant::Reply,
+    grant::{Grant, Reply},
     model::{Claimed, Fault, Handle, Reason, RedirectUri, fault::Detection},
     oauth::{Disposal, NotObtained, Passage, TokenRequest},
     platform::{Underway, trace},
@@ -14,12 +14,12 @@ use crate::{
 use std::sync::Arc;
 
 impl Corridor {
-    /// Makes a token request, if policy lets this caller.
+    /// Makes a token request, if policy lets this caller. The token is a grant of its own, or goes home to one.
     pub(super) async fn request(
         self: &Arc<Self>,
         caller: Caller,
         draft: Draft,
-        claimed: Claimed,
+        (claimed, home): (Claimed, Option<Arc<Grant>>),
         underway: Underway,
     ) -> Result<Recorded<Reply>, Fault> {
         let event = refusal(draft.flow.operation(), &caller);
@@ -35,7 +35,7 @@ impl Corridor {
         // A request that has left always gets its closing line, whoever hangs up.
         let this = Arc::clone(self);
         let rest = trace::spawn(async move {
-            let result = this.ask(permitted, &claimed, passage).await;
+            let result = this.ask(permitted, &claimed, passage, home).await;
             drop(underway);
             result
         });
@@ -80,6 +80,7 @@ impl Corridor {
         permitted: RequestPermitted<TokenRequest>,
         claimed: &Claimed,
         passage: Passage,
+        home: Option<Arc<Grant>>,
     ) -> Result<Recorded<Reply>, Fault> {
         let (begun, decision) = (Arc::clone(permitted.request().begun()), permitted.verdict().id);
         let failed = self.asking(Code::ExchangeFailed, permitted.request()).of(decision);
@@ -120,7 +121,12 @@ impl Corridor {
         };
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
-                self.grants.admit(&recorded);
+                match home {
+                    None => self.grants.admit(&recorded),
+                    Some(grant) => self.grants.take_home(&grant, &recorded).inspect_err(|_| {
+                        self.servers.dispose(Disposal::of_kept(&recorded.get().held().kept), "grant_ended", decision);
+                    })?,
+                }
                 Ok(recorded)
             }
             Err(unrecorded) => {

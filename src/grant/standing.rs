@@ -1,7 +1,10 @@
 //! The token of a grant as the ground of a further request: nobody is handed it.
 
-use super::{Grant, Grants, Held};
-use crate::model::{Fault, Reason};
+use super::{Grant, Grants, Held, Reply};
+use crate::{
+    audit::Recorded,
+    model::{Fault, Reason},
+};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -20,5 +23,15 @@ impl Grants {
         grant.count_use(&grant.terms_of(&held))?;
         grant.used.store(self.clock.boot().0, Ordering::Relaxed);
         Ok(held)
+    }
+
+    /// Makes a token findable in the grant that it was exchanged from: its outcome is durable. It ends with that grant.
+    ///
+    /// # Errors
+    /// [`Reason::GrantUnknown`] if the grant ended meanwhile: the token must be revoked.
+    pub fn take_home(&self, grant: &Arc<Grant>, reply: &Recorded<Reply>) -> Result<(), Fault> {
+        let held = reply.get().held();
+        grant.shelve(grant.key(&held.kept.begun.opening.scopes, &self.keyed), held, &*self.clock);
+        if grant.is_ended() { Err(Reason::GrantUnknown.into()) } else { Ok(()) }
     }
 }

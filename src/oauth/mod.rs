@@ -1,8 +1,9 @@
 //! The only room that talks to an authorization server.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
-//! began. A refresh token leaves only inside a recorded permit, one at a time for each grant. A token that policy has
-//! not released never leaves this room but to be revoked. Not even an error carries a word of the server's text.
+//! began. A refresh token leaves only inside a recorded permit, one at a time for each grant. A subject token leaves only
+//! verified, inside a recorded permit, in one POST. A token that policy has not released never leaves this room but to be
+//! revoked. Not even an error carries a word of the server's text.
 
 mod addresses;
 mod answer;

@@ -49,7 +49,7 @@ impl Releasable for Obtained {
             bound: self.kept.bound,
             refreshable: false,
             again: false,
-            subject: None,
+            subject: self.kept.subject.as_ref(),
         }
     }
 

@@ -111,7 +111,7 @@ impl AuthorizationServers {
         // Before it leaves: the token may be as old as that.
         let at = (self.clock.boot(), self.clock.wall());
         let result = self.one_request(line, &request, at.1, entropy).await;
-        let TokenRequest { caller, begun, .. } = request;
+        let TokenRequest { caller, begun, subject, .. } = request;
         let Success { access, refresh, lifetime, scopes, tolerated, .. } = match result {
             Ok(success) => success,
             Err(failed) => {
@@ -124,8 +124,9 @@ impl AuthorizationServers {
         let refresh = Leftover { access: None, refresh: refresh.as_ref().map(open) };
         let unexpected = Disposal::of_leftover(&begun, refresh);
         let bound = begun.opening.client.bound_tokens;
+        let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));
         let tokens = Tokens { access, refresh: None, retired: None };
-        let kept = Kept { begun, tokens, scopes, tolerated, lifetime, at, bound, subject: None, decided, terms };
+        let kept = Kept { begun, tokens, scopes, tolerated, lifetime, at, bound, subject, decided, terms };
         Ok(Obtained::new(kept, caller, unexpected))
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Config, Issuer, Subjects},
-    model::{Boot, Fault, IssuerAlias, Reason, ScopeSet, SubjectToken, TokenType, Wall, fault::Detection},
+    model::{Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, TokenType, Wall, fault::Detection},
 };
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct VerifiedSubject {
     ends: (Boot, Wall),
     /// Issuer and `sub`, for the log's keyed reference; `None` where no token was read.
     person: Option<String>,
+    /// The person whom an ID token named when the caller's own grant began.
+    subject: Option<Subject>,
 }
 
 /// What it is held against.
@@ -66,6 +68,7 @@ impl VerifiedSubject {
             actors: opening.flow.actors().chain.clone(),
             ends,
             person: kept.subject.as_ref().map(|person| format!("{}\n{}", person.issuer, person.sub)),
+            subject: kept.subject.clone(),
         }
     }
 
@@ -97,6 +100,12 @@ impl VerifiedSubject {
     #[must_use]
     pub const fn ends(&self) -> (Boot, Wall) {
         self.ends
+    }
+
+    /// The person it acts for at this issuer, where an ID token of that issuer named them: who they are decides at each
+    /// later release too.
+    pub(super) fn subject_at(&self, issuer: &IssuerAlias) -> Option<Subject> {
+        self.subject.clone().filter(|_| self.issuer == *issuer)
     }
 
     /// What the log's reference to the person is made of.
@@ -141,6 +150,7 @@ impl AuthorizationServers {
             actors: claims.actors,
             ends: (now.0.plus(std::time::Duration::from_millis(left)), claims.ends),
             person: Some(format!("{}\n{}", issuer.url, claims.sub)),
+            subject: None,
         })
     }
 

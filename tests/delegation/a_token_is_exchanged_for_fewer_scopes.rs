@@ -84,3 +84,20 @@ async fn a_grant_of_the_agents_own_stands_for_its_token() {
     crate::kit::refused(exchange(&mut agent, own(&[READ])).await, tonic::Code::NotFound, "GRANT_UNKNOWN");
     assert_eq!(house.server.requests_of(TOKEN_EXCHANGE).len(), 1);
 }
+
+// rows: TEX-07
+#[tokio::test]
+async fn who_the_person_is_decides_after_the_exchange_too() {
+    let rule = "@id(\"person\") @code(\"not_her\")\n\
+        forbid (principal, action == Narrowgate::Action::\"release_token\", resource)\n\
+        when { context has subject && context.subject.user == Narrowgate::User::\"corp|canary-sub-of-ana\"\n\
+          && !context.base.scopes.contains(Narrowgate::Scope::\"customers.write\") };";
+    let house = open(Plan::new().policy(rule), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE, "openid"]).await.unwrap();
+    let mut own = request("", &[READ]);
+    (own.subject, own.subject_token_type) = (Some(Subject::SubjectGrant(login.grant)), String::new());
+    let status = crate::kit::refused(exchange(&mut agent, own).await, tonic::Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(crate::house::fact(&status, "policy_code").unwrap(), "not_her");
+    crate::house::eventually("the revocation", || house.server.revocations().pop()).await;
+}

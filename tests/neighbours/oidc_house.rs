@@ -29,6 +29,16 @@ pub(crate) struct Provider {
     pub(crate) bound: bool,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
+    /// It exchanges tokens, and gives the client tokens of its own. Actor tokens are signed with the client's key.
+    pub(crate) exchanges: bool,
+}
+
+impl Provider {
+    fn grants(&self) -> Vec<&'static str> {
+        let more = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
+        let more = more.into_iter().filter(|_| self.exchanges);
+        ["authorization_code", "refresh_token"].into_iter().chain(more).collect()
+    }
 }
 
 /// A running house with its provider.
@@ -66,7 +76,9 @@ impl OidcHouse {
                 "subject": { "tls_client_auth_san_uri": CLIENT_NAME },
                 "bound": provider.bound,
                 "redirect_uris": [CALLBACK],
+                "grant_types": provider.grants(),
             }],
+            "actor_key": provider.exchanges.then(|| house.path("client.key")),
             "resources": [
                 { "identifier": CRM, "scopes": ["customers.read", "customers.write", "customers.delete"] },
             ],

@@ -4,10 +4,11 @@
 //
 // Prints one JSON line {"issuer", "port"} on stdout, answers each line "counts"
 // on stdin with one JSON line, and ends when stdin closes or on SIGTERM.
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
+import { jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 
 // stdout belongs to the caller; the library's "you should change this" notices go there.
@@ -17,6 +18,10 @@ const ACCOUNT = 'ana';
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const resources = new Map(config.resources.map((r) => [r.identifier, r]));
 const refused = new Set(config.refuse_scopes);
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const JWT = 'urn:ietf:params:oauth:token-type:jwt';
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 const counts = { token: 0, revocation: 0, connections: 0 };
 const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation']]);
 
@@ -57,7 +62,6 @@ function certificateSubjectMatches(ctx, property, expected) {
 }
 
 function settings() {
-  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   return {
     clients: config.clients.map(clientMetadata),
     clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth'],
@@ -67,11 +71,13 @@ function settings() {
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     responseTypes: ['code'],
     pkce: { required: () => true },
+    extraTokenClaims: (ctx) => ctx?.actors && { act: ctx.actors },
     issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     // The demanding case for a client: every refresh makes the token used useless.
     rotateRefreshToken: true,
     features: {
       devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
       mTLS: {
@@ -103,6 +109,44 @@ function settings() {
   };
 }
 
+/** RFC 8693, as far as the library leaves it to its users: subject and actor verified, `act` nested, scope narrowed. */
+function exchangesTokens(provider) {
+  provider.registerGrantType(TOKEN_EXCHANGE, async (ctx) => {
+    const { params, client } = ctx.oidc;
+    if (params.subject_token_type !== ACCESS_TOKEN || params.requested_token_type !== ACCESS_TOKEN
+      || params.actor_token_type !== JWT) {
+      throw new errors.InvalidRequest('another token type');
+    }
+    const verified = async (token, signer, options) => {
+      try {
+        return (await jwtVerify(token, signer, options)).payload;
+      } catch {
+        throw new errors.InvalidRequest('a token is not verified');
+      }
+    };
+    const { issuer } = provider;
+    const subject = await verified(params.subject_token, createPublicKey(key), { issuer, typ: 'at+jwt' });
+    const actorKey = createPublicKey(readFileSync(config.actor_key));
+    const expected = { issuer: client.clientId, audience: issuer, requiredClaims: ['exp', 'jti', 'sub'] };
+    const actor = await verified(params.actor_token, actorKey, expected);
+    const scopes = params.scope.split(' ');
+    if (!scopes.every((scope) => subject.scope.split(' ').includes(scope))) throw new errors.InvalidScope('too broad', params.scope);
+    const token = new provider.AccessToken({
+      accountId: subject.sub, client, gty: 'token_exchange', scope: params.scope,
+    });
+    const info = await configuration.features.resourceIndicators.getResourceServerInfo(ctx, params.resource);
+    token.resourceServer = new provider.ResourceServer(params.resource, { ...info, accessTokenTTL: Math.min(3600, subject.exp - Math.floor(Date.now() / 1000)) });
+    ctx.actors = { sub: actor.sub, ...(subject.act && { act: subject.act }) };
+    ctx.body = {
+      access_token: await token.save(),
+      issued_token_type: ACCESS_TOKEN,
+      token_type: token.tokenType,
+      expires_in: token.expiration,
+      scope: params.scope,
+    };
+  }, new Set(['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type', 'requested_token_type', 'resource', 'scope']));
+}
+
 /** Adds to the grant what was asked, except for what the person refuses. */
 async function consent(provider, { grantId, params, prompt: { details } }) {
   const grant = (grantId && await provider.Grant.find(grantId))
@@ -120,6 +164,8 @@ async function consent(provider, { grantId, params, prompt: { details } }) {
   }
   return { consent: { grantId: await grant.save() } };
 }
+
+const configuration = settings();
 
 /** Plays the person: logs in and consents without showing a page. */
 async function interact(provider, req, res) {
@@ -149,7 +195,8 @@ server.on('connection', () => { counts.connections += 1; });
 server.listen(0, '127.0.0.1', () => {
   const { port } = server.address();
   const issuer = `https://127.0.0.1:${port}`;
-  const provider = new Provider(issuer, settings());
+  const provider = new Provider(issuer, configuration);
+  if (config.actor_key) exchangesTokens(provider);
   // Many mistakes get the same answer; error_detail tells the tests' reader which it was.
   for (const event of ['authorization.error', 'grant.error', 'revocation.error', 'introspection.error']) {
     provider.on(event, (_ctx, error) => {
