@@ -47,6 +47,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "oauth/revoke.rs",
             "oauth/subject.rs",
             "platform/digest.rs",
+            "transaction/registered.rs",
         ],
     ),
     // Tickets are taken apart where they are spent. The others here take an HTTP or gRPC message apart, or a cell.
@@ -61,6 +62,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "config/reader.rs",
             "exchange/begin.rs",
             "exchange/redeem.rs",
+            "exchange/register.rs",
             "oauth/redeem.rs",
             "oauth/refresh.rs",
             "oauth/request.rs",

@@ -4,14 +4,15 @@ use super::{
     delegated,
     proto::{
         BeginAuthorizationRequest, ExchangeTokenRequest, GetTokenRequest, ObtainTokenRequest, RedeemCodeRequest,
-        RevokeGrantRequest,
+        RegisterAuthorizationRequest, RevokeGrantRequest,
     },
     wire,
 };
 use crate::model::{Boot, Fault, Reason};
 use prost::Message;
 
-/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 exchange, 5 obtain) as if a caller had sent them: it must
+/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 exchange, 6 obtain) as if
+/// a caller had sent them: it must
 /// never panic. `None` if they are no such message, else what the doors say to it before the corridor is walked.
 pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
     match method {
@@ -19,8 +20,9 @@ pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
         1 => said(bytes, |request: RedeemCodeRequest| wire::redeem(request, Boot(0)).map(drop)),
         2 => said(bytes, |request: GetTokenRequest| wire::get(request, Boot(0)).map(drop)),
         3 => said(bytes, |request: RevokeGrantRequest| wire::revoke(&request).map(drop)),
-        4 => said(bytes, |request: ExchangeTokenRequest| delegated::exchange(request).map(drop)),
-        5 => said(bytes, |request: ObtainTokenRequest| delegated::obtain(request).map(drop)),
+        4 => said(bytes, |request: RegisterAuthorizationRequest| wire::register(request).map(drop)),
+        5 => said(bytes, |request: ExchangeTokenRequest| delegated::exchange(request).map(drop)),
+        6 => said(bytes, |request: ObtainTokenRequest| delegated::obtain(request).map(drop)),
         _ => None,
     }
 }

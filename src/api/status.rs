@@ -13,7 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
-#[expect(clippy::too_many_lines, reason = "it is one table, and each reason is in it once")]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {
@@ -39,6 +39,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ResourceSyntax
         | R::ParamDuplicate
         | R::ImplicitResponse
+        | R::PkceRequired
         | R::ScopeUndeclared
         | R::SubjectTokenInvalid
         | R::ActorTokenForbidden => Code::InvalidArgument,
@@ -60,6 +61,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::NarrowingUnavailable
         | R::BindingUnusable
         | R::PkceUnsupported
+        | R::PkceMismatch
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged
@@ -116,6 +118,9 @@ pub fn status_of(fault: &Fault) -> Status {
         details.set_retry_info(Some(wait));
     }
     let mut message = fault.reason.meaning().to_owned();
+    if let Some(detail) = fault.detail {
+        message = format!("{message} {detail}");
+    }
     if let Some((field, wrong)) = &fault.field {
         message = format!("{message} `{field}` {wrong}.");
     }

@@ -67,6 +67,7 @@ impl Corridor {
             // A refresh token that comes all the same is never used.
             offline_refused: true,
             decision: self.decision()?,
+            registered_by: None,
         };
         // Begun and ended in one call: nothing comes back to it.
         let (ends, ends_wall) = (at.plus(deadline), wall.plus(deadline));

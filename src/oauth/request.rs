@@ -3,13 +3,14 @@
 
 use super::{
     AuthorizationServers, Disposal, Kept, Obtained, Passage, Tokens, VerifiedSubject,
-    answer::{Leftover, Success},
+    answer::Success,
     delegated_answer::{self, Asked},
     http::Line,
     jose::sign::sign,
     leniency::tell_cure,
     redeem::{Failed, attempt, hold_against, unkept},
     revoke::open,
+    salvage::Leftover,
     wiped,
 };
 use crate::{
@@ -121,7 +122,7 @@ impl AuthorizationServers {
                 return Err(Box::new(NotObtained { fault: as_told(fault), caller, decided, status, disposal }));
             }
         };
-        let refresh = Leftover { access: None, refresh: refresh.as_ref().map(open) };
+        let refresh = Leftover { access: Vec::new(), refresh: refresh.as_ref().map(open).into_iter().collect() };
         let unexpected = Disposal::of_leftover(&begun, refresh);
         let bound = begun.opening.client.bound_tokens;
         let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));

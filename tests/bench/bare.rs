@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
-    BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, Token,
+    BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
+    GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse,
+    RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest, RevokeGrantResponse, Token,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -27,6 +28,13 @@ impl TokenService for Echo {
         Err(Status::unimplemented("a floor"))
     }
 
+    async fn register_authorization(
+        &self,
+        _: Request<RegisterAuthorizationRequest>,
+    ) -> Result<Response<RegisterAuthorizationResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
     async fn redeem_code(&self, _: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
@@ -40,6 +48,17 @@ impl TokenService for Echo {
             ..Token::default()
         };
         Ok(Response::new(GetTokenResponse { token: Some(token), decision_id: "0".repeat(36) }))
+    }
+
+    async fn exchange_token(
+        &self,
+        _: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn obtain_token(&self, _: Request<ObtainTokenRequest>) -> Result<Response<ObtainTokenResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
     }
 
     async fn revoke_grant(&self, _: Request<RevokeGrantRequest>) -> Result<Response<RevokeGrantResponse>, Status> {

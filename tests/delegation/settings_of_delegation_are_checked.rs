@@ -1,6 +1,6 @@
 use crate::{
     house::Plan,
-    kit::{READ, obtain, obtain_request, open, open_with, switched_on},
+    kit::{READ, obtain, obtain_request, open},
 };
 
 /// What the daemon says to these lines of `[client.token_exchange]`.
@@ -52,5 +52,4 @@ async fn a_client_without_redirect_uris_has_other_grants() {
     let plan = Plan::new().config("redirect_uris = [\"http://127.0.0.1/callback\"]\n", "");
     let house = plan.build();
     assert!(!house.command("check").output().unwrap().status.success());
-    drop((open_with, switched_on));
 }

@@ -261,6 +261,8 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "ExchangeTokenRequest.subject_token",
         "JwtBearerGrant.assertion",
         "RedeemCodeRequest.callback_url",
+        "RedeemCodeRequest.code_verifier",
+        "RegisterAuthorizationRequest.nonce",
         "Token.access_token",
     ];
     assert_eq!(marked.iter().collect::<Vec<_>>(), secret);
