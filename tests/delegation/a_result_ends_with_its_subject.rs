@@ -3,14 +3,10 @@ use crate::{
         Plan, eventually, get,
         scripted_as::behaviour::{Behaviour, Script},
     },
-    kit::{READ, exchange, open, request, subject},
+    kit::{READ, exchange, now, open, request, subject},
 };
 use serde_json::json;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
+use std::time::Duration;
 
 // rows: TEX-10
 #[tokio::test]

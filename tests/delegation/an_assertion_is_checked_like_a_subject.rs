@@ -1,9 +1,8 @@
 use crate::{
     house::{COURIER, House, Plan, scripted_as::delegation::JWT_BEARER},
-    kit::{QUOTER_NAME, READ, WRITE, obtain, obtain_request, open},
+    kit::{QUOTER_NAME, READ, WRITE, now, obtain, obtain_request, open},
 };
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::Code;
 
 fn assertion(house: &House, changes: &Value) -> String {
@@ -19,7 +18,7 @@ fn assertion(house: &House, changes: &Value) -> String {
 async fn it_is_for_the_server_and_its_bearer_is_named_in_it() {
     let house = open(Plan::new(), "").await;
     let mut agent = house.agent().await;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = now();
     let good = assertion(&house, &json!({ "exp": now + 60, "act": { "sub": "front-end" } }));
     let obtained = obtain(&mut agent, obtain_request(Some(&good), &[READ])).await.unwrap();
     let lease = obtained.token.unwrap().lease_time.unwrap();

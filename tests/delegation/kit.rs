@@ -118,3 +118,9 @@ pub(crate) fn refused<T>(result: Result<T, Status>, code: Code, why: &str) -> St
     assert_eq!((status.code(), reason(&status).as_str()), (code, why), "{status:?}");
     status
 }
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "these tests make tokens by the clock of the daemon under test")]
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
