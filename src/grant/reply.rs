@@ -182,7 +182,7 @@ impl Reply {
     #[must_use]
     pub fn token_type(&self) -> &'static str {
         match self.held.kept.begun.opening.flow.token_type() {
-            TokenType::AccessToken => "Bearer",
+            TokenType::AccessToken => self.held.kept.bound.token_type(),
             TokenType::Jwt => "N_A",
         }
     }
