@@ -38,6 +38,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "api/wire.rs",
             "oauth/authorize.rs",
             "oauth/bound.rs",
+            "oauth/contract.rs",
             "oauth/identity.rs",
             "oauth/jose/id_token.rs",
             "oauth/redeem.rs",

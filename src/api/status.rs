@@ -68,6 +68,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch
         | R::IdTokenInvalid
+        | R::AtContractViolation
+        | R::AudienceMismatch
         | R::NonceMismatch
         | R::AtHashMismatch
         | R::StepUpRequired => Code::FailedPrecondition,

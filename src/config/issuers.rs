@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    access_token::{self, AccessTokens, access_tokens},
     distinguished_name::DistinguishedName,
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
@@ -50,6 +51,8 @@ pub struct Issuer {
     pub narrowing: Narrowing,
     /// What is demanded of its ID tokens.
     pub id_tokens: IdTokens,
+    /// What is agreed on about its access tokens.
+    pub access_tokens: AccessTokens,
     /// A stop revokes the tokens that are held, though agents may still use theirs.
     pub revoke_on_stop: bool,
     /// How much of narrowgate it may use up.
@@ -160,6 +163,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         );
     }
     let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
+    let access_tokens = table.table("access_token", access_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let narrowing = narrowing(table);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
@@ -171,6 +175,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
             Some(read) => Some(read?),
         },
     );
+    endpoints.iter().for_each(|endpoints| access_token::served(table, &access_tokens, endpoints));
     let mut allowed_hosts = AllowedHosts::of(&url, endpoints.as_ref());
     allowed_hosts.extend(more_hosts, more_ports);
     Some(Issuer {
@@ -189,6 +194,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         assumed_lifetime,
         narrowing,
         id_tokens,
+        access_tokens,
         revoke_on_stop,
         share,
     })

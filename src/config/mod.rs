@@ -2,6 +2,7 @@
 //!
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
+mod access_token;
 mod catalog;
 mod distinguished_name;
 mod findings;
@@ -18,6 +19,7 @@ mod reader;
 mod registry;
 mod share;
 
+pub use access_token::{AccessTokens, Contract};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;

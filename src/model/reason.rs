@@ -115,4 +115,6 @@ reasons! {
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
     PkceRequired "PKCE_REQUIRED" "A request begun elsewhere is registered without an S256 code challenge (RFC 7636)." "Send one: a nonce does not replace it.",
     PkceMismatch "PKCE_MISMATCH" "The verifier is not that of the registered challenge. The code was not sent." "The code may have been injected: begin again.",
+    AtContractViolation "AT_CONTRACT_VIOLATION" "The access token is not what its issuer's contract says (RFC 9068 §2, §4). The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
+    AudienceMismatch "AUDIENCE_MISMATCH" "The access token is for another resource than was asked for (RFC 8707 §2). The tokens were revoked." "Have the issuer honour `resource`.",
 }

@@ -8,7 +8,7 @@ use super::{
     strict_json,
 };
 use crate::{
-    config::{Endpoints, Issuer, Reach, repeats_ours},
+    config::{Contract, Endpoints, Issuer, Reach, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -99,6 +99,11 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
     };
+    if issuer.access_tokens.contract == Contract::Jwt && endpoints.jwks.is_none() {
+        // Why one that is there may not be used is told as well: it is read once more.
+        endpoint(issuer, "jwks_uri", document.get("jwks_uri"))?;
+        return Err(rejected(&issuer.alias, "jwks_uri", &Cause::Missing));
+    }
     Ok(Document { endpoints, capabilities })
 }
 

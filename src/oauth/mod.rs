@@ -11,6 +11,7 @@ mod believed;
 mod bound;
 mod breaker;
 mod capabilities;
+mod contract;
 mod discovery;
 mod family;
 mod http;

@@ -58,6 +58,10 @@ impl AuthorizationServers {
         let at = (self.clock.boot(), self.clock.wall());
         let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
+        let result = match result {
+            Ok(success) => self.keep_to_contract(success, &begun, &begun.opening.scopes, keys.as_ref()).await,
+            failed => failed,
+        };
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
         let result = match (result, nonce) {
             (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     audit::Recorded,
-    config::Narrowing,
+    config::{Contract, Narrowing},
     model::{Boot, Fault, Reason, RefreshToken, Terms, Wall},
     policy::{RefreshPermitted, Refreshable, Verdict},
     transaction::Begun,
@@ -103,7 +103,13 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
+        // Before the refresh token leaves: what comes for it must be verified.
+        let keys = match begun.opening.issuer.access_tokens.contract {
+            Contract::Jwt => self.keys(begun).await.map_err(unsent)?,
+            Contract::Opaque => None,
+        };
         let success = attempt(line, form, begun, &wish.scopes).await?;
+        let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -206,7 +212,8 @@ fn as_told(fault: Fault) -> Fault {
 fn is_beyond_grant(fault: &Fault, origin: &Kept) -> bool {
     let beyond = fault.metadata.get("scopes").map(String::as_str).unwrap_or_default();
     let granted = |name: &str| origin.scopes.iter().any(|scope| scope.as_str() == name);
-    fault.reason == Reason::ScopeUpgraded && !beyond.split(' ').all(granted)
+    let upgraded = matches!(fault.reason, Reason::ScopeUpgraded | Reason::AtContractViolation) && !beyond.is_empty();
+    upgraded && !beyond.split(' ').all(granted)
 }
 
 /// The refresh request, its scopes always named: left out, they would be all of the grant (RFC 6749 §6).

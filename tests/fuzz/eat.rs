@@ -94,6 +94,7 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     assumed_lifetime: Duration::from_secs(1),
     narrowing: config::Narrowing::Confirmed,
     id_tokens: IdTokens::default(),
+    access_tokens: config::AccessTokens::default(),
     revoke_on_stop: false,
     share: Share::default(),
 });

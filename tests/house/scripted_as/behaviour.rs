@@ -51,6 +51,8 @@ pub(crate) enum Behaviour {
     },
     /// As [`Behaviour::JwtBound`], with these claims added, replaced, or (null) removed.
     JwtClaims(Map<String, Value>),
+    /// As [`Behaviour::JwtBound`], with this `typ` in its header.
+    JwtTyp(String),
     /// Honest, with members no client asked for: an ID token, an issuer, nested junk.
     ExtraMembers,
     /// Honest, with these members added, replaced, or (null) removed.

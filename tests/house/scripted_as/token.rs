@@ -177,12 +177,16 @@ impl World {
             Behaviour::JwtBound { thumbprint } => {
                 let scope = members.get("scope").cloned();
                 let claims = self.claims(grant, request, thumbprint.as_deref(), scope);
-                members.insert("access_token".into(), json!(self.sign(&claims)));
+                members.insert("access_token".into(), json!(self.sign("at+jwt", &claims)));
+            }
+            Behaviour::JwtTyp(typ) => {
+                let claims = self.claims(grant, request, None, members.get("scope").cloned());
+                members.insert("access_token".into(), json!(self.sign(typ, &claims)));
             }
             Behaviour::JwtClaims(changes) => {
                 let mut claims = self.claims(grant, request, None, members.get("scope").cloned());
                 overlay(&mut claims, changes);
-                members.insert("access_token".into(), json!(self.sign(&claims)));
+                members.insert("access_token".into(), json!(self.sign("at+jwt", &claims)));
             }
             Behaviour::ExtraMembers => {
                 set("id_token", json!(fresh("idt")));
@@ -227,8 +231,8 @@ impl World {
         claims
     }
 
-    fn sign(&self, claims: &Map<String, Value>) -> String {
-        let header = json!({ "typ": "at+jwt", "alg": "ES256", "kid": "scripted-1" });
+    fn sign(&self, typ: &str, claims: &Map<String, Value>) -> String {
+        let header = json!({ "typ": typ, "alg": "ES256", "kid": "scripted-1" });
         let part = |json: String| URL_SAFE_NO_PAD.encode(json);
         let signed = [part(header.to_string()), part(json!(claims).to_string())].join(".");
         let signature = self.signer.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();

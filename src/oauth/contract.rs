@@ -1,0 +1,340 @@
+//! Access tokens held to what was agreed on with their issuer (`[issuer.access_token]`). Without an agreement nobody
+//! looks into them (RFC 9068 §6). What a token says of itself may only tighten: it can be refused, and it can turn out
+//! to carry less or to end earlier than its answer said.
+
+use super::{
+    AuthorizationServers,
+    answer::Success,
+    jose::{
+        Kind,
+        jwks::KeySet,
+        jws::{Rejected, Verified, verify_typed},
+    },
+    leniency::{self, CURE},
+    redeem::{Failed, unkept},
+};
+use crate::{
+    config::{Accept, CLOCK_SKEW_MAX, Contract, Issuer},
+    model::{
+        AccessToken, Fault, Reason, Scope, ScopeSet, Wall,
+        fault::Detection,
+        scope::{OFFLINE_ACCESS, OPENID},
+    },
+    transaction::Begun,
+};
+use serde_json::{Map, Value};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// Entries of an `aud`.
+const AUDIENCES_MAX: usize = 16;
+/// The last second of the year 9999.
+const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// What the claims are held against.
+pub(super) struct Expect<'a> {
+    /// The issuer that was asked.
+    pub(super) issuer: &'a str,
+    /// Our client identifier there.
+    pub(super) client_id: &'a str,
+    /// The resource that was asked for (RFC 8707), where one was.
+    pub(super) resource: Option<&'a str>,
+    /// The scopes that were asked for.
+    pub(super) asked: &'a ScopeSet,
+    /// Where the issuer may stray.
+    pub(super) accept: &'a Accept,
+    /// How far the clocks may differ.
+    pub(super) skew: Duration,
+}
+
+/// What is learnt of a token that fits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Learnt {
+    /// The scopes it carries, and those it carries besides; `None` where it does not say.
+    pub(super) scopes: Option<(ScopeSet, Vec<Scope>)>,
+    /// How long it still lives.
+    pub(super) left: Duration,
+}
+
+/// How a token breaks the contract.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// By this rule: `AT_CONTRACT_VIOLATION`.
+    Rule(&'static str),
+    /// It is for another resource than was asked for: `AUDIENCE_MISMATCH`.
+    Audience,
+    /// It carries these scopes, which were not asked for: `AT_CONTRACT_VIOLATION`.
+    Scopes(String),
+    /// The issuer's keys cannot be had.
+    NoKeys,
+}
+
+impl From<Rejected> for Breach {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rule(rejected.rule())
+    }
+}
+
+impl AuthorizationServers {
+    /// Holds the token of an answer to its issuer's contract.
+    ///
+    /// # Errors
+    /// [`Reason::AtContractViolation`] with its `rule`, [`Reason::AudienceMismatch`]: nothing of the answer may be kept.
+    pub(super) async fn keep_to_contract(
+        &self,
+        success: Success,
+        begun: &Begun,
+        asked: &ScopeSet,
+        keys: Option<&Arc<KeySet>>,
+    ) -> Result<Success, Box<Failed>> {
+        let (issuer, client) = (&begun.opening.issuer, &begun.opening.client);
+        let expect = Expect {
+            issuer: &issuer.url,
+            client_id: &client.client_id,
+            resource: begun.opening.resource(),
+            asked,
+            accept: &issuer.accept,
+            skew: issuer.id_tokens.clock_skew,
+        };
+        let learnt = match issuer.access_tokens.contract {
+            Contract::Opaque => return Ok(success),
+            Contract::Jwt => match self.signed_by_issuer(&success.access, begun, keys).await {
+                Ok(verified) => judge(verified.claims(), &expect, self.clock.wall()),
+                Err(breach) => Err(breach),
+            },
+        };
+        match learnt {
+            Ok(learnt) => {
+                tighten(success, learnt).map_err(|(success, breach)| unkept(refusal(issuer, &breach), &success))
+            }
+            Err(breach) => Err(unkept(refusal(issuer, &breach), &success)),
+        }
+    }
+
+    /// Verifies the signature. A key that is not there may be new: the keys are fetched once more, if that may be.
+    #[expect(clippy::disallowed_methods, reason = "by contract, the token is read to be judged")]
+    async fn signed_by_issuer(
+        &self,
+        access: &AccessToken,
+        begun: &Begun,
+        keys: Option<&Arc<KeySet>>,
+    ) -> Result<Verified, Breach> {
+        let issuer = &begun.opening.issuer;
+        let (algorithms, typ) = (&issuer.access_tokens.algorithms, Some(issuer.accept.access_token_typ.as_str()));
+        let verify = |keys: &KeySet| verify_typed(access.reveal(), keys, algorithms, Kind::AccessToken, typ);
+        match verify(keys.ok_or(Breach::NoKeys)?) {
+            Err(Rejected::UnknownKey) => match self.sought_keys(begun).await {
+                Some(Ok(keys)) => Ok(verify(&keys)?),
+                Some(Err(_)) => Err(Breach::NoKeys),
+                None => Err(Rejected::UnknownKey.into()),
+            },
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// Judges the claims of a token that its issuer has signed (RFC 9068 §2.2, §4).
+pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall) -> Result<Learnt, Breach> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    if text("iss") != Some(expect.issuer) {
+        return Err(Breach::Rule("iss"));
+    }
+    if text("client_id") != Some(expect.client_id) {
+        return Err(Breach::Rule("client_id"));
+    }
+    audience(claims.get("aud"), expect.resource)?;
+    let skew = expect.skew.min(CLOCK_SKEW_MAX);
+    let exp = instant(claims, "exp")?.ok_or(Breach::Rule("exp"))?;
+    let left = u64::try_from(exp.0.saturating_sub(now.0)).ok().filter(|left| *left > 0).ok_or(Breach::Rule("exp"))?;
+    for name in ["iat", "nbf"] {
+        if instant(claims, name)?.is_some_and(|at| at > now.plus(skew)) {
+            return Err(Breach::Rule(name));
+        }
+    }
+    Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left: Duration::from_millis(left) })
+}
+
+/// `aud` names the resource that was asked for and no other (RFC 9068 §3): with one more the token would be good
+/// where nobody asked for it.
+fn audience(aud: Option<&Value>, resource: Option<&str>) -> Result<(), Breach> {
+    let is_right = |entry: &Value| match (entry.as_str(), resource) {
+        (Some(entry), Some(resource)) => entry == resource,
+        // Nothing was asked for by name; it is for something, and that is all that can be said.
+        (Some(entry), None) => !entry.is_empty(),
+        (None, _) => false,
+    };
+    let right = match aud {
+        Some(Value::Array(all)) => (1..=AUDIENCES_MAX).contains(&all.len()) && all.iter().all(is_right),
+        Some(one) => is_right(one),
+        None => false,
+    };
+    if right { Ok(()) } else { Err(Breach::Audience) }
+}
+
+/// A claim in whole seconds since 1970, up to the year 9999.
+fn instant(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Wall>, Breach> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let seconds = value.as_u64().filter(|seconds| *seconds <= SECONDS_MAX).ok_or(Breach::Rule(name))?;
+    Ok(Some(Wall(0).plus(Duration::from_secs(seconds))))
+}
+
+/// `scope` (RFC 9068 §2.2.3): within what was asked, by the same switches that its answer is read by.
+fn scopes(claim: Option<&Value>, expect: &Expect<'_>) -> Result<Option<(ScopeSet, Vec<Scope>)>, Breach> {
+    let Some(claim) = claim else { return Ok(None) };
+    let said = claim.as_str().and_then(ScopeSet::parse).ok_or(Breach::Rule("scope"))?;
+    match leniency::scopes(&said, expect.asked, expect.accept) {
+        Ok(split) => Ok(Some(split)),
+        Err(fault) => Err(match fault.metadata.get("scopes") {
+            Some(beyond) => Breach::Scopes(beyond.clone()),
+            None => Breach::Rule("scope"),
+        }),
+    }
+}
+
+/// Lowers what an answer said to what its token says. Those scopes stay that are for the issuer itself, which tokens
+/// for a resource need not carry.
+fn tighten(success: Success, learnt: Learnt) -> Result<Success, (Box<Success>, Breach)> {
+    let mut success = success;
+    success.lifetime = success.lifetime.min(learnt.left);
+    let Some((said, extra)) = learnt.scopes else { return Ok(success) };
+    let stays = |scope: &&Scope| said.contains(scope) || [OPENID, OFFLINE_ACCESS].contains(&scope.as_str());
+    let Some(scopes) = ScopeSet::new(success.scopes.iter().filter(stays).cloned()) else {
+        return Err((Box::new(success), Breach::Rule("scope")));
+    };
+    let tolerated: BTreeSet<Scope> = success.tolerated.drain(..).chain(extra).collect();
+    success.tolerated = tolerated.into_iter().collect();
+    // The token's own word counts like that of its answer: a refresh has narrowed.
+    success.scope_named = true;
+    success.scopes = scopes;
+    Ok(success)
+}
+
+/// What the caller is told, and the operator.
+fn refusal(issuer: &Issuer, breach: &Breach) -> Fault {
+    let rule = match breach {
+        Breach::Rule(rule) => rule,
+        Breach::Audience => "aud",
+        Breach::Scopes(_) => "scope",
+        Breach::NoKeys => "keys_unavailable",
+    };
+    let (alias, hint) = (&issuer.alias, hint(rule));
+    tracing::error!(issuer = %alias, rule, hint, "the access token breaks the issuer's contract, and every token that came with it is revoked");
+    let reason = if *breach == Breach::Audience { Reason::AudienceMismatch } else { Reason::AtContractViolation };
+    let fault = Fault::new(reason).with("issuer", alias.as_str()).with("rule", rule);
+    match breach {
+        Breach::Rule("typ") => fault.with(CURE, "[issuer.accept] access_token_typ"),
+        Breach::Rule("alg") => fault.with(CURE, "[issuer.access_token] algs"),
+        Breach::Audience => fault.detected(Detection::ScopeEscalation),
+        Breach::Scopes(beyond) => fault.with("scopes", beyond.as_str()).detected(Detection::ScopeEscalation),
+        _ => fault,
+    }
+}
+
+/// The setting that a rule depends on, where the issuer may be right and the configuration not.
+fn hint(rule: &str) -> &'static str {
+    match rule {
+        "form" | "header" => "if its access tokens are opaque, take contract = \"jwt\" out of [issuer.access_token]",
+        "typ" => "if its access tokens have another typ, such as JWT, say so with access_token_typ in [issuer.accept]",
+        "alg" => "if it signs with another algorithm, such as RS256, add to [issuer.access_token]: algs = [\"RS256\"]",
+        "aud" => "it ignores `resource` (RFC 8707): have it issue tokens for the API's identifier alone",
+        "client_id" => "RFC 9068 §2.2 demands it; without it the issuer's tokens are opaque to narrowgate",
+        "scope" => "tolerated_extra_scopes and scope_aliases in [issuer.accept] count for the token's scope too",
+        "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
+        "exp" | "iat" | "nbf" => "compare the clocks",
+        _ => "the issuer must correct it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Wall = Wall(1_000_000_000);
+
+    fn judged(changes: Value, resource: Option<&str>, accept: &Accept) -> Result<Learnt, Breach> {
+        let mut claims = json!({
+            "iss": "https://as.test", "client_id": "us", "aud": "https://api.test", "exp": 1_000_060, "iat": 999_999,
+            "sub": "s", "jti": "j", "scope": "read",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+                value => claims[name] = value.clone(),
+            }
+        }
+        let asked = ScopeSet::parse("openid read write").unwrap();
+        let (issuer, client_id, skew) = ("https://as.test", "us", Duration::from_secs(10));
+        let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew };
+        judge(claims.as_object().unwrap(), &expect, NOW)
+    }
+
+    // rows: INTR-08 RES-04
+    #[test]
+    fn each_claim_is_held_against_what_was_asked() {
+        let api = Some("https://api.test");
+        let of = |changes| judged(changes, api, &Accept::default());
+        let learnt = of(json!({})).unwrap();
+        let read = (ScopeSet::parse("read").unwrap(), Vec::new());
+        assert_eq!(learnt, Learnt { scopes: Some(read), left: Duration::from_secs(60) });
+        assert_eq!(of(json!({"scope": null})).unwrap().scopes, None);
+        for (name, values) in [
+            ("iss", json!([null, "https://as.test/", "https://AS.test", ["https://as.test"], 1])),
+            ("client_id", json!([null, "US", "other", ["us"], 1])),
+            ("exp", json!([null, 1_000_000, 999_995, "1000060", 1_000_060.5, -1, 253_402_300_800_u64])),
+            ("iat", json!([1_000_011, "x", 1.5])),
+            ("nbf", json!([1_000_011, "x"])),
+            ("scope", json!(["", " read", "read  write", ["read"], 1])),
+        ] {
+            for value in values.as_array().unwrap() {
+                assert_eq!(of(json!({ name: value })), Err(Breach::Rule(name)), "{name} {value}");
+            }
+        }
+        for aud in [
+            json!(null),
+            json!(""),
+            json!("https://api.test/"),
+            json!("https://API.test"),
+            json!("https://other.test"),
+            json!([]),
+            json!(["https://api.test", "https://other.test"]),
+            json!(["https://api.test", 1]),
+            json!({"https://api.test": 1}),
+        ] {
+            assert_eq!(of(json!({ "aud": aud })), Err(Breach::Audience), "{aud}");
+        }
+        assert!(of(json!({"aud": ["https://api.test"]})).is_ok());
+        for (scope, beyond) in [("read admin", "admin"), ("READ", "READ"), ("read profile", "profile")] {
+            assert_eq!(of(json!({ "scope": scope })), Err(Breach::Scopes(beyond.to_owned())));
+        }
+        // Without a resource there is nothing to compare with; something it is for all the same.
+        assert!(judged(json!({"aud": "https://other.test"}), None, &Accept::default()).is_ok());
+        assert_eq!(judged(json!({"aud": ""}), None, &Accept::default()), Err(Breach::Audience));
+    }
+
+    // rows: INTR-07 INTR-08
+    #[test]
+    fn a_token_says_less_than_its_answer_and_never_more() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        let set = |text: &str| ScopeSet::parse(text).unwrap();
+        let of = |said: &str, answered: &str, left: u64| {
+            let success = Success {
+                access: AccessToken::new("at".to_owned()),
+                refresh: None,
+                id_token: None,
+                lifetime: Duration::from_secs(100),
+                scopes: set(answered),
+                scope_named: false,
+                tolerated: vec![scope("x")],
+            };
+            let learnt =
+                Learnt { scopes: Some((set(said), vec![scope("x"), scope("y")])), left: Duration::from_secs(left) };
+            tighten(success, learnt).map_err(|(_, breach)| breach)
+        };
+        let success = of("read write", "read openid offline_access", 500).ok().unwrap();
+        assert_eq!((success.scopes, success.lifetime.as_secs()), (set("read openid offline_access"), 100));
+        assert_eq!((success.tolerated, success.scope_named), (vec![scope("x"), scope("y")], true));
+        let success = of("read", "read write", 50).ok().unwrap();
+        assert_eq!((success.scopes, success.lifetime.as_secs()), (set("read"), 50));
+        assert_eq!(of("write", "read", 50).err(), Some(Breach::Rule("scope")));
+    }
+}
