@@ -39,6 +39,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "oauth/authorize.rs",
             "oauth/bound.rs",
             "oauth/contract.rs",
+            "oauth/introspect.rs",
             "oauth/identity.rs",
             "oauth/jose/id_token.rs",
             "oauth/redeem.rs",

@@ -79,6 +79,7 @@ pub const fn code_of(reason: Reason) -> Code {
         R::PolicyNotLoaded
         | R::MetadataUnavailable
         | R::JwksUnavailable
+        | R::IntrospectionUnavailable
         | R::MetadataStale
         | R::AsUnreachable
         | R::AsTlsUntrusted

@@ -68,6 +68,8 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Introspection endpoint (RFC 7662 §2). Needed where the contract on access tokens is introspection.
+    pub introspection: Option<String>,
     /// Where its keys are (RFC 7517 §5). Needed where ID tokens are asked for.
     pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
@@ -240,9 +242,10 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let introspection = table.optional("introspection", endpoint);
     let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
-    Some(Endpoints { authorization: authorization?, token: token?, revocation, jwks, iss_parameter })
+    Some(Endpoints { authorization: authorization?, token: token?, revocation, introspection, jwks, iss_parameter })
 }
 
 pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {

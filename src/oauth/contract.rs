@@ -44,6 +44,27 @@ pub(super) struct Expect<'a> {
     pub(super) accept: &'a Accept,
     /// How far the clocks may differ.
     pub(super) skew: Duration,
+    /// The certificate it must be bound to (RFC 8705 §3), where it must.
+    pub(super) thumbprint: Option<&'a str>,
+    /// Whether it must say who issued it for whom and until when: an introspection answer need not.
+    pub(super) says_all: bool,
+}
+
+impl<'a> Expect<'a> {
+    /// What the tokens of a transaction are held against, where these scopes are asked for.
+    pub(super) fn of(begun: &'a Begun, asked: &'a ScopeSet) -> Self {
+        let (issuer, client) = (&begun.opening.issuer, &begun.opening.client);
+        Self {
+            issuer: &issuer.url,
+            client_id: &client.client_id,
+            resource: begun.opening.resource(),
+            asked,
+            accept: &issuer.accept,
+            skew: issuer.id_tokens.clock_skew,
+            thumbprint: client.bound_tokens.then_some(client.identity.thumbprint.as_str()),
+            says_all: issuer.access_tokens.contract == Contract::Jwt,
+        }
+    }
 }
 
 /// What is learnt of a token that fits.
@@ -66,6 +87,8 @@ pub(super) enum Breach {
     Scopes(String),
     /// The issuer's keys cannot be had.
     NoKeys,
+    /// The issuer could not be asked.
+    Unknown(Fault),
 }
 
 impl From<Rejected> for Breach {
@@ -78,7 +101,8 @@ impl AuthorizationServers {
     /// Holds the token of an answer to its issuer's contract.
     ///
     /// # Errors
-    /// [`Reason::AtContractViolation`] with its `rule`, [`Reason::AudienceMismatch`]: nothing of the answer may be kept.
+    /// [`Reason::AtContractViolation`] with its `rule`, [`Reason::AudienceMismatch`], or that the issuer could not be
+    /// asked about it: nothing of the answer may be kept.
     pub(super) async fn keep_to_contract(
         &self,
         success: Success,
@@ -86,20 +110,18 @@ impl AuthorizationServers {
         asked: &ScopeSet,
         keys: Option<&Arc<KeySet>>,
     ) -> Result<Success, Box<Failed>> {
-        let (issuer, client) = (&begun.opening.issuer, &begun.opening.client);
-        let expect = Expect {
-            issuer: &issuer.url,
-            client_id: &client.client_id,
-            resource: begun.opening.resource(),
-            asked,
-            accept: &issuer.accept,
-            skew: issuer.id_tokens.clock_skew,
-        };
+        let issuer = &begun.opening.issuer;
+        let expect = Expect::of(begun, asked);
         let learnt = match issuer.access_tokens.contract {
             Contract::Opaque => return Ok(success),
             Contract::Jwt => match self.signed_by_issuer(&success.access, begun, keys).await {
                 Ok(verified) => judge(verified.claims(), &expect, self.clock.wall()),
                 Err(breach) => Err(breach),
+            },
+            // A login or a refresh token has been spent for it: one failure is not the last word.
+            Contract::Introspection => match self.introspect(begun, &success.access, &expect).await {
+                Err(Breach::Unknown(_)) => self.introspect(begun, &success.access, &expect).await,
+                answer => answer,
             },
         };
         match learnt {
@@ -135,22 +157,34 @@ impl AuthorizationServers {
 /// Judges the claims of a token that its issuer has signed (RFC 9068 §2.2, §4).
 pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall) -> Result<Learnt, Breach> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    if text("iss") != Some(expect.issuer) {
-        return Err(Breach::Rule("iss"));
+    let may_lack = |name: &str| !expect.says_all && !claims.contains_key(name);
+    for (name, right) in [("iss", expect.issuer), ("client_id", expect.client_id)] {
+        if text(name) != Some(right) && !may_lack(name) {
+            return Err(Breach::Rule(name));
+        }
     }
-    if text("client_id") != Some(expect.client_id) {
-        return Err(Breach::Rule("client_id"));
+    if !may_lack("aud") {
+        audience(claims.get("aud"), expect.resource)?;
     }
-    audience(claims.get("aud"), expect.resource)?;
+    let bound_to = || claims.get("cnf")?.get("x5t#S256")?.as_str();
+    if expect.thumbprint.is_some_and(|ours| bound_to() != Some(ours)) {
+        return Err(Breach::Rule("cnf"));
+    }
     let skew = expect.skew.min(CLOCK_SKEW_MAX);
-    let exp = instant(claims, "exp")?.ok_or(Breach::Rule("exp"))?;
-    let left = u64::try_from(exp.0.saturating_sub(now.0)).ok().filter(|left| *left > 0).ok_or(Breach::Rule("exp"))?;
+    let left = match instant(claims, "exp")? {
+        None if expect.says_all => return Err(Breach::Rule("exp")),
+        None => Duration::MAX,
+        Some(exp) => {
+            let left = u64::try_from(exp.0.saturating_sub(now.0)).ok().filter(|left| *left > 0);
+            Duration::from_millis(left.ok_or(Breach::Rule("exp"))?)
+        }
+    };
     for name in ["iat", "nbf"] {
         if instant(claims, name)?.is_some_and(|at| at > now.plus(skew)) {
             return Err(Breach::Rule(name));
         }
     }
-    Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left: Duration::from_millis(left) })
+    Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left })
 }
 
 /// `aud` names the resource that was asked for and no other (RFC 9068 §3): with one more the token would be good
@@ -196,8 +230,7 @@ fn tighten(success: Success, learnt: Learnt) -> Result<Success, (Box<Success>, B
     let mut success = success;
     success.lifetime = success.lifetime.min(learnt.left);
     let Some((said, extra)) = learnt.scopes else { return Ok(success) };
-    let stays = |scope: &&Scope| said.contains(scope) || [OPENID, OFFLINE_ACCESS].contains(&scope.as_str());
-    let Some(scopes) = ScopeSet::new(success.scopes.iter().filter(stays).cloned()) else {
+    let Some(scopes) = ScopeSet::new(success.scopes.iter().filter(|scope| stays(scope, &said)).cloned()) else {
         return Err((Box::new(success), Breach::Rule("scope")));
     };
     let tolerated: BTreeSet<Scope> = success.tolerated.drain(..).chain(extra).collect();
@@ -208,6 +241,11 @@ fn tighten(success: Success, learnt: Learnt) -> Result<Success, (Box<Success>, B
     Ok(success)
 }
 
+/// Whether a scope of an answer is one of its token too.
+pub(super) fn stays(scope: &Scope, said: &ScopeSet) -> bool {
+    said.contains(scope) || [OPENID, OFFLINE_ACCESS].contains(&scope.as_str())
+}
+
 /// What the caller is told, and the operator.
 fn refusal(issuer: &Issuer, breach: &Breach) -> Fault {
     let rule = match breach {
@@ -215,6 +253,13 @@ fn refusal(issuer: &Issuer, breach: &Breach) -> Fault {
         Breach::Audience => "aud",
         Breach::Scopes(_) => "scope",
         Breach::NoKeys => "keys_unavailable",
+        Breach::Unknown(fault) => {
+            tracing::error!(issuer = %issuer.alias, reason = fault.reason.name(), "the issuer cannot be asked about its token, and every token that came with it is revoked");
+            return Fault {
+                retry_after: None,
+                ..Fault::new(Reason::IntrospectionUnavailable).with("issuer", issuer.alias.as_str())
+            };
+        }
     };
     let (alias, hint) = (&issuer.alias, hint(rule));
     tracing::error!(issuer = %alias, rule, hint, "the access token breaks the issuer's contract, and every token that came with it is revoked");
@@ -240,6 +285,8 @@ fn hint(rule: &str) -> &'static str {
         "scope" => "tolerated_extra_scopes and scope_aliases in [issuer.accept] count for the token's scope too",
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "exp" | "iat" | "nbf" => "compare the clocks",
+        "active" => "the issuer does not stand by a token that it has just issued",
+        "cnf" => "the client has bound_tokens = true, and the token is not bound to its certificate (RFC 8705 §3)",
         _ => "the issuer must correct it",
     }
 }
@@ -264,7 +311,8 @@ mod tests {
         }
         let asked = ScopeSet::parse("openid read write").unwrap();
         let (issuer, client_id, skew) = ("https://as.test", "us", Duration::from_secs(10));
-        let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew };
+        let (thumbprint, says_all) = (None, true);
+        let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew, thumbprint, says_all };
         judge(claims.as_object().unwrap(), &expect, NOW)
     }
 

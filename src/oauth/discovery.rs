@@ -95,6 +95,10 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         )?,
         token: required(direct("token_endpoint")?, "token_endpoint")?,
         revocation: direct("revocation_endpoint")?,
+        introspection: match issuer.access_tokens.contract {
+            Contract::Introspection => Some(required(direct("introspection_endpoint")?, "introspection_endpoint")?),
+            Contract::Opaque | Contract::Jwt => None,
+        },
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),

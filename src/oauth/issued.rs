@@ -1,6 +1,7 @@
 //! Where an [`Issued`] is minted: the server answered well-formed, and within what was allowed. The token is sealed
 //! inside until policy has released it.
 
+use super::Vouched;
 use crate::{
     caller::Caller,
     model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
@@ -42,6 +43,8 @@ pub struct Kept {
     pub at: (Boot, Wall),
     /// Whether it is bound to the client's certificate.
     pub bound: bool,
+    /// How long its issuer stands by it, where the issuer is asked.
+    pub vouched: Vouched,
     /// The person it acts for, where an ID token was asked for.
     pub subject: Option<Subject>,
     /// The decision that let its code go.

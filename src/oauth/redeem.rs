@@ -1,7 +1,7 @@
 //! The code's one way out: inside a recorded permit, in one POST, in one attempt.
 
 use super::{
-    AuthorizationServers, Disposal, Issued, Kept, Tokens,
+    AuthorizationServers, Disposal, Issued, Kept, Tokens, Vouched,
     answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
     bound::{self, Binding},
     http::{self, Answer, Broken, Line},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     audit::Recorded,
     caller::Caller,
+    config::Contract,
     model::{Fault, Nonce, Reason, ScopeSet, Subject},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
@@ -76,7 +77,7 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
             }
         };
-        let bound = begun.opening.client.bound_tokens;
+        let (bound, vouched) = (begun.opening.client.bound_tokens, Vouched::at(at.0, &begun));
         let kept = Kept {
             begun,
             tokens: Tokens { access, refresh, retired: None },
@@ -85,6 +86,7 @@ impl AuthorizationServers {
             lifetime,
             at,
             bound,
+            vouched,
             subject,
             decided,
             terms,
@@ -159,7 +161,10 @@ pub(super) fn hold_against(
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let typ = &begun.opening.issuer.accept.access_token_typ;
-    let judged = client.bound_tokens.then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
+    // Where the issuer is asked, it is asked for the binding too (RFC 8705 §3.2).
+    let asked = begun.opening.issuer.access_tokens.contract == Contract::Introspection;
+    let judged =
+        (client.bound_tokens && !asked).then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
     let fault = if judged == Some(Binding::Wrong) {
         Fault::new(Reason::TokenBindingMismatch)
     } else if judged == Some(Binding::OtherTyp) {

@@ -2,7 +2,7 @@
 //! family.
 
 use super::{
-    AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn,
+    AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn, Vouched,
     answer::{Leftover, Success},
     http::Line,
     leniency::tell_cure,
@@ -106,7 +106,7 @@ impl AuthorizationServers {
         // Before the refresh token leaves: what comes for it must be verified.
         let keys = match begun.opening.issuer.access_tokens.contract {
             Contract::Jwt => self.keys(begun).await.map_err(unsent)?,
-            Contract::Opaque => None,
+            Contract::Opaque | Contract::Introspection => None,
         };
         let success = attempt(line, form, begun, &wish.scopes).await?;
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
@@ -143,7 +143,7 @@ impl AuthorizationServers {
         // Without a new one the old one stays (RFC 6749 §6).
         let homeless = refresh.and_then(|new| family.rotate(new));
         family.refreshed(lifetime);
-        let bound = begun.opening.client.bound_tokens;
+        let (bound, vouched) = (begun.opening.client.bound_tokens, Vouched::at(at.0, &begun));
         let kept = Kept {
             begun,
             tokens: Tokens { access, refresh: None, retired: homeless },
@@ -152,6 +152,7 @@ impl AuthorizationServers {
             lifetime,
             at,
             bound,
+            vouched,
             // An ID token that may come with a refresh is nobody's: the person is who they were (OIDC Core §12.2).
             subject: turn.origin().subject.clone(),
             decided,

@@ -61,6 +61,7 @@ async fn each_field_that_is_wrong_refuses_it() {
         ("typ", header("typ", json!("JWT"))),
         ("typ", header("typ", json!(null))),
         ("typ", header("typ", json!("logout+jwt"))),
+        ("typ", header("typ", json!("token-introspection+jwt"))),
         ("typ", Behaviour::JwtTyp("JWT".to_owned())),
         ("alg", header("alg", json!("none"))),
         ("alg", header("alg", json!("HS256"))),
@@ -128,8 +129,8 @@ async fn its_binding_is_checked_where_one_is_demanded() {
     let house = agreed(plan(), "").config("owner = \"sales\"", bound).open().await;
     let mut agent = house.agent().await;
     for cnf in [json!(null), json!({}), json!({"x5t#S256": "AAAA"}), json!({"jkt": "AAAA"})] {
-        let mismatch = (Code::FailedPrecondition, "TOKEN_BINDING_MISMATCH");
-        refuses(&house, &mut agent, claims([("cnf", cnf)]), mismatch, BOTH).await;
+        let status = refuses(&house, &mut agent, claims([("cnf", cnf)]), VIOLATION, BOTH).await;
+        assert_eq!(fact(&status, "rule").as_deref(), Some("cnf"));
     }
     house.server.always(Script::Token(honest()));
     settled(&house, &mut agent).await;

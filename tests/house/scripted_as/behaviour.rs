@@ -18,6 +18,8 @@ pub(crate) enum Script {
     Metadata(Behaviour),
     /// For the next request for the key set, likewise.
     Jwks(Behaviour),
+    /// For the next introspection request, likewise; [`Behaviour::Members`] bends its answer.
+    Introspection(Behaviour),
 }
 
 /// How to answer one token (or metadata) request.

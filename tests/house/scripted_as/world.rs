@@ -1,6 +1,6 @@
 //! The honest half of the server: authorization, client authentication, redemption.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +71,9 @@ pub(super) struct Scripts {
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
     pub(super) jwks: Queue<Behaviour>,
+    pub(super) introspection: Queue<Behaviour>,
+    /// Access tokens that are not active any more.
+    pub(super) ended_access: HashSet<String>,
     pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
@@ -118,6 +121,8 @@ impl World {
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
                 jwks: Queue::new(Behaviour::Honest),
+                introspection: Queue::new(Behaviour::Honest),
+                ended_access: HashSet::new(),
                 identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
@@ -235,10 +240,12 @@ impl World {
             "authorization_endpoint": format!("{front}/authorize"),
             "token_endpoint": format!("{front}/token"),
             "revocation_endpoint": format!("{front}/revoke"),
+            "introspection_endpoint": format!("{front}/introspect"),
             "jwks_uri": format!("{front}/jwks"),
             "mtls_endpoint_aliases": {
                 "token_endpoint": format!("{token}/token"),
                 "revocation_endpoint": format!("{token}/revoke"),
+                "introspection_endpoint": format!("{token}/introspect"),
             },
             "response_types_supported": ["code"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
