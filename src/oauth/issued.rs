@@ -4,7 +4,7 @@
 use super::Vouched;
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
+    model::{AccessToken, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing},
 };
@@ -47,6 +47,8 @@ pub struct Kept {
     pub vouched: Vouched,
     /// The person it acts for, where an ID token was asked for.
     pub subject: Option<Subject>,
+    /// The nonce that the person's ID token carried: one that comes with a refresh may not carry another.
+    pub nonce: Option<Nonce>,
     /// The decision that let its code go.
     pub decided: Verdict,
     /// The terms of that decision.

@@ -64,7 +64,7 @@ impl AuthorizationServers {
             failed => failed,
         };
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
-        let result = match (result, nonce) {
+        let result = match (result, &nonce) {
             (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
             (result, _) => result.map(|success| (success, None)),
         };
@@ -88,6 +88,7 @@ impl AuthorizationServers {
             bound,
             vouched,
             subject,
+            nonce,
             decided,
             terms,
         };
@@ -100,9 +101,10 @@ impl AuthorizationServers {
         success: Success,
         begun: &Begun,
         keys: Option<Arc<KeySet>>,
-        nonce: Nonce,
+        nonce: &Nonce,
     ) -> Result<(Success, Option<Subject>), Box<Failed>> {
-        let presented = Presented { keys, nonce, id_token: success.id_token.as_ref(), access: &success.access };
+        let (nonce, origin) = (Some(nonce), None);
+        let presented = Presented { keys, nonce, origin, id_token: success.id_token.as_ref(), access: &success.access };
         match self.identify(begun, presented).await {
             Ok(subject) => Ok((success, Some(subject))),
             Err(fault) => Err(unkept(fault, &success)),

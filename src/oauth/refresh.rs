@@ -5,6 +5,7 @@ use super::{
     AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn, Vouched,
     answer::{Leftover, Success},
     http::Line,
+    identity::{Presented, ends_grant},
     leniency::tell_cure,
     redeem::{Failed, attempt, hold_against, unkept},
     wiped,
@@ -111,6 +112,7 @@ impl AuthorizationServers {
         let success = attempt(line, form, begun, &wish.scopes).await?;
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
+        self.same_person(&success, turn).await.map_err(|fault| unkept(fault, &success))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
             // A server that ignores `scope` here and leaves it out of its answer would look the same.
@@ -118,6 +120,21 @@ impl AuthorizationServers {
             return Err(unkept(Reason::NarrowingUnavailable.into(), &success));
         }
         Ok(success)
+    }
+
+    /// An ID token that came along speaks of the same person's same login (OIDC Core §12.2). There need not be one, and
+    /// where none was asked for at the login, it is nobody's.
+    async fn same_person(&self, success: &Success, turn: &Turn) -> Result<(), Fault> {
+        let origin = turn.origin();
+        let (Some(id_token), Some(person)) = (&success.id_token, &origin.subject) else { return Ok(()) };
+        let presented = Presented {
+            keys: self.keys(turn.begun()).await.unwrap_or_default(),
+            nonce: origin.nonce.as_ref(),
+            origin: Some(person),
+            id_token: Some(id_token),
+            access: &success.access,
+        };
+        self.identify(turn.begun(), presented).await.map(drop)
     }
 
     /// How long to wait before another try, if there may be one.
@@ -153,8 +170,9 @@ impl AuthorizationServers {
             at,
             bound,
             vouched,
-            // An ID token that may come with a refresh is nobody's: the person is who they were (OIDC Core §12.2).
+            // The person is who they were; an ID token that said otherwise was refused (OIDC Core §12.2).
             subject: turn.origin().subject.clone(),
+            nonce: None,
             decided,
             terms,
         };
@@ -171,7 +189,8 @@ impl AuthorizationServers {
         let disposal = Disposal::of_leftover(&begun, leftover);
         tell_cure(&begun.opening.issuer, &fault);
         let fault = as_told(fault);
-        let fatal = fault.reason == Reason::ReauthRequired || is_beyond_grant(&fault, turn.origin());
+        let over = fault.reason == Reason::ReauthRequired || ends_grant(&fault);
+        let fatal = over || is_beyond_grant(&fault, turn.origin());
         if fault.reason == Reason::ScopeUpgraded && !fatal {
             tracing::error!(issuer = %begun.opening.issuer.alias, "it ignores `scope` on refresh, so the token was revoked; set refresh_narrowing = \"off\" and it is not asked again");
         }

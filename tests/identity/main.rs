@@ -16,6 +16,7 @@ mod house;
 mod kit;
 
 mod a_persons_facts_reach_policy_after_the_id_token;
+mod a_refresh_names_the_same_person;
 mod a_refused_id_token_leaves_nothing;
 mod an_id_token_goes_to_nobody;
 mod capabilities_need_a_permit_of_their_own;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
@@ -57,6 +57,8 @@ pub(super) struct Grant {
     pub(super) scope: Option<String>,
     pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
+    /// When the person logged in, in seconds since 1970.
+    pub(super) logged_in: u64,
     pub(super) used: bool,
     /// What its refresh tokens are known by together.
     pub(super) family: String,
@@ -170,6 +172,7 @@ impl World {
             scope: first(query, "scope").map(str::to_owned),
             nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
+            logged_in: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
             used: false,
             family: fresh("family"),
             refreshing: None,
