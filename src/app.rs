@@ -115,7 +115,7 @@ impl Daemon {
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
-            Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
+            Readiness::new(readiness.clone(), Arc::clone(&corridor)),
             Arc::clone(&metrics),
         ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();

@@ -35,7 +35,7 @@ macro_rules! reasons {
 
 reasons! {
     PeerCredMissing "PEER_CRED_MISSING" "The kernel or the TLS layer named no peer." "Connect over the Unix socket or with a client certificate.",
-    PeerCredentialExpired "PEER_CREDENTIAL_EXPIRED" "The caller's certificate has ended since the connection was made." "Reconnect with a current certificate.",
+    PeerCredentialExpired "PEER_CREDENTIAL_EXPIRED" "The caller's certificate, or one it was issued under, has ended since the connection was made." "Reconnect with a current certificate.",
     PeerChanged "PEER_CHANGED" "The process that made this connection is gone, or is not the registered program." "Connect anew from the agent's own process.",
     AgentUnknown "AGENT_UNKNOWN" "The attested caller is not in the registry." "Register its uid or SPIFFE ID in the agents file.",
     CallerIdentityAsserted "CALLER_IDENTITY_ASSERTED" "The request names an agent that is not the attested caller." "Leave `agent` empty: the transport alone names the caller.",
@@ -87,7 +87,7 @@ reasons! {
     AsTimeout "AS_TIMEOUT" "The authorization server did not answer in time. A code is spent." "Begin again; repeat a GetToken.",
     AsUnavailable "AS_UNAVAILABLE" "The authorization server asked to come back later. A code is spent." "Begin again later; repeat a GetToken.",
     AsRedirectRefused "AS_REDIRECT_REFUSED" "The authorization server answered with a redirect." "Correct the endpoint in the configuration.",
-    AsResponseMalformed "AS_RESPONSE_MALFORMED" "The authorization server's answer breaks RFC 6749 §5." "Begin again; give the platform team `decision_id`.",
+    AsResponseMalformed "AS_RESPONSE_MALFORMED" "The authorization server's answer breaks RFC 6749 §5. Every token in it is revoked." "Begin again; give the platform team `decision_id` and `rule`, the rule it breaks.",
     AsClientAuthFailed "AS_CLIENT_AUTH_FAILED" "The authorization server refused narrowgate's own certificate." "Give the platform team `decision_id`.",
     AsRejected "AS_REJECTED" "The authorization server did not do what was asked, for a reason of its own." "Give the platform team `decision_id`.",
     GrantRejected "GRANT_REJECTED" "The authorization server answered invalid_grant." "Begin again.",

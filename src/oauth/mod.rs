@@ -22,6 +22,7 @@ mod jose;
 mod keys;
 mod lane;
 mod leniency;
+mod members;
 mod names;
 mod redeem;
 mod refresh;

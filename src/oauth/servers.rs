@@ -81,7 +81,8 @@ impl AuthorizationServers {
             let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
             let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
             let names = ways.names.clone();
-            let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), names, to_clock, to_log));
+            let (of, roots, to_work) = (Arc::clone(&issuer), Arc::clone(&plain), Arc::clone(&work));
+            let keys = Arc::new(Keys::new(of, roots, names, to_clock, to_log, to_work));
             let alias = issuer.alias.clone();
             let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
             servers.insert(alias, Arc::new(server));

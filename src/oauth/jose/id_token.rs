@@ -31,6 +31,7 @@ const FACTORS: [&[&str]; 3] = [
 ];
 
 /// What the token is held against.
+#[derive(Clone, Copy)]
 pub(crate) struct Expect<'a> {
     /// The issuer that was asked.
     pub(crate) issuer: &'a str,
@@ -74,7 +75,7 @@ impl From<Rejected> for IdTokenFault {
 }
 
 /// Judges the claims.
-pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Result<Subject, IdTokenFault> {
+pub(crate) fn validate(verified: &Verified, expect: &Expect<'_>, now: Wall) -> Result<Subject, IdTokenFault> {
     if verified.kind() != Kind::IdToken {
         return Err(IdTokenFault::Invalid("kind"));
     }
@@ -84,17 +85,17 @@ pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Re
     }
     let sub = verified.claim("sub").and_then(Value::as_str).filter(|sub| is_sub(sub));
     let sub = sub.ok_or(IdTokenFault::Invalid("sub"))?.to_owned();
-    audience(&verified, expect)?;
-    lifetime(&verified, skew, now)?;
-    let auth_time = instant(&verified, "auth_time")?;
+    audience(verified, expect)?;
+    lifetime(verified, skew, now)?;
+    let auth_time = instant(verified, "auth_time")?;
     if auth_time.is_some_and(|at| at > now.plus(skew)) {
         return Err(IdTokenFault::Invalid("auth_time"));
     }
     match expect.origin {
-        None => nonce(&verified, expect.nonce)?,
-        Some(origin) => same_login(&verified, expect.nonce, origin, (&sub, auth_time))?,
+        None => nonce(verified, expect.nonce)?,
+        Some(origin) => same_login(verified, expect.nonce, origin, (&sub, auth_time))?,
     }
-    at_hash(&verified, expect.access_token)?;
+    at_hash(verified, expect.access_token)?;
     let acr = verified.claim("acr").and_then(Value::as_str).filter(|acr| is_word(acr)).map(str::to_owned);
     // How the person logs in is demanded at the login: a refresh is none.
     let login = expect.origin.is_none();
