@@ -11,6 +11,7 @@ mod believed;
 mod bound;
 mod breaker;
 mod capabilities;
+mod challenge;
 mod contract;
 mod discovery;
 mod family;
@@ -37,6 +38,7 @@ mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;
+pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
 pub use discovery::fuzz_metadata;
 pub use family::{Family, Turn, Wish};
 pub use http::Line;
