@@ -72,15 +72,19 @@ async fn each_field_that_is_wrong_refuses_it() {
         ("signature", header("kid", json!("id-1"))),
     ];
     for (rule, behaviour) in wrong {
+        let well_signed = matches!(behaviour, Behaviour::JwtTyp(_));
         let status = refuses(&house, &mut agent, behaviour, VIOLATION, BOTH).await;
         assert_eq!(fact(&status, "rule").as_deref(), Some(rule));
+        // A line of the configuration is named where it would help, and only there.
+        let cure = fact(&status, "cure");
+        assert_eq!(cure.as_deref(), well_signed.then_some("[issuer.accept] access_token_typ"));
         let failed = house.events("exchange.failed").pop().unwrap();
         assert_eq!(facts(&failed)["rule"], rule);
     }
     assert!(!house.events("detect.scope_escalation").is_empty());
     // The log says which line would allow it.
     assert!(house.log().contains("access_token_typ"), "{}", house.log());
-    assert!(house.log().contains(r#"algs = [\"RS256\"]"#), "{}", house.log());
+    assert!(!house.log().contains(r#"algs = [\"RS256\"]"#), "{}", house.log());
     house.server.always(Script::Token(honest()));
     settled(&house, &mut agent).await;
 }
@@ -104,6 +108,27 @@ async fn one_for_another_resource_is_refused() {
     assert!(!house.events("detect.scope_escalation").is_empty());
     house.server.always(Script::Token(claims([("aud", json!([API]))])));
     settled(&house, &mut agent).await;
+}
+
+// rows: INTR-08 JOSE-01
+#[tokio::test]
+async fn its_algorithm_is_one_that_is_agreed_on() {
+    let house = agreed(plan(), "algs = [\"PS256\"]").open().await;
+    let mut agent = house.agent().await;
+    let status = refuses(&house, &mut agent, honest(), VIOLATION, BOTH).await;
+    assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.access_token] algs"));
+    for (settings, says) in [
+        ("contract = \"jwtt\"", "must be \"opaque\", \"jwt\" or \"introspection\""),
+        ("algs = [\"ES256\"]", "belongs to contract = \"jwt\""),
+        ("contract = \"jwt\"\nalgs = []", "must name at least one algorithm"),
+        ("introspection_cache = \"1h\"", "must be between"),
+    ] {
+        let lines = format!("deadline = \"5s\"\n\n[issuer.access_token]\n{settings}\n");
+        let house = plan().config("deadline = \"5s\"\n", &lines).build();
+        let output = house.command("check").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(64) && told.contains(says), "{settings}: {told}");
+    }
 }
 
 // rows: INTR-08
