@@ -6,7 +6,10 @@ use crate::{
     kit::{BOTH, READ, facts, members, plan, refuses, settled},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use narrowgate::api::proto::GetTokenRequest;
+use narrowgate::{
+    api::proto::GetTokenRequest,
+    platform::{Clock, SystemClock},
+};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -185,15 +188,15 @@ async fn what_it_says_counts_for_less_and_never_for_more() {
     let token = house.login(&mut agent, &[READ, WRITE]).await.unwrap().token.unwrap();
     assert_eq!(token.scopes, [READ]);
     // It ends when it says, and not later than its answer said.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock.wall().0 / 1000;
     house.server.behave(Script::Token(claims([("exp", json!(now + 900))])));
     let sooner = house.login(&mut agent, &[READ]).await.unwrap().token.unwrap().expire_time.unwrap().seconds;
-    assert!(sooner <= i64::try_from(now).unwrap() + 901, "{sooner}");
+    assert!(sooner <= now + 901, "{sooner}");
     house.server.behave(Script::Token(claims([("exp", json!(4_102_444_800_u64)), ("scope", json!(null))])));
     let redeemed = house.login(&mut agent, &[READ]).await.unwrap();
     let token = redeemed.token.unwrap();
     let later = token.expire_time.unwrap().seconds;
-    assert!(later <= i64::try_from(now).unwrap() + 3700, "{later}");
+    assert!(later <= now + 3700, "{later}");
     assert_eq!((token.scopes.as_slice(), token.resource.as_str()), ([READ.to_owned()].as_slice(), API));
     let mut request = reading(&redeemed.grant);
     request.scopes = vec![WRITE.to_owned()];
