@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{Accept, CLOCK_SKEW_MAX, Contract, Issuer},
     model::{
-        AccessToken, Algorithm, Algorithms, Fault, Reason, Scope, ScopeSet, Wall,
+        AccessToken, Algorithm, Algorithms, Fault, Reason, Scope, ScopeSet, TokenBinding, Wall,
         fault::Detection,
         scope::{OFFLINE_ACCESS, OPENID},
     },
@@ -44,8 +44,8 @@ pub(super) struct Expect<'a> {
     pub(super) accept: &'a Accept,
     /// How far the clocks may differ.
     pub(super) skew: Duration,
-    /// The certificate it must be bound to (RFC 8705 §3), where it must.
-    pub(super) thumbprint: Option<&'a str>,
+    /// The confirmation method and the thumbprint of what it must be bound to (RFC 8705 §3, RFC 9449 §6), where it must.
+    pub(super) confirmation: Option<(&'static str, &'a str)>,
     /// Whether it must say who issued it for whom and until when: an introspection answer need not.
     pub(super) says_all: bool,
 }
@@ -61,7 +61,11 @@ impl<'a> Expect<'a> {
             asked,
             accept: &issuer.accept,
             skew: issuer.id_tokens.clock_skew,
-            thumbprint: client.bound_tokens.then_some(client.identity.thumbprint.as_str()),
+            confirmation: client.bound_tokens.is_bound().then(|| {
+                let key = begun.bound_key.as_ref().map(|bound| bound.jkt.as_str());
+                let of = if client.bound_tokens == TokenBinding::Dpop { key } else { client.thumbprint() };
+                (client.bound_tokens.confirmation(), of.unwrap_or_default())
+            }),
             says_all: issuer.access_tokens.contract == Contract::Jwt,
         }
     }
@@ -170,8 +174,8 @@ pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall)
     if !may_lack("aud") {
         audience(claims.get("aud"), expect.resource)?;
     }
-    let bound_to = || claims.get("cnf")?.get("x5t#S256")?.as_str();
-    if expect.thumbprint.is_some_and(|ours| bound_to() != Some(ours)) {
+    let bound_to = |method| claims.get("cnf")?.get(method)?.as_str();
+    if expect.confirmation.is_some_and(|(method, ours)| ours.is_empty() || bound_to(method) != Some(ours)) {
         return Err(Breach::Rule("cnf"));
     }
     let skew = expect.skew.min(CLOCK_SKEW_MAX);
@@ -320,7 +324,9 @@ fn hint(rule: &str, curable: bool) -> &'static str {
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "exp" | "iat" | "nbf" => "compare the clocks",
         "active" => "the issuer does not stand by a token that it has just issued",
-        "cnf" => "the client has bound_tokens = true, and the token is not bound to its certificate (RFC 8705 §3)",
+        "cnf" => {
+            "the client's tokens are to be bound to its certificate or key, and this one is not (RFC 8705 §3, RFC 9449 §6)"
+        }
         _ => "the issuer must correct it",
     }
 }

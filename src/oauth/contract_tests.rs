@@ -18,8 +18,8 @@ fn judged(changes: Value, resource: Option<&str>, accept: &Accept) -> Result<Lea
     }
     let asked = ScopeSet::parse("openid read write").unwrap();
     let (issuer, client_id, skew) = ("https://as.test", "us", Duration::from_secs(10));
-    let (thumbprint, says_all) = (None, true);
-    let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew, thumbprint, says_all };
+    let (confirmation, says_all) = (None, true);
+    let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew, confirmation, says_all };
     judge(claims.as_object().unwrap(), &expect, NOW)
 }
 

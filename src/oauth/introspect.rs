@@ -108,7 +108,12 @@ impl AuthorizationServers {
         };
         let left = left.saturating_sub(line.spent);
         let mut came = Zeroizing::default();
-        let post = http::post(line, form(begun, access), INTROSPECTION_BYTES_MAX, &mut came);
+        let request = match self.authenticated(opening, &form(access)) {
+            Ok(request) => request,
+            // Nothing was sent, and the passage says nothing of the issuer.
+            Err(fault) => return Err(unavailable(begun).with("cause", fault.reason.name())),
+        };
+        let post = http::post(line, request, INTROSPECTION_BYTES_MAX, &mut came);
         let answered = tokio::time::timeout(left, post).await;
         passage.ended(&answered);
         match answered {
@@ -130,10 +135,8 @@ fn unavailable(begun: &Begun) -> Fault {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the issuer is asked about its own token")]
-fn form(begun: &Begun, access: &AccessToken) -> Zeroizing<String> {
+fn form(access: &AccessToken) -> Zeroizing<String> {
     let mut form = wiped::roomy_form(&[access.reveal()]);
-    form.append_pair("token", access.reveal())
-        .append_pair("token_type_hint", "access_token")
-        .append_pair("client_id", &begun.opening.client.client_id);
+    form.append_pair("token", access.reveal()).append_pair("token_type_hint", "access_token");
     Zeroizing::new(form.finish())
 }

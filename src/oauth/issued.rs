@@ -4,7 +4,7 @@
 use super::Vouched;
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
+    model::{AccessToken, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing},
 };
@@ -41,8 +41,8 @@ pub struct Kept {
     pub lifetime: Duration,
     /// When it came, by both clocks.
     pub at: (Boot, Wall),
-    /// Whether it is bound to the client's certificate.
-    pub bound: bool,
+    /// What it is bound to.
+    pub bound: TokenBinding,
     /// How long its issuer stands by it, where the issuer is asked.
     pub vouched: Vouched,
     /// The person it acts for, where an ID token was asked for.
@@ -90,6 +90,7 @@ impl Releasable for Issued {
             refreshable: self.kept.tokens.refresh.is_some(),
             again: false,
             subject: self.kept.subject.as_ref(),
+            begun: self.kept.begun.at,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Script {
     Jwks(Behaviour),
     /// For the next introspection request, likewise; [`Behaviour::Members`] bends its answer.
     Introspection(Behaviour),
+    /// For the next pushed authorization request: a fixed answer, or other members.
+    Par(Behaviour),
 }
 
 /// How to answer one token (or metadata) request.
@@ -87,6 +89,8 @@ pub(crate) enum Behaviour {
     Trailing,
     /// Honest, after a UTF-8 byte order mark.
     Bom,
+    /// Honest, with these headers besides.
+    Headers(Vec<(&'static str, String)>),
     /// Honest, with a `Set-Cookie` header.
     SetCookie,
     /// Honest, with this content type, or none.
@@ -341,6 +345,7 @@ impl Behaviour {
                 return Some(Outcome::Wire(Wire::Halves(bytes, rest)));
             }
             Behaviour::HugeHeader(size) => reply = reply.with("X-Huge", &"h".repeat(*size)),
+            Behaviour::Headers(more) => reply.headers.extend(more.iter().map(|(n, v)| ((*n).to_owned(), v.clone()))),
             Behaviour::SetCookie => {
                 let cookie = "session=canary-cookie-0123456789abcdef; Path=/; Secure; HttpOnly";
                 reply = reply.with("Set-Cookie", cookie);

@@ -13,9 +13,12 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use url::Url;
 
+use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::dpop::Dpop;
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
+use super::par::{Offer, PushedRequest};
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -60,6 +63,8 @@ pub(super) struct Grant {
     /// When the person logged in, in seconds since 1970.
     pub(super) logged_in: u64,
     pub(super) used: bool,
+    /// The thumbprint of the key that it is bound to: by `dpop_jkt` at first, then by the proof.
+    pub(super) jkt: Option<String>,
     /// What its refresh tokens are known by together.
     pub(super) family: String,
     /// The refresh token that is being used, which a new one replaces.
@@ -76,12 +81,20 @@ pub(super) struct Scripts {
     pub(super) introspection: Queue<Behaviour>,
     /// Access tokens that are not active any more.
     pub(super) ended_access: HashSet<String>,
+    pub(super) par: Queue<Behaviour>,
+    pub(super) par_offer: Offer,
+    pub(super) pushed: HashMap<String, PushedRequest>,
     pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
+    /// Clients that authenticate by something else than a certificate.
+    pub(super) registered: HashMap<String, Registered>,
+    /// Assertions seen, by `jti`.
+    pub(super) jtis: HashSet<String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
+    pub(super) dpop: Dpop,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
     pub(super) redirect_uri_refused: bool,
 }
@@ -125,12 +138,18 @@ impl World {
                 jwks: Queue::new(Behaviour::Honest),
                 introspection: Queue::new(Behaviour::Honest),
                 ended_access: HashSet::new(),
+                par: Queue::new(Behaviour::Honest),
+                par_offer: Offer::No,
+                pushed: HashMap::new(),
                 identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
+                registered: HashMap::new(),
+                jtis: HashSet::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
+                dpop: Dpop::default(),
                 redirect_uri_refused: false,
             }),
         }
@@ -148,6 +167,17 @@ impl World {
     /// The authorization endpoint, with consent given.
     pub(super) fn authorize(&self, query: &[(String, String)]) -> Result<Callback, String> {
         self.record.note_pairs(query);
+        let query = &self.resolved(query)?;
+        let grant = self.sound(query)?;
+        let code = fresh("code");
+        self.record.note_secret(&code);
+        let callback = self.callback(query, &[("code", &code)])?;
+        self.scripts().grants.insert(code.clone(), grant);
+        Ok(Callback { code, ..callback })
+    }
+
+    /// What a request is for, if a strict server takes it.
+    pub(super) fn sound(&self, query: &[(String, String)]) -> Result<Grant, String> {
         for (at, (name, _)) in query.iter().enumerate() {
             if name != "resource" && query[..at].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!("{name} is given twice"));
@@ -165,7 +195,7 @@ impl World {
             return Err("code_challenge is not an S256 challenge".into());
         }
         let resources = query.iter().filter(|(name, _)| name == "resource");
-        let grant = Grant {
+        Ok(Grant {
             client_id: need("client_id")?.to_owned(),
             redirect_uri: need("redirect_uri")?.to_owned(),
             challenge: challenge.to_owned(),
@@ -174,14 +204,10 @@ impl World {
             resources: resources.map(|(_, value)| value.clone()).collect(),
             logged_in: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
             used: false,
+            jkt: first(query, "dpop_jkt").map(str::to_owned),
             family: fresh("family"),
             refreshing: None,
-        };
-        let code = fresh("code");
-        self.record.note_secret(&code);
-        let callback = self.callback(query, &[("code", &code)])?;
-        self.scripts().grants.insert(code.clone(), grant);
-        Ok(Callback { code, ..callback })
+        })
     }
 
     /// The redirect back to the client, with these parameters, the state and the issuer.
@@ -232,6 +258,7 @@ impl World {
         };
         let (delay, behaviour) = behaviour.undelayed();
         let mut members = self.metadata();
+        self.par_metadata(&mut members);
         overlay(&mut members, &replaced);
         (delay, behaviour.fixed().unwrap_or_else(|| behaviour.package(&members)))
     }
@@ -254,7 +281,10 @@ impl World {
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
-            "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"],
+            "token_endpoint_auth_methods_supported": [
+                "tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt", "spiffe_jwt",
+                "client_secret_basic", "client_secret_post",
+            ],
             "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
             "tls_client_certificate_bound_access_tokens": true,
         });
