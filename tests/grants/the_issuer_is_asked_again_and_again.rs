@@ -218,3 +218,19 @@ async fn without_an_endpoint_nothing_is_begun() {
     let field = fact(&status, "field");
     assert_eq!((reason(&status).as_str(), field.as_deref()), ("METADATA_REJECTED", Some("introspection_endpoint")));
 }
+
+// rows: INTR-08 MTLS-08
+#[tokio::test]
+async fn the_issuer_says_what_a_token_is_bound_to() {
+    let bound = "owner = \"sales\"\nbound_tokens = true\nshared_certificate = true";
+    let house = asking("5m").config("owner = \"sales\"", bound).open().await;
+    for cnf in [json!(null), json!({}), json!({"x5t#S256": "AAAA"}), json!({"x5t#S256": ""}), json!({"jkt": "AAAA"})] {
+        refuses(&house, members(&json!({ "cnf": cnf })), "AT_CONTRACT_VIOLATION", Some("cnf")).await;
+    }
+    // The token itself is opaque: nobody looks into it.
+    let own =
+        narrowgate::config::thumbprint(&house.server.last_token_request().unwrap().client_certificate_der.unwrap());
+    house.server.always(Script::Introspection(members(&json!({ "cnf": { "x5t#S256": own } }))));
+    let token = house.login(&mut house.agent().await, &[READ]).await.unwrap().token.unwrap();
+    assert!(token.binding() == narrowgate::api::proto::Binding::Mtls);
+}
