@@ -64,6 +64,9 @@ pub(super) fn message(event: &Event) -> String {
         Code::ExchangeDecided if event.operation == "GetToken" => {
             format!("Policy {} a token refresh for {agent}", if denied { "denied" } else { "allowed" })
         }
+        Code::ExchangeDecided if event.operation != "RedeemCode" => {
+            format!("Policy {} a token request of {agent}", if denied { "denied" } else { "allowed" })
+        }
         Code::ExchangeDecided if denied => format!("Policy denied code redemption for {agent}"),
         Code::ExchangeDecided => format!("Policy allowed code redemption for {agent}"),
         Code::RevocationDecided if denied => format!("Policy denied {agent} to end a grant"),
@@ -115,6 +118,9 @@ pub(super) fn message(event: &Event) -> String {
             Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
             Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
             Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
+            Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
+            Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
+            Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
             Detection::MetadataDowngrade => {
                 "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
             }

@@ -7,6 +7,7 @@ mod assertion;
 mod binding;
 mod catalog;
 mod client_auth;
+mod delegation;
 mod distinguished_name;
 mod findings;
 mod hosts;
@@ -23,12 +24,14 @@ mod published;
 mod reader;
 mod registry;
 mod share;
+mod signing;
 
 pub use access_token::{AccessTokens, Contract};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
+pub use delegation::{Delegations, Subjects, TokenExchange};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
@@ -46,6 +49,7 @@ pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
 pub use share::Share;
+pub use signing::SigningKey;
 
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},

@@ -12,7 +12,7 @@ use crate::{
     },
     oauth::possession,
     policy::{BeginAsk, BeginPermitted},
-    transaction::Opening,
+    transaction::{Flow, Opening},
 };
 use std::sync::Arc;
 
@@ -102,6 +102,7 @@ impl Corridor {
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let iss_parameter = endpoints.iss_parameter;
         let opened = self.transactions.open(Opening {
+            flow: Flow::AuthorizationCode,
             agent: Arc::clone(permitted.caller().agent()),
             client,
             issuer,
@@ -179,7 +180,7 @@ impl Corridor {
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
-    fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
+    pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
         let catalog = &self.config.catalog;
         let mut alias = None;
         for scope in scopes.iter() {
@@ -261,6 +262,15 @@ pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fau
             Attestation::SpiffeX509 { svid, .. } => client.thumbprint() == Some(svid.thumbprint.as_str()),
         };
     if shares { Ok(()) } else { Err(Fault::new(Reason::BindingUnusable).with("client", client.alias.as_str())) }
+}
+
+/// Whether narrowgate can prove the key of a client's tokens by itself (RFC 9449 §5): not one that its agents have.
+pub(super) fn provable(client: &Client) -> Result<(), Fault> {
+    if !client.agent_holds_key {
+        return Ok(());
+    }
+    let wrong = "has keys that its agents have: one of them must begin itself, for nobody can prove its key for it";
+    Err(Fault::field(Reason::FieldInvalid, "client", wrong))
 }
 
 /// Whether a fault is of form alone: told to the sender, of no interest to anyone else.

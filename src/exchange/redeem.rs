@@ -184,7 +184,7 @@ impl Corridor {
     }
 
     /// Takes back a grant that was frozen while its outcome was written.
-    async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
+    pub(super) async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
         self.grants.end(grant, EndedBy::Operator);
         if let Some(disposal) = grant.remains() {
             self.servers.dispose(disposal, "frozen", grant.kept.decided.id);

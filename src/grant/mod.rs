@@ -10,6 +10,7 @@ mod key;
 mod proof;
 mod refreshing;
 mod reply;
+mod standing;
 mod store;
 
 pub use ending::{EndedBy, Ending, GrantFilter, GrantSummary};

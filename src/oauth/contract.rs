@@ -140,6 +140,14 @@ impl AuthorizationServers {
         }
     }
 
+    /// The keys that the contract needs, where it needs any: asked for before anything is spent.
+    pub(super) async fn contract_keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
+        match begun.opening.issuer.access_tokens.contract {
+            Contract::Jwt => self.keys(begun).await,
+            Contract::Opaque | Contract::Introspection => Ok(None),
+        }
+    }
+
     /// Verifies the signature. A key that is not there may be new: the keys are fetched once more, if that may be.
     #[expect(clippy::disallowed_methods, reason = "by contract, the token is read to be judged")]
     async fn signed_by_issuer(

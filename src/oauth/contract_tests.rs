@@ -76,6 +76,7 @@ fn a_token_says_less_than_its_answer_and_never_more() {
             access: AccessToken::new("at".to_owned()),
             refresh: None,
             id_token: None,
+            issued_type: None,
             lifetime: Duration::from_secs(100),
             scopes: set(answered),
             scope_named: false,

@@ -37,6 +37,11 @@ impl Vouched {
         Self { until: AtomicU64::new(until.0), asking: tokio::sync::Mutex::default() }
     }
 
+    /// Of a token that the contract does not cover.
+    pub(super) fn always() -> Self {
+        Self { until: AtomicU64::new(u64::MAX), asking: tokio::sync::Mutex::default() }
+    }
+
     fn holds(&self, now: Boot) -> bool {
         now < Boot(self.until.load(Ordering::Acquire))
     }

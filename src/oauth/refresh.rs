@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::Recorded,
-    config::{Contract, Narrowing},
+    config::Narrowing,
     model::{Boot, Fault, Reason, RefreshToken, Terms, Wall},
     policy::{RefreshPermitted, Refreshable, Verdict},
     transaction::Begun,
@@ -106,10 +106,7 @@ impl AuthorizationServers {
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
         // Before the refresh token leaves: what comes for it must be verified.
-        let keys = match begun.opening.issuer.access_tokens.contract {
-            Contract::Jwt => self.keys(begun).await.map_err(unsent)?,
-            Contract::Opaque | Contract::Introspection => None,
-        };
+        let keys = self.contract_keys(begun).await.map_err(unsent)?;
         let success = self.attempt(line, &form, begun, &wish.scopes).await?;
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;

@@ -109,7 +109,7 @@ pub(super) struct Logs {
 }
 
 /// Request parameters and answer members whose values are secrets.
-const SECRET_MEMBERS: [&str; 11] = [
+const SECRET_MEMBERS: [&str; 13] = [
     "access_token",
     "refresh_token",
     "id_token",
@@ -121,6 +121,8 @@ const SECRET_MEMBERS: [&str; 11] = [
     "client_secret",
     "client_assertion",
     "assertion",
+    "subject_token",
+    "actor_token",
 ];
 
 impl Record {
