@@ -6,9 +6,9 @@ use crate::{
     audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding},
     exchange::Corridor,
-    grant::{GrantBounds, Grants},
+    grant::{GrantBounds, Grants, OpenedStore, open_store},
     oauth::AuthorizationServers,
-    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files},
+    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files, vault::OpenError},
     policy::{self, Policies},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
@@ -42,6 +42,9 @@ pub enum Failure {
     /// The installation's key cannot be used.
     #[error("the installation's key {0}: {1}")]
     Key(PathBuf, String),
+    /// The file that grants are kept in cannot be used.
+    #[error("the grant store {0}")]
+    Store(#[from] OpenError),
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -86,6 +89,7 @@ impl Daemon {
         let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
             audit::open(&config.audit.directory, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
@@ -100,20 +104,29 @@ impl Daemon {
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
+        let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let bounds = GrantBounds {
             per_agent: limits.grants_per_agent,
             lost_after: limits.replay_window + config.audit.outcome_hold,
             keeping: config.keeping.clone(),
+            durable,
         };
         let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
         // Before anything is served: what is on record after it belongs to this run.
         corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+        if let Some((rejected, records)) = found {
+            let restored = corridor.grants.restore(records, &corridor.config);
+            corridor.report_restored(rejected.as_ref(), restored);
+        }
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
+        if corridor.config.grant_store.is_some() {
+            serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
+        }
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
             Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
@@ -146,8 +159,9 @@ impl Daemon {
             tracing::warn!("gave up waiting for calls under way");
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            // All but the tidying end by themselves.
-            while self.serving.len() > 1 && self.serving.join_next().await.is_some() {}
+            // All but the tidying and watching end by themselves.
+            let staying = 1 + usize::from(self.corridor.config.grant_store.is_some());
+            while self.serving.len() > staying && self.serving.join_next().await.is_some() {}
         })
         .await;
         self.serving.shutdown().await;
@@ -164,6 +178,10 @@ impl Daemon {
         let mut event = Event::new(Code::DaemonStopped, "lifecycle")
             .with("grants_left", left.grants + late.grants)
             .with("refresh_tokens_left", left.refresh_tokens + late.refresh_tokens);
+        if self.corridor.config.grant_store.is_some() {
+            let written = self.corridor.grants.close_store().await;
+            event = event.with("grants_stored", left.stored + late.stored).with("grant_store_written", written);
+        }
         if work.under_way() > 0 {
             event.severity = Severity::High;
             event = event.with("under_way", work.under_way());
@@ -272,6 +290,7 @@ fn follow_readiness(
         () if stopping => Some("stopping"),
         () if corridor.policies.current().is_none() => Some("no valid policy set"),
         () if !writable || !corridor.recorder.is_writable() => Some("the audit log cannot be written"),
+        () if !corridor.grants.is_storable() => Some("the file that grants are kept in cannot be written"),
         () if !corridor.clock_is_plausible() => Some("the clock is before this program was built"),
         () => None,
     };

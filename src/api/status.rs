@@ -79,6 +79,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::AsTlsUntrusted
         | R::AsUnavailable
         | R::AuditUnavailable
+        | R::GrantStoreUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,
         R::AsTimeout | R::DeadlineExceeded => Code::DeadlineExceeded,

@@ -54,6 +54,16 @@ pub enum Code {
     IssuerRecovered,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
+    /// Grants of the run before are held again.
+    GrantsRestored,
+    /// The file that grants are kept in could not be used, and was moved aside.
+    GrantStoreRejected,
+    /// It cannot be written.
+    GrantStoreFailed,
+    /// It can be written again.
+    GrantStoreResumed,
+    /// A grant of the run before is not held any more: what it belonged to is no longer configured.
+    GrantDropped,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -84,6 +94,11 @@ impl Code {
             Self::IssuerUnavailable => "issuer.unavailable",
             Self::IssuerRecovered => "issuer.recovered",
             Self::AuditFileLost => "audit.file_lost",
+            Self::GrantsRestored => "grants.restored",
+            Self::GrantStoreRejected => "grants.store_rejected",
+            Self::GrantStoreFailed => "grants.store_failed",
+            Self::GrantStoreResumed => "grants.store_resumed",
+            Self::GrantDropped => "grant.dropped",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::PeerChanged => "detect.peer_changed",

@@ -29,6 +29,10 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
             (AUTHORIZE_SESSION, 1, "Assign Privileges")
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
+        Code::GrantsRestored => (ENTITY_MANAGEMENT, 2, "Read"),
+        Code::GrantStoreRejected | Code::GrantDropped => (ENTITY_MANAGEMENT, 4, "Delete"),
+        Code::GrantStoreFailed => (ENTITY_MANAGEMENT, 12, "Suspend"),
+        Code::GrantStoreResumed => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::IssuerUnavailable => (ENTITY_MANAGEMENT, 12, "Suspend"),
         Code::IssuerRecovered => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
@@ -84,6 +88,13 @@ pub(super) fn message(event: &Event) -> String {
         Code::IssuerUnavailable => "An authorization server fails again and again, and is left alone".to_owned(),
         Code::IssuerRecovered => "An authorization server answers again".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
+        Code::GrantsRestored => "Grants of the run before are held again".to_owned(),
+        Code::GrantStoreRejected => {
+            "The file that grants are kept in cannot be used and was moved aside; its grants are lost".to_owned()
+        }
+        Code::GrantStoreFailed => "The file that grants are kept in cannot be written".to_owned(),
+        Code::GrantStoreResumed => "The file that grants are kept in can be written again".to_owned(),
+        Code::GrantDropped => "A grant was dropped: what it belonged to is no longer configured".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),

@@ -3,6 +3,7 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
     UnixListener,
+    grant_store::{GrantStore, grant_store},
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
@@ -56,6 +57,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         clients: draft.clients,
         limits: draft.limits,
         keeping: draft.keeping,
+        grant_store: draft.grant_store,
         sandbox: draft.sandbox,
         files: files.take(),
     };
@@ -101,6 +103,7 @@ struct Draft {
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
     keeping: Keeping,
+    grant_store: Option<GrantStore>,
     sandbox: Sandbox,
 }
 
@@ -124,7 +127,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
-    let keeping = root.table("grants", keeping).unwrap_or_default();
+    let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
     let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
@@ -144,6 +147,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         clients,
         limits,
         keeping,
+        grant_store,
         sandbox,
     })
 }

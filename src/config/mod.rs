@@ -5,6 +5,7 @@
 mod catalog;
 mod distinguished_name;
 mod findings;
+mod grant_store;
 mod hosts;
 mod id_token;
 mod issuers;
@@ -19,6 +20,7 @@ mod share;
 
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use findings::{Finding, about, nearest, position};
+pub use grant_store::GrantStore;
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use id_token::CLOCK_SKEW_MAX;
@@ -75,6 +77,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long grants are kept.
     pub keeping: Keeping,
+    /// The file they are kept in; `None`: they end with the process.
+    pub grant_store: Option<GrantStore>,
     /// How much the process takes away from itself.
     pub sandbox: Sandbox,
     /// Every file and folder that the main file names.
@@ -86,10 +90,11 @@ impl Config {
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
         let sockets = self.unix.iter().chain(&self.metrics).map(|socket| socket.path.clone());
+        let grants = self.grant_store.iter().map(|store| store.file.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.
-            write: [self.audit.directory.clone()].into_iter().chain(sockets).collect(),
+            write: [self.audit.directory.clone()].into_iter().chain(grants).chain(sockets).collect(),
             sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
         }
     }

@@ -102,6 +102,7 @@ impl Corridor {
         let (opening, agent) = (&claim.begun().opening, &claim.caller().agent().id);
         usable_binding(claim.caller(), &opening.client)?;
         self.grants.room_for(agent)?;
+        self.grants.storable()?;
         self.servers.enter(&opening.issuer.alias, agent).await
     }
 
@@ -145,7 +146,9 @@ impl Corridor {
             self.recorder.report(caller_event.clone().failed(&fault, Severity::High));
             fault
         })?;
-        match self.recorder.record_outcome(reply).await {
+        // Side by side: without its record a stored grant is one that nobody has the handle of, and it ends by itself.
+        let stored = self.grants.settle(self.grants.save(reply.grant()));
+        match tokio::join!(self.recorder.record_outcome(reply), stored).0 {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
                 closing.granted(recorded.get().grant().handle);
@@ -153,6 +156,7 @@ impl Corridor {
             }
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;
+                drop(self.grants.forget(reply.grant()));
                 if let Some(disposal) = reply.grant().remains() {
                     self.servers.dispose(disposal, "not_recorded", decision);
                 }

@@ -3,15 +3,21 @@
 //! Invariant: a token is kept only as a [`Released`](crate::policy::Released) ticket brought it, and found only by
 //! the agent it was released to.
 
+mod durable;
 mod entry;
 mod held;
 mod key;
+mod reckoning;
 mod refreshing;
 mod reply;
+mod restoring;
+mod saved;
 mod store;
 
+pub use durable::{Durable, OpenedStore, Records, open_store};
 pub use entry::Grant;
 pub use held::Held;
 pub use refreshing::{Missing, Place};
 pub use reply::{Delivery, HandOut, Reply};
+pub use restoring::Departed;
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};

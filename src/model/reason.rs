@@ -113,4 +113,5 @@ reasons! {
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
     RefreshOutcomeUnknown "REFRESH_OUTCOME_UNKNOWN" "The connection broke after the refresh token was sent." "Call again: REAUTH_REQUIRED then means that the server had replaced it.",
+    GrantStoreUnavailable "GRANT_STORE_UNAVAILABLE" "The file that grants are kept in cannot be written, so nothing is spent that could be lost." "Retry the same call; the daemon recovers by itself.",
 }

@@ -34,7 +34,7 @@ mod wiped;
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
 pub use authorize::authorization_url;
 pub use discovery::fuzz_metadata;
-pub use family::{Family, Turn, Wish};
+pub use family::{Family, Standing, Turn, Wish};
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
 pub use jose::{fuzz_id_token, fuzz_keys};

@@ -7,6 +7,7 @@ pub mod files;
 pub mod process;
 pub mod sandbox;
 pub mod trace;
+pub mod vault;
 pub mod work;
 
 pub use clock::{Clock, SystemClock};

@@ -234,6 +234,11 @@ impl House {
         command
     }
 
+    /// Gives the daemon's next start another variable.
+    pub(crate) fn environment(&mut self, (name, value): (&str, &str)) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the daemon and follows its log.
     pub(crate) fn start(&mut self) {
         let mut command = self.command("serve");
@@ -279,7 +284,7 @@ impl House {
     /// The port of the mutual TLS door, from the log.
     pub(crate) async fn tcp_port(&self) -> u16 {
         let up = |log: &str| {
-            let line = log.lines().find(|l| l.contains("narrowgate is up"))?;
+            let line = log.lines().rfind(|l| l.contains("narrowgate is up"))?;
             let line: Value = serde_json::from_str(line).unwrap();
             line["fields"]["tcp"].as_str()?.rsplit(':').next()?.parse().ok()
         };
