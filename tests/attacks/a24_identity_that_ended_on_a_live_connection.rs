@@ -16,7 +16,7 @@ async fn a_connection_does_not_outlive_its_certificate() {
     let held = house.login(&mut courier, &[READ]).await.unwrap();
     let (transaction, callback) = house.approved(&mut courier, &[READ]).await;
     let over = async {
-        while house.begin(&mut courier, &[READ]).await.is_ok() {
+        while get(&mut courier, &held.grant).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
