@@ -78,10 +78,9 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable
-        | R::AuditUnavailable
-        | R::GrantStoreUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,
+        R::AuditUnavailable | R::GrantStoreUnavailable => Code::Unavailable,
         R::AsTimeout | R::DeadlineExceeded => Code::DeadlineExceeded,
         R::AsRedirectRefused | R::AsClientAuthFailed | R::AsRejected | R::Internal => Code::Internal,
     }

@@ -62,7 +62,6 @@ impl Saving {
     }
 
     /// The change could not be made.
-    #[must_use]
     pub fn failed() -> Self {
         Self(Some(oneshot::channel().1))
     }
