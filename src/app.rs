@@ -7,6 +7,7 @@ use crate::{
     config::{Config, Finding},
     exchange::Corridor,
     grant::{GrantBounds, Grants, OpenedStore, open_store},
+    model::DecisionId,
     oauth::AuthorizationServers,
     platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files, vault::OpenError},
     policy::{self, Policies},
@@ -14,6 +15,7 @@ use crate::{
     transaction::{Bounds, Transactions},
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io::{self, Write},
     net::SocketAddr,
@@ -99,6 +101,8 @@ impl Daemon {
         let (unix, mtls) = bind(&config).await?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
+        let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
+        let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
         let limits = &config.limits;
@@ -117,7 +121,7 @@ impl Daemon {
         // Before anything is served: what is on record after it belongs to this run.
         corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
         if let Some((rejected, records)) = found {
-            let restored = corridor.grants.restore(records, &corridor.config);
+            let restored = corridor.grants.restore(records, &corridor.config, &unfinished);
             corridor.report_restored(rejected.as_ref(), restored);
         }
         let (stop, stopping) = watch::channel(false);
@@ -240,9 +244,8 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
 fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
     for exchange in open {
         let Ok(id) = uuid::Uuid::try_parse(&exchange.id) else { continue };
-        let mut event = Event::new(Code::ExchangeUnknown, "RedeemCode")
-            .of(crate::model::DecisionId(id))
-            .with("agent", exchange.agent);
+        let mut event =
+            Event::new(Code::ExchangeUnknown, "RedeemCode").of(DecisionId(id)).with("agent", exchange.agent);
         event.severity = Severity::High;
         recorder.report(match exchange.code_ref {
             Some(reference) => event.with("code_ref", reference),

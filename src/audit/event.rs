@@ -62,7 +62,8 @@ pub enum Code {
     GrantStoreFailed,
     /// It can be written again.
     GrantStoreResumed,
-    /// A grant of the run before is not held any more: what it belonged to is no longer configured.
+    /// A grant of the run before is not held any more: what it belonged to is no longer configured, or its outcome never
+    /// came on record.
     GrantDropped,
     /// Something the SOC should look at.
     Detected(Detection),

@@ -94,7 +94,7 @@ pub(super) fn message(event: &Event) -> String {
         }
         Code::GrantStoreFailed => "The file that grants are kept in cannot be written".to_owned(),
         Code::GrantStoreResumed => "The file that grants are kept in can be written again".to_owned(),
-        Code::GrantDropped => "A grant was dropped: what it belonged to is no longer configured".to_owned(),
+        Code::GrantDropped => "A grant of the run before is not held any more".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),

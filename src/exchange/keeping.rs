@@ -34,11 +34,11 @@ impl Corridor {
         let mut event = Event::new(Code::GrantDropped, OPERATION).of(decision);
         event.severity = if disposal.is_some() { Severity::Medium } else { Severity::High };
         let event = event.with("agent", agent).with("client", client).with("issuer", issuer);
-        self.recorder.report(event.with("not_configured", why).with("revocable", disposal.is_some()));
+        self.recorder.report(event.with("why", why).with("revocable", disposal.is_some()));
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         tokio::spawn(async move {
             if let Some(disposal) = disposal {
-                this.servers.revoke(disposal, "not_configured", decision).await;
+                this.servers.revoke(disposal, "not_held_again", decision).await;
             }
             this.grants.depart(record);
             drop(underway);

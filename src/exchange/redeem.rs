@@ -146,9 +146,10 @@ impl Corridor {
             self.recorder.report(caller_event.clone().failed(&fault, Severity::High));
             fault
         })?;
-        // Side by side: without its record a stored grant is one that nobody has the handle of, and it ends by itself.
-        let stored = self.grants.settle(self.grants.save(reply.grant()));
-        match tokio::join!(self.recorder.record_outcome(reply), stored).0 {
+        // First on disk, then on record: an outcome that is on record is of a grant that a crash leaves. Of one that is
+        // not, the next start revokes what it finds.
+        self.grants.settle(self.grants.save(reply.grant())).await;
+        match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
                 closing.granted(recorded.get().grant().handle);

@@ -112,9 +112,8 @@ impl Corridor {
             }
         };
         let counted = self.grants.save_count(place.grant());
-        let stored = async { tokio::join!(self.grants.settle(saving), self.grants.settle(counted)) };
-        let recorded = tokio::join!(self.recorder.record_outcome(reply), stored).0;
-        let recorded = match recorded {
+        tokio::join!(self.grants.settle(saving), self.grants.settle(counted));
+        let recorded = match self.recorder.record_outcome(reply).await {
             Ok(recorded) => recorded,
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;

@@ -1,7 +1,8 @@
 //! Grants that outlive the process: what is written when, and in which order.
 //!
 //! * A refresh token is written as soon as it is here, before policy is asked about the access token that came with it,
-//!   and the reply waits until it is durable. A crash finds the old one or the new one in the file.
+//!   and its outcome goes on record, and the reply out, once it is durable. A crash finds the old one or the new one in the
+//!   file. A first one whose outcome is not on record was never told to anybody: the next start revokes it.
 //! * Nothing is spent that could not be written: while the file cannot be written no code is redeemed and no refresh
 //!   token is used ([`Reason::GrantStoreUnavailable`]); tokens that are held are served on.
 //! * What was spent all the same, because the disk failed meanwhile, is not thrown away. The old refresh token is dead

@@ -18,9 +18,12 @@ use crate::{
     policy::Verdict,
     transaction::{Begun, Opening},
 };
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 use url::Url;
 
@@ -28,7 +31,8 @@ use url::Url;
 pub struct Departed {
     /// Its record in the file.
     pub record: Id,
-    /// What is no longer configured.
+    /// What is no longer configured: `agent`, `api` or `client`; or `outcome`, where its first outcome never came on record,
+    /// so that nobody has its handle.
     pub why: &'static str,
     /// Its agent, by the name it had.
     pub agent: String,
@@ -52,14 +56,15 @@ struct Home {
 }
 
 impl Grants {
-    /// Takes over what was in the file: how many are held, and those that are not. The latter stay in the file until
+    /// Takes over what was in the file: how many are held, and those that are not. `open` are the exchanges that the run
+    /// before left without an outcome: their replies never left. Those that are not held stay in the file until
     /// [`Self::depart`].
-    pub fn restore(&self, records: Records, config: &Config) -> (usize, Vec<Departed>) {
+    pub fn restore(&self, records: Records, config: &Config, open: &BTreeSet<DecisionId>) -> (usize, Vec<Departed>) {
         let Some(durable) = &self.durable else { return (0, Vec::new()) };
         let (mut held, mut departed) = (0, Vec::new());
         for (id, record) in records.0 {
             let Record::Grant(saved, token) = record else { continue };
-            match self.revive(&saved, token, config, durable.reckoning()) {
+            match self.revive(&saved, token, (config, open), durable.reckoning()) {
                 Some((grant, None)) => {
                     held += 1;
                     self.insert(grant);
@@ -96,12 +101,16 @@ impl Grants {
         &self,
         saved: &Saved,
         token: RefreshToken,
-        config: &Config,
+        (config, open): (&Config, &BTreeSet<DecisionId>),
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
         let (parsed, home) = (saved.parsed()?, home(saved, config)?);
         let agent = AgentId::parse(&saved.agent).and_then(|id| config.registry.agent(&id).cloned());
-        let departed = if agent.is_none() { Some("agent") } else { home.departed };
+        let departed = match &agent {
+            _ if open.contains(&parsed.decision) => Some("outcome"),
+            None => Some("agent"),
+            Some(_) => home.departed,
+        };
         let agent = agent.or_else(|| stand_in(saved))?;
         let since = reckoning.when(&saved.stamp, parsed.age);
         let used = reckoning.when(&saved.stamp, parsed.idle);

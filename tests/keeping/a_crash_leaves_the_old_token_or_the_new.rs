@@ -3,7 +3,7 @@
 
 use crate::{
     asking::{READ, WRITE, narrow},
-    house::{Agent, House, reason},
+    house::{Agent, House, eventually, reason, redeem},
     kit::{again, beside, build, open, plan, restored, used},
     strace::Killer,
 };
@@ -71,6 +71,53 @@ async fn killed_at_each_step_of_the_store() {
         assert!(steps > 1);
     }
     assert!(beside(&house, ".corrupt").is_empty());
+}
+
+/// A login with the daemon doomed to die at the n-th such call. Whether it died, and whether it left a grant to revoke.
+async fn login_dies_at(house: &mut House, call: &str, n: usize) -> Option<(bool, bool)> {
+    let mut agent = house.agent().await;
+    let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
+    let (starts, before) = (house.events("grants.restored").len(), issued(house));
+    let recorded = house.events("token.issued").len();
+    let (dropped, revoked) = (house.events("grant.dropped").len(), house.server.revocations().len());
+    let killer = Killer::at(house, call, n).await?;
+    let died = redeem(&mut agent, &transaction, &callback).await.is_err();
+    drop(killer);
+    house.signal(Signal::KILL).await;
+    let on_record = house.events("token.issued").len() > recorded;
+    let held = if starts > 1 { restored(house, starts - 1).await.0 } else { 0 };
+    let held = held + house.events("token.issued").len() as u64 - recorded as u64;
+    again(house).await;
+    // What is on record is held; what is not on record is not, and is revoked if it is known.
+    assert_eq!(restored(house, starts).await.0, held, "{call} {n}: {on_record}");
+    let dropped = house.events("grant.dropped").len() > dropped;
+    assert!(!(dropped && on_record) && !(dropped && !died), "{call} {n}");
+    if dropped {
+        let refresh = eventually("its revocation", || house.server.revocations().into_iter().nth(revoked)).await.1;
+        assert!(issued(house).difference(&before).any(|token| *token == refresh), "{call} {n}");
+        assert_eq!(house.events("grant.dropped").pop().unwrap()["unmapped"]["narrowgate"]["why"], "outcome");
+    }
+    Some((died, dropped))
+}
+
+// rows: RT-02 AUD-02 (attack 29)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_cut_off_is_held_or_revoked() {
+    let mut house = open(plan("")).await;
+    for call in ["pwrite64", "fdatasync"] {
+        let (mut steps, mut revoked) = (0, 0);
+        loop {
+            let Some((died, dropped)) = login_dies_at(&mut house, call, steps + 1).await else { return };
+            revoked += usize::from(dropped);
+            if !died {
+                break;
+            }
+            steps += 1;
+            assert!(steps < 60, "a login takes no end of {call}");
+        }
+        eprintln!("a login has {steps} steps of {call}, was killed at each, and left {revoked} grants to revoke");
+        assert!(steps > 1);
+    }
 }
 
 /// One grant, and what its agent has seen of it.

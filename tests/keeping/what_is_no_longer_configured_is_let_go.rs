@@ -21,7 +21,7 @@ async fn dropped(file: &str, from: &str, to: &str, why: &str) -> bool {
     assert_eq!(restored(&house, 1).await, (0, 1), "{to}");
     let event = house.event("grant.dropped").await;
     let facts = &event["unmapped"]["narrowgate"];
-    assert_eq!((&facts["not_configured"], &facts["agent"]), (&why.into(), &"quoter".into()));
+    assert_eq!((&facts["why"], &facts["agent"]), (&why.into(), &"quoter".into()));
     let revocable = facts["revocable"] == true;
     if revocable {
         eventually("its revocation", || house.server.revocations().pop()).await;
