@@ -37,6 +37,8 @@
 //!   recorded is not done, and a token that cannot be recorded is revoked.
 //! * A code is sent at most once, to the endpoint captured when its transaction began.
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
+//! * A grant that outlives the process is sealed on disk before its outcome is on record; while it could not be, nothing
+//!   is spent. A file that is not sound is used for nothing.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
 //! * A token broader than allowed is revoked, never handed out.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
