@@ -45,6 +45,7 @@ const DOORS: [(&str, &[&str]); 10] = [
             "oauth/refresh.rs",
             "oauth/revoke.rs",
             "platform/digest.rs",
+            "transaction/registered.rs",
         ],
     ),
     // Tickets are taken apart where they are spent. The others here take an HTTP or gRPC message apart, or a cell.
@@ -58,6 +59,7 @@ const DOORS: [(&str, &[&str]); 10] = [
             "config/reader.rs",
             "exchange/begin.rs",
             "exchange/redeem.rs",
+            "exchange/register.rs",
             "oauth/redeem.rs",
             "oauth/refresh.rs",
             "policy/entities.rs",

@@ -186,6 +186,7 @@ fn kept(saved: &Saved, parsed: Parsed, home: Home, agent: &Arc<Agent>, since: Bo
             api,
             offline_refused: saved.offline_refused,
             decision: parsed.begin_decision,
+            registered_by: saved.registered_by.as_deref().and_then(AgentId::parse),
         },
         handle: parsed.transaction,
         at: since,

@@ -39,6 +39,8 @@ pub(super) struct Saved {
     pub(super) redirect: String,
     pub(super) told_by_redirect: bool,
     pub(super) offline_refused: bool,
+    /// The front end that registered the request, where narrowgate did not begin it.
+    pub(super) registered_by: Option<String>,
     begun_scopes: String,
     begin_decision: String,
     decision: String,
@@ -185,6 +187,7 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
         redirect: opening.redirect.as_str().to_owned(),
         told_by_redirect: opening.told_by_redirect,
         offline_refused: opening.offline_refused,
+        registered_by: opening.registered_by.as_ref().map(ToString::to_string),
         begun_scopes: opening.scopes.joined(),
         begin_decision: opening.decision.to_string(),
         decision: kept.decided.id.to_string(),
