@@ -2,6 +2,8 @@
 //!
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
+mod admin;
+mod admin_wire;
 mod calls;
 mod count;
 mod fuzz;
@@ -16,6 +18,7 @@ mod status;
 mod traced;
 mod unix;
 mod wire;
+mod wire_proof;
 
 /// The generated protocol.
 #[expect(

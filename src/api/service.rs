@@ -5,10 +5,10 @@ use super::{
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-        RevokeGrantResponse, token_service_server::TokenService,
+        RevokeGrantResponse, SignProofRequest, SignProofResponse, token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
-    wire,
+    wire, wire_proof,
 };
 use crate::{
     audit::Recorded,
@@ -91,7 +91,7 @@ fn claimed_identity(metadata: &MetadataMap) -> Option<&'static str> {
     IDENTITY_HEADERS.into_iter().find(|name| metadata.contains_key(*name))
 }
 
-fn evidence(peer: &Peer) -> String {
+pub(super) fn evidence(peer: &Peer) -> String {
     match peer {
         Peer::Unix(None) => "unix peer without credentials".to_owned(),
         Peer::Unix(Some(peer)) => format!("unix uid {} gid {}", peer.uid, peer.gid),
@@ -149,6 +149,13 @@ impl TokenService for Tokens {
         let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(with_delivery(reply, wire::got), in_flight))
+    }
+
+    async fn sign_proof(&self, request: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "SignProof", |r| &r.agent).await?;
+        let input = wire_proof::sign(request.into_inner()).map_err(|f| refused(&f))?;
+        let signed = self.corridor.sign_proof(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(Response::new(wire_proof::signed(signed)), in_flight))
     }
 
     async fn revoke_grant(

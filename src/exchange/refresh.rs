@@ -86,6 +86,10 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
         };
+        // The last look before the refresh token leaves: an operator may have frozen it since the decision.
+        if let Err(fault) = self.policies.stands(&begun) {
+            return Err(self.fail(failed, fault, decision).await);
+        }
         let refreshed = self.servers.refresh(recorded, line, until).await;
         // First of all, whatever becomes of the access token: the new refresh token is on its way to the disk.
         let saving = self.grants.save(place.grant());

@@ -4,9 +4,11 @@
 //! the agent it was released to.
 
 mod durable;
+mod ending;
 mod entry;
 mod held;
 mod key;
+mod proof;
 mod reckoning;
 mod refreshing;
 mod reply;
@@ -15,8 +17,10 @@ mod saved;
 mod store;
 
 pub use durable::{Durable, OpenedStore, Records, open_store};
+pub use ending::{EndedBy, Ending, GrantFilter, GrantSummary};
 pub use entry::Grant;
 pub use held::Held;
+pub use proof::Signed;
 pub use refreshing::{Missing, Place};
 pub use reply::{Delivery, HandOut, Reply};
 pub use restoring::Departed;

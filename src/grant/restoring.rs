@@ -5,18 +5,18 @@ use super::{
     durable::{Mark, Records},
     held::Shelf,
     reckoning::Reckoning,
-    saved::{Parsed, Record, Saved},
+    saved::{Parsed, Record, Saved, Secrets},
 };
 use crate::{
     config::{Api, Client, Config, Issuer},
     model::{
-        Agent, AgentId, ApiAlias, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, PinnedRedirect,
-        RefreshToken, TeamId, Terms, agent::Identity,
+        Agent, AgentId, ApiAlias, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, PinnedRedirect, TeamId,
+        Terms, TokenBinding, agent::Identity,
     },
-    oauth::{Disposal, Family, Kept, Tokens},
-    platform::vault::Id,
+    oauth::{Disposal, Family, Kept, ResourceNonces, Tokens},
+    platform::{ProofKey, vault::Id},
     policy::Verdict,
-    transaction::{Begun, Opening},
+    transaction::{Begun, BoundKey, Opening},
 };
 use std::{
     collections::BTreeSet,
@@ -31,8 +31,9 @@ use url::Url;
 pub struct Departed {
     /// Its record in the file.
     pub record: Id,
-    /// What is no longer configured: `agent`, `api` or `client`; or `outcome`, where its first outcome never came on record,
-    /// so that nobody has its handle.
+    /// What is no longer configured: `agent`, `api` or `client`, or `binding`, where its client's tokens are bound to keys now
+    /// and this one's are not, or the other way round; or `outcome`, where its first outcome never came on record, so that
+    /// nobody has its handle.
     pub why: &'static str,
     /// Its agent, by the name it had.
     pub agent: String,
@@ -63,8 +64,8 @@ impl Grants {
         let Some(durable) = &self.durable else { return (0, Vec::new()) };
         let (mut held, mut departed) = (0, Vec::new());
         for (id, record) in records.0 {
-            let Record::Grant(saved, token) = record else { continue };
-            match self.revive(&saved, token, (config, open), durable.reckoning()) {
+            let Record::Grant(saved, secrets) = record else { continue };
+            match self.revive(&saved, secrets, (config, open), durable.reckoning()) {
                 Some((grant, None)) => {
                     held += 1;
                     self.insert(grant);
@@ -100,7 +101,7 @@ impl Grants {
     fn revive(
         &self,
         saved: &Saved,
-        token: RefreshToken,
+        Secrets { token, key }: Secrets,
         (config, open): (&Config, &BTreeSet<DecisionId>),
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
@@ -109,6 +110,7 @@ impl Grants {
         let departed = match &agent {
             _ if open.contains(&parsed.decision) => Some("outcome"),
             None => Some("agent"),
+            Some(_) if key.is_some() != (home.client.bound_tokens == TokenBinding::Dpop) => Some("binding"),
             Some(_) => home.departed,
         };
         let agent = agent.or_else(|| stand_in(saved))?;
@@ -116,13 +118,14 @@ impl Grants {
         let used = reckoning.when(&saved.stamp, parsed.idle);
         let (handle, lifetime) = (parsed.handle, parsed.lifetime);
         let terms = parsed.terms.clone();
-        let kept = Arc::new(kept(saved, parsed, home, &agent, since)?);
+        let kept = Arc::new(kept(saved, parsed, (home, key), &agent, since)?);
         let family = Family::again(Arc::clone(&kept), token, saved.jitter, (saved.refreshes, lifetime));
         let mark = Mark::written(family.generation(), saved.uses, used);
         let grant = Grant {
             handle,
             agent,
             family: Some(family),
+            nonces: ResourceNonces::default(),
             shelf: Mutex::new(Shelf::new(self.keeping.tokens_per_grant)),
             used: AtomicU64::new(used.0),
             kept,
@@ -172,7 +175,13 @@ fn stand_in(saved: &Saved) -> Option<Arc<Agent>> {
 }
 
 /// What the first token was, but for the token itself.
-fn kept(saved: &Saved, parsed: Parsed, home: Home, agent: &Arc<Agent>, since: Boot) -> Option<Kept> {
+fn kept(
+    saved: &Saved,
+    parsed: Parsed,
+    (home, key): (Home, Option<ProofKey>),
+    agent: &Arc<Agent>,
+    since: Boot,
+) -> Option<Kept> {
     let Home { client, issuer, api, .. } = home;
     let begun = Begun {
         opening: Opening {
@@ -184,6 +193,8 @@ fn kept(saved: &Saved, parsed: Parsed, home: Home, agent: &Arc<Agent>, since: Bo
             told_by_redirect: saved.told_by_redirect,
             scopes: parsed.begun_scopes,
             api,
+            login: parsed.login,
+            agent_jkt: saved.agent_jkt.clone(),
             offline_refused: saved.offline_refused,
             decision: parsed.begin_decision,
             registered_by: saved.registered_by.as_deref().and_then(AgentId::parse),
@@ -192,6 +203,7 @@ fn kept(saved: &Saved, parsed: Parsed, home: Home, agent: &Arc<Agent>, since: Bo
         at: since,
         ends: since,
         ends_wall: parsed.since,
+        bound_key: key.map(BoundKey::of_daemon),
     };
     Some(Kept {
         begun: Arc::new(begun),
@@ -200,7 +212,7 @@ fn kept(saved: &Saved, parsed: Parsed, home: Home, agent: &Arc<Agent>, since: Bo
         tolerated: parsed.tolerated,
         lifetime: parsed.first_lifetime,
         at: (since, parsed.since),
-        bound: saved.bound,
+        bound: parsed.bound,
         subject: parsed.subject,
         decided: decided(parsed.decision, parsed.terms.clone()),
         terms: parsed.terms,

@@ -4,9 +4,13 @@
 use super::{Grant, HANDLE_PREFIX, reckoning::Stamp};
 use crate::{
     config::Endpoints,
-    model::{DecisionId, Handle, ProofDemand, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
+    model::{
+        DecisionId, Handle, LoginDemand, Prompt, ProofDemand, RefreshToken, Scope, ScopeSet, Subject, Terms,
+        TokenBinding, Wall,
+    },
     oauth::Standing,
-    transaction::HANDLE_PREFIX as TRANSACTION,
+    platform::ProofKey,
+    transaction::{HANDLE_PREFIX as TRANSACTION, KeyHolder},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -14,10 +18,17 @@ use zeroize::Zeroizing;
 
 /// A record of the store.
 pub(super) enum Record {
-    /// A grant and its refresh token.
-    Grant(Box<Saved>, RefreshToken),
+    /// A grant and its secrets.
+    Grant(Box<Saved>, Secrets),
     /// How late it was when there was nothing else to write.
     Clock(Stamp),
+}
+
+/// What of a grant is secret.
+pub(super) struct Secrets {
+    pub(super) token: RefreshToken,
+    /// The key that its tokens are bound to, where narrowgate has it: without it the refresh token is of no use.
+    pub(super) key: Option<ProofKey>,
 }
 
 /// The facts of a grant.
@@ -41,6 +52,9 @@ pub(super) struct Saved {
     pub(super) offline_refused: bool,
     /// The front end that registered the request, where narrowgate did not begin it.
     pub(super) registered_by: Option<String>,
+    /// The thumbprint of a key that its agent has.
+    pub(super) agent_jkt: Option<String>,
+    login: SavedLogin,
     begun_scopes: String,
     begin_decision: String,
     decision: String,
@@ -49,7 +63,7 @@ pub(super) struct Saved {
     /// What the first token lived, and the last one.
     first_lifetime: u64,
     lifetime: u64,
-    pub(super) bound: bool,
+    bound: String,
     subject: Option<SavedSubject>,
     terms: SavedTerms,
     pub(super) refreshes: u64,
@@ -71,6 +85,15 @@ struct SavedEndpoints {
     revocation: Option<String>,
     jwks: Option<String>,
     iss_parameter: bool,
+}
+
+/// What was asked of the login and holds on. Not `login_hint`: it named a person for the authorization request alone.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedLogin {
+    prompt: Vec<String>,
+    max_age: Option<u64>,
+    acr_values: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +124,8 @@ pub(super) struct Parsed {
     pub(super) handle: Handle,
     pub(super) transaction: Handle,
     pub(super) endpoints: Endpoints,
+    pub(super) login: LoginDemand,
+    pub(super) bound: TokenBinding,
     pub(super) begun_scopes: ScopeSet,
     pub(super) begin_decision: DecisionId,
     pub(super) decision: DecisionId,
@@ -124,38 +149,54 @@ pub(super) fn of_grant(
     ages: (Duration, Duration),
 ) -> Option<Zeroizing<Vec<u8>>> {
     let facts = serde_json::to_vec(&facts(grant, standing, stamp, ages)).ok()?;
-    bytes(b'g', &facts, standing.token.reveal().as_bytes())
+    let key = match grant.kept.begun.bound_key.as_ref().map(|bound| &bound.key) {
+        Some(KeyHolder::Daemon(key)) => key.to_pkcs8()?,
+        Some(KeyHolder::Agent) | None => Zeroizing::default(),
+    };
+    bytes(b'g', [&facts, &key, standing.token.reveal().as_bytes()])
 }
 
 /// The bytes of a record of how late it is.
 pub(super) fn of_clock(stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
-    bytes(b'c', &serde_json::to_vec(stamp).ok()?, b"")
+    bytes(b'c', [&serde_json::to_vec(stamp).ok()?, b"", b""])
 }
 
-/// Kind, length of the facts, facts, secret. Made with room from the beginning: a buffer that grows leaves copies behind.
-fn bytes(kind: u8, facts: &[u8], secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(5 + facts.len() + secret.len()));
+/// Kind, and facts, key and token, each after its length. Made with room from the beginning: a buffer that grows leaves
+/// copies behind.
+fn bytes(kind: u8, parts: [&[u8]; 3]) -> Option<Zeroizing<Vec<u8>>> {
+    let lengths: usize = parts.iter().map(|part| 4 + part.len()).sum();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 + lengths));
     bytes.push(kind);
-    bytes.extend_from_slice(&u32::try_from(facts.len()).ok()?.to_be_bytes());
-    bytes.extend_from_slice(facts);
-    bytes.extend_from_slice(secret);
+    for part in parts {
+        bytes.extend_from_slice(&u32::try_from(part.len()).ok()?.to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
     Some(bytes)
+}
+
+/// One part, and what comes after it.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 /// Reads a record; `None` if it is not one of ours.
 pub(super) fn read(bytes: &[u8]) -> Option<Record> {
     let (kind, rest) = bytes.split_first()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (facts, secret) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    let (facts, rest) = part(rest)?;
+    let (key, rest) = part(rest)?;
+    let (token, rest) = part(rest)?;
     match kind {
+        _ if !rest.is_empty() => None,
         b'g' => {
             let saved: Saved = serde_json::from_slice(facts).ok()?;
             // What cannot be parsed is found before anything of the file is used.
             saved.parsed()?;
-            let token = RefreshToken::parse(std::str::from_utf8(secret).ok()?.to_owned())?;
-            Some(Record::Grant(Box::new(saved), token))
+            let token = RefreshToken::parse(std::str::from_utf8(token).ok()?.to_owned())?;
+            let key = if key.is_empty() { None } else { Some(ProofKey::from_pkcs8(key)?) };
+            Some(Record::Grant(Box::new(saved), Secrets { token, key }))
         }
-        b'c' if secret.is_empty() => serde_json::from_slice(facts).ok().map(Record::Clock),
+        b'c' if key.is_empty() && token.is_empty() => serde_json::from_slice(facts).ok().map(Record::Clock),
         _ => None,
     }
 }
@@ -188,6 +229,12 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
         told_by_redirect: opening.told_by_redirect,
         offline_refused: opening.offline_refused,
         registered_by: opening.registered_by.as_ref().map(ToString::to_string),
+        agent_jkt: opening.agent_jkt.clone(),
+        login: SavedLogin {
+            prompt: opening.login.prompt.iter().map(|prompt| prompt.as_str().to_owned()).collect(),
+            max_age: opening.login.max_age.map(millis),
+            acr_values: opening.login.acr_values.clone(),
+        },
         begun_scopes: opening.scopes.joined(),
         begin_decision: opening.decision.to_string(),
         decision: kept.decided.id.to_string(),
@@ -195,7 +242,7 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
         tolerated: kept.tolerated.iter().map(ToString::to_string).collect(),
         first_lifetime: millis(kept.lifetime),
         lifetime: millis(standing.lifetime),
-        bound: kept.bound,
+        bound: kept.bound.proof().to_owned(),
         subject: kept.subject.as_ref().map(|person| SavedSubject {
             issuer: person.issuer.clone(),
             sub: person.sub.clone(),
@@ -234,9 +281,15 @@ impl Saved {
                 authorization: self.endpoints.authorization.clone(),
                 token: self.endpoints.token.clone(),
                 revocation: self.endpoints.revocation.clone(),
+                // Nothing more is pushed for a grant, and these are its client's own already.
+                pushed: None,
+                push_required: false,
+                without_certificate: None,
                 jwks: self.endpoints.jwks.clone(),
                 iss_parameter: self.endpoints.iss_parameter,
             },
+            login: self.login.demand()?,
+            bound: TokenBinding::of_proof(&self.bound)?,
             begun_scopes: ScopeSet::parse(&self.begun_scopes)?,
             begin_decision: decision(&self.begin_decision)?,
             decision: decision(&self.decision)?,
@@ -249,6 +302,17 @@ impl Saved {
             since: Wall(self.since),
             age: Duration::from_millis(self.age),
             idle: Duration::from_millis(self.idle),
+        })
+    }
+}
+
+impl SavedLogin {
+    fn demand(&self) -> Option<LoginDemand> {
+        Some(LoginDemand {
+            prompt: self.prompt.iter().map(|word| Prompt::parse(word)).collect::<Option<_>>()?,
+            max_age: self.max_age.map(Duration::from_millis),
+            acr_values: self.acr_values.clone(),
+            hint: None,
         })
     }
 }

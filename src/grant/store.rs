@@ -1,7 +1,8 @@
 //! The store of grants.
 
 use super::{
-    Durable, Grant, HandOut, Held, Reply,
+    Durable, EndedBy, Ending, Grant, HandOut, Held, Reply,
+    ending::endings,
     held::{Shelf, remaining},
     refreshing::Missing,
 };
@@ -10,10 +11,10 @@ use crate::{
     caller::Caller,
     config::Keeping,
     model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, fault::Detection},
-    oauth::{Disposal, Family, Issued, Kept},
+    oauth::{Disposal, Family, Issued, Kept, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash, vault::Saving},
     policy::Released,
-    transaction::Closing,
+    transaction::{BoundKey, Closing},
 };
 use std::{
     collections::HashMap,
@@ -23,6 +24,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::broadcast;
 
 /// The prefix of a grant's handle.
 pub const HANDLE_PREFIX: &str = "grant_";
@@ -54,9 +56,10 @@ pub struct Grants {
     /// The file they are kept in, if they are.
     pub(super) durable: Option<Durable>,
     pub(super) clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
     table: Mutex<HashMap<Handle, Arc<Grant>>>,
+    pub(super) endings: broadcast::Sender<Ending>,
 }
 
 /// Bounds of the store.
@@ -92,7 +95,17 @@ impl Grants {
         keyed: Arc<KeyedHash>,
     ) -> Arc<Self> {
         let GrantBounds { per_agent, lost_after, keeping, durable } = bounds;
-        Arc::new(Self { per_agent, lost_after, keeping, durable, clock, entropy, keyed, table: Mutex::default() })
+        Arc::new(Self {
+            per_agent,
+            lost_after,
+            keeping,
+            durable,
+            clock,
+            entropy,
+            keyed,
+            table: Mutex::default(),
+            endings: endings(),
+        })
     }
 
     /// Whether an agent may hold another grant.
@@ -124,7 +137,9 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
-        if terms.no_refresh || kept.begun.opening.offline_refused {
+        // A refresh needs a proof, which narrowgate cannot make with a key that is its agent's.
+        let unprovable = kept.begun.bound_key.as_ref().is_some_and(BoundKey::is_agents);
+        if terms.no_refresh || kept.begun.opening.offline_refused || unprovable {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }
@@ -135,6 +150,7 @@ impl Grants {
             handle: Handle::new(bits),
             agent: Arc::clone(caller.agent()),
             family: refresh.map(|token| Family::new(Arc::clone(&kept), token, jitter)),
+            nonces: ResourceNonces::default(),
             shelf: Mutex::new(Shelf::new(self.keeping.tokens_per_grant)),
             used: AtomicU64::new(kept.at.0.0),
             kept,
@@ -230,11 +246,14 @@ impl Grants {
     }
 
     /// Takes a grant out: it is never handed out again, also by calls under way; nor after a restart, once what is
-    /// returned is done.
-    pub fn end(&self, grant: &Grant) -> Saving {
+    /// returned is done. Says whether it was there.
+    pub fn end(&self, grant: &Grant, by: EndedBy) -> (bool, Saving) {
         grant.ended.store(true, Ordering::Release);
-        self.table().remove(&grant.handle);
-        self.forget(grant)
+        let was_there = self.table().remove(&grant.handle).is_some();
+        if was_there {
+            self.tell(grant, by);
+        }
+        (was_there, self.forget(grant))
     }
 
     /// The server has ended a grant, or cannot be trusted with it: nothing of it is served any more. It is remembered
@@ -244,6 +263,7 @@ impl Grants {
         grant.ended.store(true, Ordering::Release);
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
         drop(self.forget(grant));
+        self.tell(grant, EndedBy::Server);
         grant.remains()
     }
 
@@ -271,6 +291,7 @@ impl Grants {
             };
             grant.ended.store(true, Ordering::Release);
             drop(self.forget(grant));
+            self.tell(grant, EndedBy::Itself);
             ended.push((Arc::clone(grant), why));
             false
         });
@@ -302,7 +323,7 @@ impl Grants {
         self.table().is_empty()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
+    pub(super) fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

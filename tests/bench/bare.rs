@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
     RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-    RevokeGrantResponse, Token,
+    RevokeGrantResponse, SignProofRequest, SignProofResponse, Token,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -48,6 +48,10 @@ impl TokenService for Echo {
             ..Token::default()
         };
         Ok(Response::new(GetTokenResponse { token: Some(token), decision_id: "0".repeat(36) }))
+    }
+
+    async fn sign_proof(&self, _: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
     }
 
     async fn revoke_grant(&self, _: Request<RevokeGrantRequest>) -> Result<Response<RevokeGrantResponse>, Status> {

@@ -66,6 +66,11 @@ impl Saving {
         Self(Some(oneshot::channel().1))
     }
 
+    /// The later of two removals: done when both are, for changes are written in the order in which they were made.
+    pub fn then(self, later: Self) -> Self {
+        if later.0.is_some() { later } else { self }
+    }
+
     /// Waits until the change is durable, for as long as this. Whether it is.
     pub async fn done(self, within: Duration) -> bool {
         match self.0 {
