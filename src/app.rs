@@ -6,10 +6,13 @@ use crate::{
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
     exchange::Corridor,
-    grant::{GrantBounds, Grants, OpenedStore, open_store},
+    grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::AuthorizationServers,
-    platform::{Clock, Entropy, SystemClock, SystemEntropy, Work, files, vault::OpenError},
+    platform::{
+        Clock, Entropy, SystemClock, SystemEntropy, Work, files,
+        vault::{OpenError, Rejected},
+    },
     policy::{self, Freezes, Policies},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
@@ -126,15 +129,7 @@ impl Daemon {
         let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
-        // Before anything is served: what is on record after it belongs to this run.
-        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
-        if let Some((rejected, records)) = found {
-            let restored = corridor.grants.restore(records, &corridor.config, &unfinished);
-            corridor.report_restored(rejected.as_ref(), restored);
-        }
-        // Once what was found is held: a freeze that outlived the run before ends it.
-        corridor.purge_frozen();
-        corridor.servers.tell_weak_authentication(&corridor.config);
+        take_up(&corridor, found, &unfinished);
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -245,6 +240,18 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
         None => None,
     };
     Ok((unix, mtls))
+}
+
+/// Takes up what the run before left, before anything is served: what is on record after it belongs to this run.
+fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Records)>, unfinished: &BTreeSet<DecisionId>) {
+    corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+    if let Some((rejected, records)) = found {
+        let restored = corridor.grants.restore(records, &corridor.config, unfinished);
+        corridor.report_restored(rejected.as_ref(), restored);
+    }
+    // Only now: a freeze that outlived the run before ends the grants that did so too.
+    corridor.purge_frozen();
+    corridor.servers.tell_weak_authentication(&corridor.config);
 }
 
 /// What of a configuration would keep a daemon from starting on this machine, found out by what starts it: nothing is

@@ -19,9 +19,9 @@
 //! | [`config`] | files to a checked [`config::Config`], all mistakes at once | nothing is half loaded |
 //! | [`caller`] | who is calling; mints [`caller::Caller`], [`caller::AttestedOperator`] | nothing a request says is looked at |
 //! | [`transaction`] | begun and not yet finished; mints [`transaction::Claim`] | no network |
-//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`], [`policy::AdminPermitted`] | no pluggable policy port |
+//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::RequestPermitted`], [`policy::Released`], [`policy::AdminPermitted`] | no pluggable policy port |
 //! | [`audit`] | nothing happens unrecorded; mints [`audit::Recorded`] | no secret, no text from outside |
-//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code (but `dpop/retry.rs`), no redirect, no proxy |
+//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::VerifiedSubject`], [`oauth::Issued`], [`oauth::Obtained`] | no retry of a code (but `dpop/retry.rs`), no redirect, no proxy |
 //! | [`grant`] | the tokens held for agents | a handle of another agent finds nothing |
 //! | [`exchange`] | the corridor | no cleverness: each walk reads top to bottom |
 //! | [`api`] | doors, services, the one table of statuses | prost types go no further |
@@ -42,6 +42,8 @@
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
 //! * A grant that outlives the process is sealed on disk before its outcome is on record; while it could not be, nothing
 //!   is spent. A file that is not sound is used for nothing.
+//! * A subject token is verified before it leaves, and is its presenter's own; the actor is the attested caller, in our
+//!   words; what comes of an exchange is no broader than its subject, shows who acts, and is not served for longer.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
 //! * A token broader than allowed is revoked, never handed out; so is one that is not bound as its client demands.
 //! * The key of a bound grant signs for that grant's agent alone, about a token that it is served, for a request to an

@@ -44,6 +44,7 @@ impl Deployment {
         let entra = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&rsa).unwrap();
         deployment.write("entra.key", &rsa.serialize_pem());
         deployment.write("entra.pem", &entra.pem());
+        deployment.write("actor.key", &client.key_pem);
         let published = STANDARD.encode(&client.certificate_der);
         deployment.write("client.jwks.json", &format!(r#"{{"keys":[{{"kty":"EC","x5c":["{published}"]}}]}}"#));
         deployment

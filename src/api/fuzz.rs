@@ -1,16 +1,18 @@
 //! The doors' reader of messages, for the fuzzer.
 
 use super::{
+    delegated,
     proto::{
-        BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RegisterAuthorizationRequest,
-        RevokeGrantRequest, SignProofRequest,
+        BeginAuthorizationRequest, ExchangeTokenRequest, GetTokenRequest, ObtainTokenRequest, RedeemCodeRequest,
+        RegisterAuthorizationRequest, RevokeGrantRequest, SignProofRequest,
     },
     wire, wire_proof,
 };
 use crate::model::{Boot, Fault, Reason};
 use prost::Message;
 
-/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 prove) as if a caller had sent them: it must
+/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 prove, 6 exchange,
+/// 7 obtain) as if a caller had sent them: it must
 /// never panic. `None` if they are no such message, else what the doors say to it before the corridor is walked.
 pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
     match method {
@@ -20,6 +22,8 @@ pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
         3 => said(bytes, |request: RevokeGrantRequest| wire::revoke(&request).map(drop)),
         4 => said(bytes, |request: RegisterAuthorizationRequest| wire::register(request).map(drop)),
         5 => said(bytes, |request: SignProofRequest| wire_proof::sign(request).map(drop)),
+        6 => said(bytes, |request: ExchangeTokenRequest| delegated::exchange(request).map(drop)),
+        7 => said(bytes, |request: ObtainTokenRequest| delegated::obtain(request).map(drop)),
         _ => None,
     }
 }

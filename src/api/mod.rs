@@ -6,6 +6,7 @@ mod admin;
 mod admin_wire;
 mod calls;
 mod count;
+mod delegated;
 mod fuzz;
 mod health;
 mod method;

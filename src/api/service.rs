@@ -2,8 +2,10 @@
 
 use super::{
     calls::{Link, Patience, refused},
+    delegated,
     proto::{
-        BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
+        BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
+        GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
         RevokeGrantResponse, SignProofRequest, SignProofResponse, token_service_server::TokenService,
     },
@@ -156,6 +158,26 @@ impl TokenService for Tokens {
         let input = wire_proof::sign(request.into_inner()).map_err(|f| refused(&f))?;
         let signed = self.corridor.sign_proof(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(Response::new(wire_proof::signed(signed)), in_flight))
+    }
+
+    async fn exchange_token(
+        &self,
+        request: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "ExchangeToken", |r| &r.agent).await?;
+        let input = delegated::exchange(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.exchange(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(with_delivery(reply, delegated::exchanged), in_flight))
+    }
+
+    async fn obtain_token(
+        &self,
+        request: Request<ObtainTokenRequest>,
+    ) -> Result<Response<ObtainTokenResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "ObtainToken", |r| &r.agent).await?;
+        let input = delegated::obtain(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.obtain(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(with_delivery(reply, delegated::obtained), in_flight))
     }
 
     async fn revoke_grant(

@@ -28,7 +28,11 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PolicyDenied
         | R::PolicyEvalError
         | R::ObligationUnmet
-        | R::ScopeNoLongerAllowed => Code::PermissionDenied,
+        | R::ScopeNoLongerAllowed
+        | R::SubjectTokenNotYours
+        | R::ScopeNotInSubject
+        | R::MayActMismatch
+        | R::TargetNotAllowed => Code::PermissionDenied,
         R::CallerIdentityAsserted
         | R::FieldRequired
         | R::FieldInvalid
@@ -39,7 +43,9 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ImplicitResponse
         | R::PkceRequired
         | R::DpopProofInvalid
-        | R::ScopeUndeclared => Code::InvalidArgument,
+        | R::ScopeUndeclared
+        | R::SubjectTokenInvalid
+        | R::ActorTokenForbidden => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
         | R::ClientUnknown
@@ -76,9 +82,13 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::IdTokenInvalid
         | R::NonceMismatch
         | R::AtHashMismatch
-        | R::StepUpRequired => Code::FailedPrecondition,
+        | R::StepUpRequired
+        | R::GrantTypeDisabled
+        | R::IssuedTypeUnexpected
+        | R::ActMissing
+        | R::ActTooDeep => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
-        R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
+        R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown | R::RequestOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::FreezeNotKept

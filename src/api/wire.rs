@@ -7,7 +7,7 @@ use crate::{
     grant::{self, Reply, Wanted},
     model::{
         Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, TokenBinding,
-        Wall, scope::SCOPES_MAX,
+        TokenType, Wall, scope::SCOPES_MAX,
     },
     oauth::Outcome,
     transaction::{self, Callback, Registration},
@@ -168,15 +168,16 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the wire, and the reply is recorded")]
-fn token(reply: &Reply) -> proto::Token {
+pub(super) fn token(reply: &Reply) -> proto::Token {
     let kept = &reply.held().kept;
     proto::Token {
         access_token: reply.token().reveal().to_owned(),
-        token_type: kept.bound.token_type().to_owned(),
+        token_type: reply.token_type().to_owned(),
         scopes: reply.scopes().to_strings(),
         resource: kept.begun.opening.resource().unwrap_or_default().to_owned(),
         expire_time: Some(timestamp(reply.expires())),
         lease_time: Some(timestamp(reply.lease_ends())),
+        not_for_authorization: kept.begun.opening.flow.token_type() != TokenType::AccessToken,
         binding: match kept.bound {
             TokenBinding::Unbound => proto::Binding::Bearer,
             TokenBinding::Certificate => proto::Binding::Mtls,

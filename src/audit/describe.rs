@@ -6,9 +6,10 @@ use crate::{
     platform::KeyedHash,
     policy::{
         AdminPermitted, BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RegisterPermitted,
+        RequestPermitted, Requestable,
     },
     telemetry::metrics::Happening,
-    transaction::Begun,
+    transaction::{Begun, Flow},
 };
 
 impl Auditable for BeginPermitted {
@@ -62,7 +63,29 @@ impl Auditable for AdminPermitted {
     }
 }
 
+impl<T: Requestable> Auditable for RequestPermitted<T> {
+    fn event(&self, keyed: &KeyedHash) -> Event {
+        let request = self.request();
+        let operation = request.begun().opening.flow.operation();
+        about_exchange(Event::new(Code::ExchangeDecided, operation), request.begun(), keyed)
+            .by(request.caller())
+            .decided(self.verdict())
+            .with("phase", "intent")
+            .representing(request, keyed)
+    }
+}
+
 impl Event {
+    /// Says on whose behalf a token is asked for: the person by keyed reference, like everywhere.
+    #[must_use]
+    pub fn representing<T: Requestable>(mut self, request: &T, keyed: &KeyedHash) -> Self {
+        let Some(subject) = request.subject() else { return self };
+        self.subject = subject.person.map(|person| keyed.reference("subject", person.as_bytes()));
+        self.with("subject_issuer", subject.issuer.as_str())
+            .with("subject_token_type", subject.token_type)
+            .with("impersonation", subject.impersonation)
+    }
+
     /// A no of policy.
     #[must_use]
     pub fn refused(self, refused: &Refused) -> Self {
@@ -94,7 +117,15 @@ pub(super) fn about_exchange(event: Event, begun: &Begun, keyed: &KeyedHash) -> 
     if let Some(front_end) = &opening.registered_by {
         event = event.with("registered_by", front_end.as_str());
     }
-    event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()))
+    let event = event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()));
+    match &opening.flow {
+        Flow::AuthorizationCode => event,
+        flow => {
+            let agents: Vec<String> = flow.actors().agents.iter().map(ToString::to_string).collect();
+            let event = event.with("grant_type", flow.grant_type());
+            event.with("actor_depth", flow.actors().chain.len()).with("actors", agents)
+        }
+    }
 }
 
 /// The code's keyed hash in the form of the log.

@@ -137,6 +137,9 @@ impl Code {
                 Detection::JwksWeakKey => "detect.jwks_weak_key",
                 Detection::IdTokenForged => "detect.id_token_forged",
                 Detection::MetadataDowngrade => "detect.metadata_downgrade",
+                Detection::SubjectTokenMisuse => "detect.subject_token_misuse",
+                Detection::DelegationStripped => "detect.delegation_stripped",
+                Detection::UnexpectedRefreshToken => "detect.unexpected_refresh_token",
             },
         }
     }

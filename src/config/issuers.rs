@@ -4,6 +4,7 @@ use super::{
     assertion::{ClientAssertions, client_assertions},
     binding,
     client_auth::{ClientAuth, client_auth, not_this_flow},
+    delegation::{Delegations, delegations},
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
     keeping::{Narrowing, narrowing},
@@ -135,6 +136,8 @@ pub struct Client {
     pub shared_certificate: bool,
     /// The longest token that may be issued to it.
     pub lifetime_ceiling: Duration,
+    /// The grants that it may use besides authorization codes.
+    pub delegations: Delegations,
 }
 
 impl Client {
@@ -278,7 +281,8 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     let identity = pem::identity(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
-    if table.is_bare("redirect_uris") {
+    let delegations = delegations(table);
+    if table.is_bare("redirect_uris") && !delegations.any() {
         table.wrong_at("redirect_uris", "must hold at least one URI", None);
     }
     let owner = table.required("owner", team);
@@ -305,5 +309,6 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         agent_holds_key,
         shared_certificate,
         lifetime_ceiling,
+        delegations,
     })
 }

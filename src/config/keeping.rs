@@ -41,6 +41,8 @@ pub enum Narrowing {
     Confirmed,
     /// It narrows; an answer without `scope` means what was asked (RFC 6749 §5.1).
     Assumed,
+    /// It does not, but exchanges the broad token for a narrow one (RFC 8693).
+    Exchange,
     /// It does not, so it is not asked to.
     Off,
 }
@@ -59,8 +61,9 @@ pub(super) fn narrowing(table: &Table<'_>) -> Narrowing {
     let read = table.optional("refresh_narrowing", |text| match text {
         "confirmed" => Ok(Narrowing::Confirmed),
         "assumed" => Ok(Narrowing::Assumed),
+        "exchange" => Ok(Narrowing::Exchange),
         "off" => Ok(Narrowing::Off),
-        _ => Err("must be \"confirmed\", \"assumed\" or \"off\"".to_owned()),
+        _ => Err("must be \"confirmed\", \"assumed\", \"exchange\" or \"off\"".to_owned()),
     });
     read.unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
     UnixListener,
     assertion::unfit,
+    delegation,
     grant_store::{GrantStore, grant_store},
     issuers::{client, issuer},
     keeping::keeping,
@@ -42,6 +43,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let is_whole = more.is_empty();
     findings.extend(more);
     findings.extend(dangling(&draft, &catalog));
+    findings.extend(delegation::dangling(path, &draft.clients, &draft.issuers, (&registry, &catalog)));
     // Held against a catalogue that lacks what is mistaken in it, every switch would look wrong.
     let issuers = draft.issuers.values().filter(|_| is_whole);
     findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));

@@ -6,6 +6,7 @@ mod assertion;
 mod binding;
 mod catalog;
 mod client_auth;
+mod delegation;
 mod distinguished_name;
 mod findings;
 mod grant_store;
@@ -23,11 +24,13 @@ mod published;
 mod reader;
 mod registry;
 mod share;
+mod signing;
 
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
+pub use delegation::{Delegations, Subjects, TokenExchange};
 pub use findings::{Finding, about, nearest, position};
 pub use grant_store::GrantStore;
 pub(crate) use hosts::repeats_ours;
@@ -46,6 +49,7 @@ pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
 pub use share::Share;
+pub use signing::SigningKey;
 
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect},

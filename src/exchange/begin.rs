@@ -12,7 +12,7 @@ use crate::{
     },
     oauth::possession,
     policy::{BeginAsk, BeginPermitted},
-    transaction::Opening,
+    transaction::{Flow, Opening},
 };
 use std::sync::Arc;
 
@@ -63,15 +63,12 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn begin(&self, caller: Caller, mut input: BeginInput) -> Result<BegunReply, Fault> {
+    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
-        let proof = input.proof.take();
-        let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
-        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
-        let (agent_jkt, ask) = match proven {
+        let (agent_jkt, ask) = match self.proven(&caller, input) {
             Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
@@ -90,18 +87,14 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let endpoints = match self.servers.endpoints(&client, &permitted.caller().agent().id).await {
-            Ok(endpoints) => endpoints,
-            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
-        };
-        let sufficient = self.sufficient(&client, &endpoints, permitted.scopes());
-        let login = match sufficient.and_then(|()| demanded(&permitted, &issuer)) {
-            Ok(login) => login,
+        let (endpoints, login) = match self.way(&permitted, &client, &issuer).await {
+            Ok(way) => way,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let iss_parameter = endpoints.iss_parameter;
         let opened = self.transactions.open(Opening {
+            flow: Flow::AuthorizationCode,
             agent: Arc::clone(permitted.caller().agent()),
             client,
             issuer,
@@ -137,6 +130,26 @@ impl Corridor {
             ends: request.ends,
             decision: verdict.id,
         })
+    }
+
+    /// What is asked, and the thumbprint of the key that its agent has proven to have.
+    fn proven(&self, caller: &Caller, mut input: BeginInput) -> Result<(Option<String>, BeginAsk), Fault> {
+        let proof = input.proof.take();
+        let ask = self.resolve(input)?;
+        usable_binding(caller, &ask.client)?;
+        Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask))
+    }
+
+    /// Where the person is sent, and what is demanded of the login there.
+    async fn way(
+        &self,
+        permitted: &BeginPermitted,
+        client: &Client,
+        issuer: &Issuer,
+    ) -> Result<(Arc<Endpoints>, LoginDemand), Fault> {
+        let endpoints = self.servers.endpoints(client, &permitted.caller().agent().id).await?;
+        self.sufficient(client, &endpoints, permitted.scopes())?;
+        Ok((endpoints, demanded(permitted, issuer)?))
     }
 
     /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.
@@ -179,7 +192,7 @@ impl Corridor {
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
-    fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
+    pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
         let catalog = &self.config.catalog;
         let mut alias = None;
         for scope in scopes.iter() {
@@ -261,6 +274,15 @@ pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fau
             Attestation::SpiffeX509 { svid, .. } => client.thumbprint() == Some(svid.thumbprint.as_str()),
         };
     if shares { Ok(()) } else { Err(Fault::new(Reason::BindingUnusable).with("client", client.alias.as_str())) }
+}
+
+/// Whether narrowgate can prove the key of a client's tokens by itself (RFC 9449 §5): not one that its agents have.
+pub(super) fn provable(client: &Client) -> Result<(), Fault> {
+    if !client.agent_holds_key {
+        return Ok(());
+    }
+    let wrong = "has keys that its agents have: one of them must begin itself, for nobody can prove its key for it";
+    Err(Fault::field(Reason::FieldInvalid, "client", wrong))
 }
 
 /// Whether a fault is of form alone: told to the sender, of no interest to anyone else.

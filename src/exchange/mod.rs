@@ -2,11 +2,13 @@
 //! over where the next room asks for it.
 //!
 //! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
-//! [`token`](Corridor::token) with its refresh, [`sign_proof`](Corridor::sign_proof) and [`revoke`](Corridor::revoke)
-//! each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
+//! [`token`](Corridor::token) with its refresh, [`exchange`](Corridor::exchange) and [`obtain`](Corridor::obtain) with
+//! the request they share, [`sign_proof`](Corridor::sign_proof) and [`revoke`](Corridor::revoke) each read top to bottom.
+//! So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
 mod begin;
+mod delegate;
 mod freeze;
 mod keeping;
 mod person;
@@ -14,11 +16,13 @@ mod proof;
 mod redeem;
 mod refresh;
 mod register;
+mod request;
 mod revoke;
 mod token;
 
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
 pub use begin::{BeginInput, BegunReply};
+pub use delegate::{ExchangeInput, ObtainInput, SubjectInput};
 pub use freeze::{FrozenReply, Toll};
 pub use proof::ProofInput;
 pub use redeem::RedeemInput;

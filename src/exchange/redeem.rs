@@ -189,7 +189,7 @@ impl Corridor {
     }
 
     /// Takes back a grant that was frozen while its outcome was written.
-    async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
+    pub(super) async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
         let forgotten = self.grants.end(grant, EndedBy::Operator).1;
         if let Some(disposal) = grant.remains() {
             self.servers.dispose(disposal, "frozen", grant.kept.decided.id);

@@ -3,7 +3,7 @@
 
 use super::{
     Corridor, RegisteredReply,
-    begin::{BeginInput, is_slip},
+    begin::{BeginInput, is_slip, provable},
     refusal,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     caller::Caller,
     model::{Agent, AgentId, Fault, LoginDemand, Reason},
     policy::BeginAsk,
-    transaction::{Opening, Registration},
+    transaction::{Flow, Opening, Registration},
 };
 use std::sync::Arc;
 
@@ -69,6 +69,7 @@ impl Corridor {
         let login = demands.map_err(|_| Fault::new(Reason::Internal))?;
         let opening = Opening {
             login,
+            flow: Flow::AuthorizationCode,
             agent: Arc::clone(permitted.agent()),
             told_by_redirect: !endpoints.iss_parameter && self.config.issuers.len() > 1,
             client,
@@ -100,11 +101,7 @@ impl Corridor {
         let agent = AgentId::parse(for_agent).and_then(|id| self.config.registry.agent(&id).map(Arc::clone));
         let agent = agent.ok_or_else(unknown)?;
         let ask = self.resolve(request)?;
-        if ask.client.agent_holds_key {
-            let wrong =
-                "has keys that its agents have: one of them must begin itself, for nobody can prove its key for it";
-            return Err(Fault::field(Reason::FieldInvalid, "client", wrong));
-        }
+        provable(&ask.client)?;
         if ask.scopes.asks_identity() && !registration.has_nonce() {
             return Err(Fault::field(Reason::FieldRequired, "nonce", "is needed where openid is asked for"));
         }

@@ -4,6 +4,7 @@ use super::{Corridor, begin::usable_binding, refusal};
 use crate::{
     audit::{Code, Event, Recorded},
     caller::Caller,
+    config::Narrowing,
     grant::{Found, HandOut, Missing, Reply, Wanted},
     model::{Boot, Claimed, Fault, Handle, Reason},
     platform::trace,
@@ -79,12 +80,22 @@ impl Corridor {
                 }
                 Err(refused) => {
                     let (caller, fault) = *refused;
+                    if let (Reason::NarrowingUnavailable, Some(scopes)) = (fault.reason, &input.wanted.scopes)
+                        && self.narrows_by_exchange(&caller, input.grant)
+                    {
+                        return self.narrow(caller, input.grant, scopes.clone(), input.claimed).await;
+                    }
                     let event = refusal(operation(&input), &caller)
                         .with("grant_ref", self.recorder.keyed().reference("grant", input.grant.bits()));
                     return Err(self.refuse(event, fault).await);
                 }
             }
         }
+    }
+
+    fn narrows_by_exchange(&self, caller: &Caller, handle: Handle) -> bool {
+        let grant = self.grants.find(caller, handle);
+        grant.is_ok_and(|grant| grant.kept.begun.opening.issuer.narrowing == Narrowing::Exchange)
     }
 
     /// What is refused before a turn is waited for.

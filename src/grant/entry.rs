@@ -151,7 +151,10 @@ impl Grant {
     /// When it ends by itself, if nobody asks for it any more. The boot clock counts, which nobody steps.
     pub(super) fn ends(&self, keeping: &Keeping) -> Boot {
         match &self.family {
-            None => self.kept.at.0.plus(self.kept.lifetime),
+            None => {
+                let ends = self.kept.at.0.plus(self.kept.lifetime);
+                self.kept.begun.opening.flow.ends().map_or(ends, |(subject, _)| subject.min(ends))
+            }
             Some(_) => keeping.end(self.kept.at.0, self.used()),
         }
     }
@@ -184,11 +187,15 @@ impl Grant {
         Ok(())
     }
 
+    /// Whether its issuer is asked for fewer scopes on refresh.
+    pub(super) fn narrows_on_refresh(&self) -> bool {
+        !matches!(self.kept.begun.opening.issuer.narrowing, Narrowing::Off | Narrowing::Exchange)
+    }
+
     /// Whether a refresh can bring what is wanted and not held.
     pub(super) fn can_refresh(&self, wanted: &Wanted) -> Result<(), Fault> {
         let narrows = wanted.scopes.as_ref().is_some_and(|w| !self.kept.scopes.is_within(w));
-        let off = self.kept.begun.opening.issuer.narrowing == Narrowing::Off;
-        if narrows && (off || self.family.is_none()) {
+        if narrows && (!self.narrows_on_refresh() || self.family.is_none()) {
             return Err(Reason::NarrowingUnavailable.into());
         }
         let family = self.family.as_ref().ok_or(Reason::TokenExpired)?;

@@ -14,6 +14,7 @@ mod refreshing;
 mod reply;
 mod restoring;
 mod saved;
+mod standing;
 mod store;
 
 pub use durable::{Durable, OpenedStore, Records, open_store};

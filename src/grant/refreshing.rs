@@ -89,6 +89,10 @@ impl Grants {
             return None;
         }
         let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes).clone();
+        // A narrow token that was exchanged for has no successor by refresh.
+        if !grant.kept.scopes.is_within(&scopes) && !grant.narrows_on_refresh() {
+            return None;
+        }
         let wish = Wish { scopes, all_needed: wanted.scopes.is_some() };
         if !family.may_go_ahead(&wish, self.clock.boot()) {
             return None;

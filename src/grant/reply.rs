@@ -4,9 +4,10 @@ use super::{Grant, Held, key::TokenKey};
 use crate::{
     audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
-    model::{AccessToken, ScopeSet, Terms, Wall},
+    model::{AccessToken, ScopeSet, Terms, TokenType, Wall},
     platform::{Clock, KeyedHash},
     policy::{IssuedFacts, Releasable, Verdict},
+    transaction::Flow,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -47,6 +48,10 @@ impl HandOut {
 impl Releasable for HandOut {
     fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.held.kept.begun.opening.flow
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
@@ -173,6 +178,15 @@ impl Reply {
         &self.held.kept.tokens.access
     }
 
+    /// Its `token_type`: `N_A` if it is no access token (RFC 8693 §2.2.1).
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        match self.held.kept.begun.opening.flow.token_type() {
+            TokenType::AccessToken => self.held.kept.bound.token_type(),
+            TokenType::Jwt => "N_A",
+        }
+    }
+
     /// To be told when the reply is written. Until then the grant counts as undelivered.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -195,7 +209,7 @@ impl Auditable for Reply {
     fn event(&self, keyed: &KeyedHash) -> Event {
         let kept = &self.held.kept;
         let (code, operation, phase) = match self.kind {
-            Kind::First => (Code::TokenIssued, "RedeemCode", "outcome"),
+            Kind::First => (Code::TokenIssued, kept.begun.opening.flow.operation(), "outcome"),
             Kind::Again { recovered: true } => (Code::TokenServed, "RedeemCode", "hand_out"),
             Kind::Again { recovered: false } => (Code::TokenServed, "GetToken", "hand_out"),
             Kind::Refreshed { .. } => (Code::TokenRefreshed, "GetToken", "outcome"),
@@ -227,7 +241,7 @@ impl Auditable for Reply {
             .with("original_decision_id", kept.decided.id.to_string())
             .with("release_decision_id", self.verdict.id.to_string())
             .with("grant_ref", keyed.reference("grant", self.grant.handle.bits()))
-            .with("token_type", kept.bound.token_type())
+            .with("token_type", self.token_type())
             .with("sender_constraint", kept.bound.confirmation())
             .with("lease_seconds", self.lease.as_secs())
             .with("lifetime_seconds", kept.lifetime.as_secs())

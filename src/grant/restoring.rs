@@ -16,7 +16,7 @@ use crate::{
     oauth::{Disposal, Family, Kept, ResourceNonces, Tokens},
     platform::{ProofKey, vault::Id},
     policy::Verdict,
-    transaction::{Begun, BoundKey, Opening},
+    transaction::{Begun, BoundKey, Flow, Opening},
 };
 use std::{
     collections::BTreeSet,
@@ -185,6 +185,8 @@ fn kept(
     let Home { client, issuer, api, .. } = home;
     let begun = Begun {
         opening: Opening {
+            // No other has a refresh token that may be used.
+            flow: Flow::AuthorizationCode,
             agent: Arc::clone(agent),
             client,
             issuer,

@@ -10,10 +10,10 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     config::Keeping,
-    model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, fault::Detection},
-    oauth::{Disposal, Family, Issued, Kept, ResourceNonces},
+    model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
+    oauth::{Disposal, Family, Issued, Kept, Obtained, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash, vault::Saving},
-    policy::Released,
+    policy::{Released, Verdict},
     transaction::{BoundKey, Closing},
 };
 use std::{
@@ -131,12 +131,32 @@ impl Grants {
     /// The token and [`Reason::Internal`] without entropy.
     pub fn keep(&self, released: Released<Issued>) -> Result<(Reply, Closing), Box<(Kept, Fault)>> {
         let (issued, verdict, terms) = released.into_parts();
-        let (mut kept, caller, closing) = issued.into_parts();
+        let (kept, caller, closing) = issued.into_parts();
+        self.enter(kept, &caller, verdict, &terms).map(|reply| (reply, closing))
+    }
+
+    /// The same of a token that no code was spent for.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn keep_obtained(&self, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
+        let (obtained, verdict, terms) = released.into_parts();
+        let (kept, caller) = obtained.into_parts();
+        self.enter(kept, &caller, verdict, &terms)
+    }
+
+    fn enter(
+        &self,
+        mut kept: Kept,
+        caller: &Caller,
+        verdict: Verdict,
+        terms: &Terms,
+    ) -> Result<Reply, Box<(Kept, Fault)>> {
         let (mut bits, mut jitter) = ([0u8; 16], [0u8; 1]);
         if let Err(fault) = self.entropy.fill(&mut bits).and_then(|()| self.entropy.fill(&mut jitter)) {
             return Err(Box::new((kept, fault)));
         }
-        let terms = terms.strictest(kept.terms.clone());
+        let terms = terms.clone().strictest(kept.terms.clone());
         // A refresh needs a proof, which narrowgate cannot make with a key that is its agent's.
         let unprovable = kept.begun.bound_key.as_ref().is_some_and(BoundKey::is_agents);
         if terms.no_refresh || kept.begun.opening.offline_refused || unprovable {
@@ -162,9 +182,12 @@ impl Grants {
             mark: Mutex::default(),
             restored: false,
         });
-        let held = Arc::new(Held { kept: Arc::clone(&grant.kept), until: caller.credential_end() });
+        // Nothing outlives the proof, or the subject token, that it was given for.
+        let ends = grant.kept.begun.opening.flow.ends().map(|(_, wall)| wall);
+        let until = caller.credential_end().into_iter().chain(ends).min();
+        let held = Arc::new(Held { kept: Arc::clone(&grant.kept), until });
         grant.shelve(grant.key(&grant.kept.scopes, &self.keyed), &held, &*self.clock);
-        Ok((Reply::first(grant, held, &caller, verdict, &terms), closing))
+        Ok(Reply::first(grant, held, caller, verdict, &terms))
     }
 
     /// Makes a grant findable: its outcome is durable.
@@ -279,7 +302,7 @@ impl Grants {
             grant.shelf().retain(|held| !held.remaining(&*self.clock).is_zero());
             let lost = !grant.delivered.load(Ordering::Acquire) && now >= grant.kept.at.0.plus(self.lost_after);
             let over = match &grant.family {
-                None => remaining(&grant.kept, &*self.clock).is_zero(),
+                None => remaining(&grant.kept, &*self.clock).is_zero() || now >= grant.ends(&self.keeping),
                 Some(_) => grant.is_over(&self.keeping, &*self.clock),
             };
             let why = if over {

@@ -45,6 +45,12 @@ pub enum Detection {
     IdTokenForged,
     /// The authorization server's metadata promises less security than it did.
     MetadataDowngrade,
+    /// A subject token is forged, another agent's, or names another actor.
+    SubjectTokenMisuse,
+    /// The authorization server dropped the actor of a delegation, or forged its chain.
+    DelegationStripped,
+    /// The authorization server sent a refresh token that nobody may keep.
+    UnexpectedRefreshToken,
 }
 
 /// The longest fact, in bytes.

@@ -17,6 +17,7 @@ pub mod secret;
 pub mod subject;
 pub mod terms;
 pub mod time;
+pub mod token_type;
 pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
@@ -32,9 +33,10 @@ pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientAssertion, ClientSecret, CodeVerifier, DpopProof, IdToken, Nonce,
-    RefreshToken, Secret, StateValue,
+    RefreshToken, Secret, StateValue, SubjectToken,
 };
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};
+pub use token_type::TokenType;
 pub use trace::TraceId;

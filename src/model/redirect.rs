@@ -8,6 +8,12 @@ pub const REDIRECT_BYTES_MAX: usize = 2048;
 pub struct RedirectUri(String);
 
 impl RedirectUri {
+    /// The URI of a flow that redirects nobody.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// The URI, exactly as it was pinned or, for a loopback literal, given.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -49,6 +49,8 @@ pub mod kind {
     pub enum Assertion {}
     /// See [`super::ClientSecret`].
     pub enum Shared {}
+    /// See [`super::SubjectToken`].
+    pub enum Subject {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -72,6 +74,8 @@ pub type ClientSecret = Secret<kind::Shared>;
 
 /// A DPoP proof (RFC 9449 §4.2): whoever has it and the token it is for can send that one request until it is too old.
 pub type DpopProof = Secret<kind::Proof>;
+/// A subject token (RFC 8693 §2.1) or an assertion (RFC 7523 §2.1), as an agent brings it.
+pub type SubjectToken = Secret<kind::Subject>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.
@@ -112,6 +116,14 @@ impl ClientSecret {
         let valid =
             !secret.0.is_empty() && secret.0.len() <= 1024 && secret.0.bytes().all(|b| (0x20..=0x7e).contains(&b));
         valid.then_some(secret)
+    }
+}
+
+impl SubjectToken {
+    /// Accepts the b64token alphabet of at most [`AccessToken::BYTES_MAX`] bytes, which every JWT has.
+    #[must_use]
+    pub fn parse(value: String) -> Option<Self> {
+        AccessToken::parse(value).map(|token| Self(token.0, PhantomData))
     }
 }
 

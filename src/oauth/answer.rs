@@ -23,6 +23,8 @@ pub(super) struct Success {
     pub(super) scope_named: bool,
     /// Scopes that the token carries besides, by the issuer's switch: granted to nobody.
     pub(super) tolerated: Vec<Scope>,
+    /// `issued_token_type` (RFC 8693 §2.2.1), where it is a text.
+    pub(super) issued_type: Option<String>,
 }
 
 /// A refused answer.
@@ -53,6 +55,8 @@ pub(super) struct Expected<'a> {
     pub(super) assumed_lifetime: Duration,
     /// Where the issuer may stray.
     pub(super) accept: &'a Accept,
+    /// Whether no access token was asked for (RFC 8693 §2.2.1).
+    pub(super) not_applicable: bool,
 }
 
 /// The key of a fault's fact that names the rule which an answer breaks: a word of ours, never the server's text.
@@ -85,7 +89,8 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
     match read(&members, expected) {
         Ok((access, refresh, lifetime, (scopes, tolerated))) => {
             let scope_named = members.scope.is_some();
-            Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, scope_named, tolerated })
+            let (id_token, issued_type) = (members.id_token, members.issued_type);
+            Ok(Success { access, refresh, id_token, lifetime, scopes, scope_named, tolerated, issued_type })
         }
         Err(fault) => Err(because(fault, members)),
     }
@@ -100,6 +105,7 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case(expected.binding.token_type()) => {}
+        Some(Value::String(kind)) if expected.not_applicable && kind.eq_ignore_ascii_case("n_a") => {}
         // Asked for DPoP, and this is what anyone could use: a downgrade (RFC 9449 §5).
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {
             return Err(Reason::TokenBindingMismatch.into());
@@ -174,8 +180,13 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: zeroize::Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let (binding, accept) = (TokenBinding::Unbound, Accept::default());
-    let expected = Expected { allowed: &allowed, binding, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+    let expected = Expected {
+        allowed: &allowed,
+        binding: TokenBinding::Unbound,
+        assumed_lifetime: Duration::from_secs(60),
+        accept: &Accept::default(),
+        not_applicable: false,
+    };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -196,8 +207,13 @@ mod tests {
             body: Zeroizing::new(body.as_bytes().to_vec()),
         };
         let (allowed, accept) = (ScopeSet::parse("a").unwrap(), Accept::default());
-        let (binding, assumed_lifetime) = (TokenBinding::Unbound, Duration::from_secs(60));
-        let expected = Expected { allowed: &allowed, binding, assumed_lifetime, accept: &accept };
+        let expected = Expected {
+            allowed: &allowed,
+            binding: TokenBinding::Unbound,
+            assumed_lifetime: Duration::from_secs(60),
+            accept: &accept,
+            not_applicable: false,
+        };
         *judge(&answer, &expected).err().unwrap()
     }
 

@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     model::{Boot, Fault, RefreshToken, ScopeSet},
     policy::{IssuedFacts, Refreshable, Releasable},
-    transaction::Begun,
+    transaction::{Begun, Flow},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -234,6 +234,10 @@ impl Turn {
 impl Releasable for Turn {
     fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.family.origin.begun.opening.flow
     }
 
     /// What a good answer would be like.

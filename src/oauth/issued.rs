@@ -5,7 +5,7 @@ use crate::{
     caller::Caller,
     model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
-    transaction::{Begun, Closing},
+    transaction::{Begun, Closing, Flow},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -78,6 +78,10 @@ impl Issued {
 impl Releasable for Issued {
     fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.kept.begun.opening.flow
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

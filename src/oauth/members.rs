@@ -23,6 +23,8 @@ pub(super) struct Members {
     pub(super) token_type: Option<Value>,
     pub(super) expires_in: Option<Value>,
     pub(super) scope: Option<Value>,
+    /// Anything but a text is none.
+    pub(super) issued_type: Option<String>,
     pub(super) error: Option<Value>,
     /// The length of `error_description`; its text is never kept.
     pub(super) description_bytes: Option<usize>,
@@ -108,6 +110,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 }
                 "token_type" => members.token_type = Some(map.next_value::<Strict>()?.0),
                 "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
+                "issued_token_type" => {
+                    members.issued_type = map.next_value::<Strict>()?.0.as_str().map(str::to_owned);
+                }
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
                 "error" => members.error = Some(map.next_value::<Strict>()?.0),
                 "error_description" => {

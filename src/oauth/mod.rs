@@ -1,8 +1,10 @@
 //! The only room that talks to an authorization server.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
-//! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token leaves only inside a recorded permit, one at a time for each grant. A token that policy has
-//! not released never leaves this room but to be revoked. Not even an error carries a word of the server's text.
+//! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token
+//! leaves only inside a recorded permit, one at a time for each grant. A subject token leaves only verified, inside a
+//! recorded permit, in one POST. A token that policy has not released never leaves this room but to be revoked. Not even
+//! an error carries a word of the server's text.
 
 mod addresses;
 mod answer;
@@ -13,6 +15,7 @@ mod breaker;
 mod capabilities;
 mod client_assertion;
 mod client_authentication;
+mod delegated_answer;
 mod discovery;
 mod dpop;
 mod family;
@@ -26,15 +29,18 @@ mod lane;
 mod leniency;
 mod members;
 mod names;
+mod obtained;
 mod pushed;
 mod redeem;
 mod refresh;
 mod refreshed;
 mod rejected;
+mod request;
 mod revoke;
 mod salvage;
 mod servers;
 mod strict_json;
+mod subject;
 mod tls;
 mod wiped;
 
@@ -47,8 +53,11 @@ pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
 pub use jose::{fuzz_id_token, fuzz_keys};
 pub use lane::Passage;
+pub use obtained::Obtained;
 pub use redeem::NotIssued;
 pub use refresh::NotRefreshed;
 pub use refreshed::Refreshed;
+pub use request::{NotObtained, TokenRequest};
 pub use revoke::{Disposal, Outcome, Outcomes};
 pub use servers::AuthorizationServers;
+pub use subject::{PresentedSubject, Purpose, VerifiedSubject};

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Nonce, Reason, ScopeSet, Subject, TokenBinding},
+    model::{Fault, Nonce, Reason, ScopeSet, Subject, TokenBinding, TokenType},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
 };
@@ -169,8 +169,13 @@ fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, 
             return Err(Box::new(Failed { fault, status, leftover }));
         }
     }
-    let (binding, assumed_lifetime) = (begun.opening.client.bound_tokens, issuer.assumed_lifetime);
-    let expected = Expected { allowed, binding, assumed_lifetime, accept: &issuer.accept };
+    let expected = Expected {
+        allowed,
+        binding: begun.opening.client.bound_tokens,
+        assumed_lifetime: issuer.assumed_lifetime,
+        accept: &issuer.accept,
+        not_applicable: begun.opening.flow.token_type() != TokenType::AccessToken,
+    };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })

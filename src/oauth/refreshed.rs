@@ -5,6 +5,7 @@ use super::{Kept, Turn};
 use crate::{
     caller::Caller,
     policy::{IssuedFacts, Releasable},
+    transaction::Flow,
 };
 
 /// What the server issued for a refresh token, judged but not yet released. Nobody else has the family's turn before
@@ -28,6 +29,10 @@ impl Refreshed {
 impl Releasable for Refreshed {
     fn caller(&self) -> &Caller {
         self.turn.caller()
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.kept.begun.opening.flow
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

@@ -113,7 +113,11 @@ impl AuthorizationServers {
         })
     }
 
-    async fn all_endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
+    pub(super) async fn all_endpoints(
+        self: &Arc<Self>,
+        alias: &IssuerAlias,
+        agent: &AgentId,
+    ) -> Result<Arc<Endpoints>, Fault> {
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
@@ -267,6 +271,16 @@ impl AuthorizationServers {
     pub(super) async fn sought_keys(&self, begun: &Begun) -> Option<Result<Arc<KeySet>, Fault>> {
         let (keys, url) = self.keys_of(begun)?;
         keys.sought(url).await
+    }
+
+    /// The current keys of any issuer, which are published at this URL.
+    pub(super) async fn keys_at(&self, alias: &IssuerAlias, url: &str) -> Result<Arc<KeySet>, Fault> {
+        self.servers.get(alias).ok_or(Reason::IssuerUnknown)?.keys.current(url).await
+    }
+
+    /// The same after a token named a key that is not there, if they may be fetched again.
+    pub(super) async fn sought_at(&self, alias: &IssuerAlias, url: &str) -> Option<Result<Arc<KeySet>, Fault>> {
+        self.servers.get(alias)?.keys.sought(url).await
     }
 
     fn keys_of<'b>(&self, begun: &'b Begun) -> Option<(&Arc<Keys>, &'b str)> {

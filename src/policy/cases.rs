@@ -2,7 +2,7 @@
 
 use super::{
     Facts, Snapshot,
-    approval::Approval,
+    case_parts::{Approval, Delegated, approval, delegated},
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     expected::Expected,
@@ -86,6 +86,7 @@ struct Case<'c> {
     flow: String,
     gate: Gate,
     token: Token,
+    delegated: Delegated,
     expected: Expected,
 }
 
@@ -158,12 +159,13 @@ impl<'c> Case<'c> {
             now: now?,
             bound: table.optional("proof", binding).unwrap_or_default(),
             claimed,
-            approval: table.table("approval", Approval::read).flatten(),
+            approval: table.table("approval", approval).flatten(),
             person: table.table("subject", person::read).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
             token,
+            delegated: delegated(table),
             expected: expected?,
         })
     }
@@ -211,6 +213,7 @@ impl<'c> Case<'c> {
             lifetime: self.lifetime,
             claimed: &self.claimed,
             approval: self.approval.as_ref().map(Approval::expression).transpose()?,
+            actors: &self.delegated.actors,
         };
         let mut fields = vec![("base", base.expression()?)];
         let (gate, held) = (&self.gate, self.gate.held);
@@ -231,6 +234,9 @@ impl<'c> Case<'c> {
             ]),
             "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
+            "exchange_token" | "jwt_bearer" | "client_credentials" => {
+                fields.extend(self.delegated.fields(&self.action, self.issuer()?)?);
+            }
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
                 ("flow", text(&self.flow)),

@@ -5,6 +5,7 @@ use crate::{
     caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
     model::{Claimed, IssuerAlias, LoginDemand, Scope, Subject, TokenBinding, Wall},
+    transaction::Actors,
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -58,6 +59,7 @@ pub(super) struct Base<'a> {
     pub(super) lifetime: Duration,
     pub(super) claimed: &'a Claimed,
     pub(super) approval: Option<Expr>,
+    pub(super) actors: &'a Actors,
 }
 
 impl Base<'_> {
@@ -70,7 +72,7 @@ impl Base<'_> {
             ("proof", proof(self.bound)?),
             ("lifetime", duration(self.lifetime)),
             ("claimed", claimed(self.claimed)?),
-            ("actors", record([("depth", Expr::new_long(0)), ("members", Expr::new_set([]))])?),
+            ("actors", actors(self.actors)?),
         ];
         if let Some(approval) = &self.approval {
             fields.push(("approval", approval.clone()));
@@ -103,6 +105,14 @@ pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
         fields.push(("ip", Expr::new_ip(ip.to_string())));
     }
     record(fields)
+}
+
+/// The actors' record. Only agents of ours are members: a name of somebody else's is none that policies know.
+fn actors(actors: &Actors) -> Result<Expr, String> {
+    let members: Result<Vec<_>, _> =
+        actors.agents.iter().map(|agent| uid("Agent", agent.as_str()).map(Expr::new_entity_uid)).collect();
+    let depth = u64::try_from(actors.chain.len()).unwrap_or(u64::MAX);
+    record([("depth", count(depth)), ("members", Expr::new_set(members?))])
 }
 
 /// The person's record.

@@ -1,14 +1,15 @@
 //! May this be done, and on what terms. The only room that knows Cedar.
 //!
-//! Invariant: a [`Permitted`], [`BeginPermitted`], [`RefreshPermitted`] or [`Released`] exists only if Cedar allowed
+//! Invariant: a [`Permitted`], [`BeginPermitted`], [`RefreshPermitted`], [`RequestPermitted`] or [`Released`]
+//! exists only if Cedar allowed
 //! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
 //! policy port: it would let every implementor mint permits.
 
 mod admin;
 mod annotations;
-mod approval;
 mod ask;
 mod asked;
+mod case_parts;
 pub mod cases;
 mod context;
 mod entities;
@@ -25,6 +26,7 @@ mod refresh;
 mod register;
 mod release;
 mod replay;
+mod request;
 mod verdict;
 
 pub use admin::{AdminAction, AdminPermitted};
@@ -37,4 +39,5 @@ pub use proof::{ProofAsk, ProofPermitted};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};
+pub use request::{RequestPermitted, Requestable, SubjectFacts};
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

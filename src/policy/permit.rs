@@ -11,7 +11,7 @@ use crate::{
     config::{Api, Client},
     model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     platform::Clock,
-    transaction::{Begun, Claim},
+    transaction::{Actors, Begun, Claim},
 };
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -161,6 +161,7 @@ impl Policies {
             lifetime: ask.client.lifetime_ceiling,
             claimed: &ask.claimed,
             approval: None,
+            actors: &Actors::NONE,
         };
         let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
         let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
@@ -218,6 +219,7 @@ impl Policies {
             lifetime: opening.client.lifetime_ceiling,
             claimed,
             approval: None,
+            actors: &Actors::NONE,
         };
         // The four booleans are what a claim proves; policies can see them, and none can waive them.
         let gate = [

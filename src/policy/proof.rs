@@ -66,6 +66,7 @@ impl Policies {
                 lifetime: token.lifetime,
                 claimed,
                 approval: None,
+                actors: subject.flow().actors(),
             };
             panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("origin", text(&ask.origin))]);
             panel.scopes(&base, "hold");

@@ -76,6 +76,7 @@ impl Policies {
                 lifetime: expected.client.lifetime_ceiling,
                 claimed,
                 approval: None,
+                actors: subject.begun().opening.flow.actors(),
             };
             let age = self.clock.boot().since(subject.since());
             let gate = [("grantAge", duration(age)), ("refreshCount", count(subject.refreshes()))];

@@ -78,6 +78,7 @@ impl Policies {
             lifetime: ask.client.lifetime_ceiling,
             claimed: &ask.claimed,
             approval: None,
+            actors: &crate::transaction::Actors::NONE,
         };
         let Ok(named) = uid("Agent", agent.id.as_str()).map(Expr::new_entity_uid) else {
             return Err(Box::new((caller, Refused::not_loaded())));

@@ -11,6 +11,7 @@ use crate::{
     caller::Caller,
     config::{Api, Client},
     model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
+    transaction::Flow,
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub trait Releasable {
     fn caller(&self) -> &Caller;
     /// What is known of it.
     fn facts(&self) -> IssuedFacts<'_>;
+    /// Which grant brought it.
+    fn flow(&self) -> &Flow;
 }
 
 /// Cedar allowed handing out exactly this.
@@ -109,6 +112,7 @@ impl Policies {
             lifetime: token.lifetime,
             claimed,
             approval: None,
+            actors: subject.flow().actors(),
         };
         let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
         let hand_out = if token.again { "again" } else { "first" };
@@ -122,7 +126,7 @@ impl Policies {
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-        panel.scopes(&carried, if token.again { "hold" } else { "code" });
+        panel.scopes(&carried, if token.again { "hold" } else { subject.flow().word() });
         panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
         panel.close(Reason::PolicyDenied)
     }

@@ -1,19 +1,25 @@
 //! One transaction.
 
+use super::Flow;
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
     model::{
-        Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet, StateValue,
-        TokenBinding, Wall,
+        Agent, AgentId, Boot, CodeVerifier, DecisionId, Fault, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet,
+        StateValue, TokenBinding, Wall,
     },
     platform::ProofKey,
 };
-use std::sync::{Arc, Mutex, atomic::AtomicU32};
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicU32},
+    time::Duration,
+};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What a transaction is begun with: facts decided before it is minted.
 pub struct Opening {
+    /// The grant that brings the token.
+    pub flow: Flow,
     /// The agent it belongs to.
     pub agent: Arc<Agent>,
     /// The client registration.
@@ -59,6 +65,21 @@ pub struct Begun {
     pub bound_key: Option<BoundKey>,
 }
 
+impl Begun {
+    /// A transaction that begins now and lives for so long.
+    ///
+    /// # Errors
+    /// [`Reason::Internal`](crate::model::Reason::Internal) without entropy for its key.
+    pub fn new(opening: Opening, handle: Handle, (at, wall): (Boot, Wall), ttl: Duration) -> Result<Self, Fault> {
+        let bound_key = match (opening.client.bound_tokens, &opening.agent_jkt) {
+            (TokenBinding::Dpop, Some(jkt)) => Some(BoundKey::of_agent(jkt.clone())),
+            (TokenBinding::Dpop, None) => Some(BoundKey::generate()?),
+            _ => None,
+        };
+        Ok(Self { opening, handle, at, ends: at.plus(ttl), ends_wall: wall.plus(ttl), bound_key })
+    }
+}
+
 /// The key of one transaction, and of the grant that comes of it: no two share one, so no two can be told to be of one
 /// agent, and a key that is lost is one grant's.
 pub struct BoundKey {
@@ -81,7 +102,7 @@ impl BoundKey {
     ///
     /// # Errors
     /// As [`ProofKey::generate`].
-    pub fn generate() -> Result<Self, crate::model::Fault> {
+    pub fn generate() -> Result<Self, Fault> {
         ProofKey::generate().map(Self::of_daemon)
     }
 

@@ -5,12 +5,14 @@
 
 pub mod callback;
 mod entry;
+mod flow;
 mod registered;
 mod settle;
 mod store;
 
 pub use callback::Callback;
 pub use entry::{Begun, BoundKey, KeyHolder, Opening};
+pub use flow::{Actors, Delegation, Flow};
 pub use registered::Registration;
 pub use settle::{Claim, Closing, HANDLE_PREFIX, Presented, Settled, Spent, Waiting};
 pub use store::{Bounds, Minted, Provisional, Transactions};

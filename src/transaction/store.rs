@@ -2,11 +2,11 @@
 
 use super::{
     Begun, Opening, Registration,
-    entry::{BoundKey, Entry, Expected, Once, Pkce, Status},
+    entry::{Entry, Expected, Once, Pkce, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue, TokenBinding},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -136,9 +136,8 @@ impl Transactions {
     }
 
     fn begun(&self, handle: Handle, opening: Opening) -> Result<Arc<Begun>, Fault> {
-        let (at, ttl) = (self.clock.boot(), self.bounds.ttl);
-        let (ends, ends_wall, bound_key) = (at.plus(ttl), self.clock.wall().plus(ttl), bound_key(&opening)?);
-        Ok(Arc::new(Begun { handle, at, ends, ends_wall, bound_key, opening }))
+        let now = (self.clock.boot(), self.clock.wall());
+        Begun::new(opening, handle, now, self.bounds.ttl).map(Arc::new)
     }
 
     fn insert(&self, begun: Arc<Begun>, state: Expected, once: Once) -> Result<(), Fault> {
@@ -230,15 +229,6 @@ impl Transactions {
 impl Entry {
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The key that the tokens will be bound to, where the client's are: the agent's own, or a fresh one.
-fn bound_key(opening: &Opening) -> Result<Option<BoundKey>, Fault> {
-    match (opening.client.bound_tokens, &opening.agent_jkt) {
-        (TokenBinding::Dpop, Some(jkt)) => Ok(Some(BoundKey::of_agent(jkt.clone()))),
-        (TokenBinding::Dpop, None) => BoundKey::generate().map(Some),
-        _ => Ok(None),
     }
 }
 

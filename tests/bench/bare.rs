@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
-    BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-    RevokeGrantResponse, SignProofRequest, SignProofResponse, Token,
+    BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
+    GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse,
+    RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest, RevokeGrantResponse,
+    SignProofRequest, SignProofResponse, Token,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -51,6 +52,17 @@ impl TokenService for Echo {
     }
 
     async fn sign_proof(&self, _: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn exchange_token(
+        &self,
+        _: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn obtain_token(&self, _: Request<ObtainTokenRequest>) -> Result<Response<ObtainTokenResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
 

@@ -28,6 +28,7 @@ mod a_server_that_answers_oddly_is_no_danger;
 mod a_signing_client_pushes_its_requests;
 mod a_wrong_certificate_is_told_as_such;
 mod agents_come_by_mutual_tls;
+mod an_agent_delegates_and_acts_as_itself;
 mod stock_clients_need_nothing_made_for_narrowgate;
 mod the_audit_log_of_a_flow_is_valid_ocsf;
 mod the_person_has_the_last_word;

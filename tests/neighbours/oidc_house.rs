@@ -33,6 +33,16 @@ pub(crate) struct Provider {
     pub(crate) signs: Option<(Value, &'static str)>,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
+    /// It exchanges tokens, and gives the client tokens of its own. Actor tokens are signed with the client's key.
+    pub(crate) exchanges: bool,
+}
+
+impl Provider {
+    fn grants(&self) -> Vec<&'static str> {
+        let more = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
+        let more = more.into_iter().filter(|_| self.exchanges);
+        ["authorization_code", "refresh_token"].into_iter().chain(more).collect()
+    }
 }
 
 /// A running house with its provider.
@@ -68,6 +78,7 @@ impl OidcHouse {
             "subject": { "tls_client_auth_san_uri": CLIENT_NAME },
             "bound": provider.bound,
             "redirect_uris": [CALLBACK],
+            "grant_types": provider.grants(),
         });
         if let Some((key, alg)) = &provider.signs {
             client["auth"] = json!("private_key_jwt");
@@ -80,6 +91,7 @@ impl OidcHouse {
             "tls": { "certificate": house.path("daemon.pem"), "key": house.path("daemon.key") },
             "client_ca": house.path("clients-ca.pem"),
             "clients": [client],
+            "actor_key": provider.exchanges.then(|| house.path("client.key")),
             "resources": [
                 { "identifier": CRM, "scopes": ["customers.read", "customers.write", "customers.delete"] },
             ],

@@ -20,7 +20,7 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 45] = [
+const ELSEWHERE: [&str; 56] = [
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
@@ -78,6 +78,18 @@ const ELSEWHERE: [&str; 45] = [
     "NONCE_MISMATCH",
     "AT_HASH_MISMATCH",
     "STEP_UP_REQUIRED",
+    // delegation
+    "GRANT_TYPE_DISABLED",
+    "SUBJECT_TOKEN_INVALID",
+    "SUBJECT_TOKEN_NOT_YOURS",
+    "SCOPE_NOT_IN_SUBJECT",
+    "ACTOR_TOKEN_FORBIDDEN",
+    "MAY_ACT_MISMATCH",
+    "TARGET_NOT_ALLOWED",
+    "ISSUED_TYPE_UNEXPECTED",
+    "ACT_MISSING",
+    "ACT_TOO_DEEP",
+    "REQUEST_OUTCOME_UNKNOWN",
 ];
 
 fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthorizationRequest {

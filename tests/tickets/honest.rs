@@ -4,8 +4,9 @@ use narrowgate::{
     caller::Caller,
     grant::{Grants, Reply},
     model::{AccessToken, AuthorizationCode, Boot, Claimed, DecisionId},
-    oauth::{AuthorizationServers, Issued, Refreshed, Turn},
-    policy::{Permitted, Policies, RefreshPermitted, Refreshable, Released},
+    oauth::{AuthorizationServers, Issued, Obtained, Refreshed, TokenRequest, Turn},
+    platform::Entropy,
+    policy::{Permitted, Policies, RefreshPermitted, Refreshable, Released, RequestPermitted, Requestable},
     transaction::{Presented, Settled, Transactions},
 };
 use std::sync::Arc;
@@ -49,6 +50,23 @@ pub async fn refresh(
     let recorded: Recorded<RefreshPermitted<Turn>> = recorder.record(permitted).await.ok()?;
     let refreshed: Refreshed = servers.refresh(recorded, line, until).await.ok()?;
     policies.release(refreshed, claimed, ids[1]).ok()
+}
+
+pub async fn request(
+    policies: &Policies,
+    recorder: &Recorder,
+    servers: &AuthorizationServers,
+    request: TokenRequest,
+    claimed: &Claimed,
+    (ids, entropy): ([DecisionId; 2], &dyn Entropy),
+) -> Option<Released<Obtained>> {
+    let opening = &request.begun().opening;
+    let passage = servers.enter(&opening.issuer.alias, &opening.agent.id).await.ok()?;
+    let line = servers.request_line(request.begun(), passage).await;
+    let permitted: RequestPermitted<TokenRequest> = policies.request(request, claimed, ids[0]).ok()?;
+    let recorded: Recorded<RequestPermitted<TokenRequest>> = recorder.record(permitted).await.ok()?;
+    let obtained: Obtained = servers.request(recorded, line, entropy).await.ok()?;
+    policies.release(obtained, claimed, ids[1]).ok()
 }
 
 pub fn secrets(code: &AuthorizationCode, other: &AuthorizationCode) -> bool {

@@ -122,6 +122,9 @@ fn no_ticket_can_be_forged() {
         ("forge_a_release", "E0451"),
         ("forge_a_refresh_permit", "E0451"),
         ("forge_a_refreshed_token", "E0451"),
+        ("forge_a_verified_subject", "E0451"),
+        ("forge_a_request_permit", "E0451"),
+        ("forge_an_obtained_token", "E0451"),
     ]);
 }
 
@@ -136,6 +139,8 @@ fn no_step_of_the_corridor_can_be_left_out() {
         ("refresh_without_a_permit", "E0308"),
         ("queue_a_refresh", "E0277"),
         ("hold_unreleased", "E0308"),
+        ("request_without_a_record", "E0308"),
+        ("queue_a_request", "E0277"),
     ]);
 }
 

@@ -8,10 +8,12 @@
 //! The signature itself is checked by aws-lc-rs; jsonwebtoken's claim validation is not used, because it accepts
 //! tokens that OIDC Core §3.1.3.7 refuses.
 
+pub(crate) mod delegated;
 mod fuzz;
 pub(crate) mod id_token;
 pub(crate) mod jwks;
 pub(crate) mod jws;
+pub(crate) mod sign;
 #[cfg(test)]
 mod testing;
 
@@ -32,7 +34,7 @@ fn hash_of(algorithm: Algorithm) -> &'static digest::Algorithm {
 
 /// What a token is for. Told by `typ`, so that none passes for another (RFC 8725 §3.11, §3.12).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only ID tokens are read so far; the others must not pass for one"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "those that nobody reads must not pass for one that somebody does"))]
 pub(crate) enum Kind {
     /// An ID token: `typ` absent or `JWT` (OIDC Core §2).
     IdToken,

@@ -7,6 +7,7 @@
 
 pub(crate) mod assertions;
 pub(crate) mod behaviour;
+pub(crate) mod delegation;
 pub(crate) mod dpop;
 mod families;
 mod gzip;

@@ -108,7 +108,7 @@ pub(super) struct Logs {
 }
 
 /// Request parameters and answer members whose values are secrets.
-const SECRET_MEMBERS: [&str; 11] = [
+const SECRET_MEMBERS: [&str; 13] = [
     "access_token",
     "refresh_token",
     "id_token",
@@ -120,6 +120,8 @@ const SECRET_MEMBERS: [&str; 11] = [
     "client_secret",
     "client_assertion",
     "assertion",
+    "subject_token",
+    "actor_token",
 ];
 
 impl Record {

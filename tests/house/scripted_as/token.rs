@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Outcome, Reply, RevocationBehaviour, Wire};
+use super::delegation::{JWT_BEARER, TOKEN_EXCHANGE};
 use super::fresh;
 use super::record::{Issue, TokenRequest};
 use super::world::{Grant, World, overlay};
@@ -74,7 +75,7 @@ impl World {
         }
         for (at, (name, _)) in request.form.iter().enumerate() {
             let twice = request.form[..at].iter().any(|(earlier, _)| earlier == name);
-            if twice && name != "resource" {
+            if twice && name != "resource" && name != "audience" {
                 return Err(refuse("invalid_request", &format!("{name} is given twice")));
             }
         }
@@ -91,7 +92,8 @@ impl World {
                 let grant = self.scripts().families.refresh(request).map_err(refused)?;
                 return if grant.jkt == jkt { Ok(grant) } else { Err(refuse("invalid_grant", "another key")) };
             }
-            _ => return Err(refuse("unsupported_grant_type", "neither authorization_code nor refresh_token")),
+            "client_credentials" | TOKEN_EXCHANGE | JWT_BEARER => return Ok(Grant { jkt, ..self.delegate(request)? }),
+            _ => return Err(refuse("unsupported_grant_type", "none of ours")),
         }
         let (code, verifier) = (need("code")?, need("code_verifier")?);
         let mut scripts = self.scripts();
@@ -150,7 +152,9 @@ impl World {
         if let Some(scope) = &grant.scope {
             members.insert("scope".into(), json!(scope));
         }
+        self.delegated(&mut members, grant, request);
         self.bend(behaviour, &mut members, grant, request);
+        self.note_issued(&members);
         if let Some(Value::String(token)) = members.get("refresh_token") {
             self.scripts().families.issued(token, grant);
         }
@@ -203,7 +207,7 @@ impl World {
         }
     }
 
-    fn claims(
+    pub(super) fn claims(
         &self,
         grant: &Grant,
         request: &TokenRequest,
@@ -232,11 +236,22 @@ impl World {
         if let Some(scope) = scope {
             claims.insert("scope".into(), scope);
         }
+        Self::delegated_claims(&mut claims, grant);
         claims
     }
 
-    fn sign(&self, claims: &Map<String, Value>) -> String {
-        let header = json!({ "typ": "at+jwt", "alg": "ES256", "kid": "scripted-1" });
+    pub(super) fn sign(&self, claims: &Map<String, Value>) -> String {
+        self.sign_as(&Map::new(), claims)
+    }
+
+    /// The same, with these members of the header added, replaced, or (null) removed.
+    pub(super) fn sign_as(&self, changes: &Map<String, Value>, claims: &Map<String, Value>) -> String {
+        let mut header = Map::new();
+        for (name, value) in [("typ", "at+jwt"), ("alg", "ES256"), ("kid", "scripted-1")] {
+            header.insert(name.to_owned(), json!(value));
+        }
+        overlay(&mut header, changes);
+        let header = json!(header);
         let part = |json: String| URL_SAFE_NO_PAD.encode(json);
         let signed = [part(header.to_string()), part(json!(claims).to_string())].join(".");
         let signature = self.signer.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();

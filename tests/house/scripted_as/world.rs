@@ -15,6 +15,7 @@ use url::Url;
 
 use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::delegation::{Exchanged, Trust};
 use super::dpop::Dpop;
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
@@ -67,6 +68,8 @@ pub(super) struct Grant {
     pub(super) family: String,
     /// The refresh token that is being used, which a new one replaces.
     pub(super) refreshing: Option<String>,
+    /// What a token request without a code came to.
+    pub(super) exchanged: Option<Exchanged>,
 }
 
 /// Everything behind the lock.
@@ -90,6 +93,7 @@ pub(super) struct Scripts {
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
     pub(super) dpop: Dpop,
+    pub(super) trust: Trust,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
     pub(super) redirect_uri_refused: bool,
 }
@@ -143,6 +147,7 @@ impl World {
                 grants: HashMap::new(),
                 families: Families::default(),
                 dpop: Dpop::default(),
+                trust: Trust::default(),
                 redirect_uri_refused: false,
             }),
         }
@@ -199,6 +204,7 @@ impl World {
             jkt: first(query, "dpop_jkt").map(str::to_owned),
             family: fresh("family"),
             refreshing: None,
+            exchanged: None,
         })
     }
 

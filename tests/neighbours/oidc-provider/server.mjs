@@ -4,10 +4,11 @@
 //
 // Prints one JSON line {"issuer", "port"} on stdout, answers each line "counts"
 // on stdin with one JSON line, and ends when stdin closes or on SIGTERM.
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
+import { jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 import { resourceServer } from './resource.mjs';
 
@@ -18,6 +19,10 @@ const ACCOUNT = 'ana';
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const resources = new Map(config.resources.map((r) => [r.identifier, r]));
 const refused = new Set(config.refuse_scopes);
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const JWT = 'urn:ietf:params:oauth:token-type:jwt';
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 const counts = { token: 0, revocation: 0, pushed: 0, connections: 0 };
 const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation'], ['/request', 'pushed']]);
 
@@ -72,11 +77,13 @@ function settings() {
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     responseTypes: ['code'],
     pkce: { required: () => true },
+    extraTokenClaims: (ctx) => ctx?.actors && { act: ctx.actors },
     issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     // The demanding case for a client: every refresh makes the token used useless.
     rotateRefreshToken: true,
     features: {
       devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
       // The demanding case again: no proof without a nonce of this server.
@@ -110,6 +117,44 @@ function settings() {
   };
 }
 
+/** RFC 8693, as far as the library leaves it to its users: subject and actor verified, `act` nested, scope narrowed. */
+function exchangesTokens(provider) {
+  provider.registerGrantType(TOKEN_EXCHANGE, async (ctx) => {
+    const { params, client } = ctx.oidc;
+    if (params.subject_token_type !== ACCESS_TOKEN || params.requested_token_type !== ACCESS_TOKEN
+      || params.actor_token_type !== JWT) {
+      throw new errors.InvalidRequest('another token type');
+    }
+    const verified = async (token, signer, options) => {
+      try {
+        return (await jwtVerify(token, signer, options)).payload;
+      } catch {
+        throw new errors.InvalidRequest('a token is not verified');
+      }
+    };
+    const { issuer } = provider;
+    const subject = await verified(params.subject_token, createPublicKey(key), { issuer, typ: 'at+jwt' });
+    const actorKey = createPublicKey(readFileSync(config.actor_key));
+    const expected = { issuer: client.clientId, audience: issuer, requiredClaims: ['exp', 'jti', 'sub'] };
+    const actor = await verified(params.actor_token, actorKey, expected);
+    const scopes = params.scope.split(' ');
+    if (!scopes.every((scope) => subject.scope.split(' ').includes(scope))) throw new errors.InvalidScope('too broad', params.scope);
+    const token = new provider.AccessToken({
+      accountId: subject.sub, client, gty: 'token_exchange', scope: params.scope,
+    });
+    const info = await configuration.features.resourceIndicators.getResourceServerInfo(ctx, params.resource);
+    token.resourceServer = new provider.ResourceServer(params.resource, { ...info, accessTokenTTL: Math.min(3600, subject.exp - Math.floor(Date.now() / 1000)) });
+    ctx.actors = { sub: actor.sub, ...(subject.act && { act: subject.act }) };
+    ctx.body = {
+      access_token: await token.save(),
+      issued_token_type: ACCESS_TOKEN,
+      token_type: token.tokenType,
+      expires_in: token.expiration,
+      scope: params.scope,
+    };
+  }, new Set(['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type', 'requested_token_type', 'resource', 'scope']));
+}
+
 /** Adds to the grant what was asked, except for what the person refuses. */
 async function consent(provider, { grantId, params, prompt: { details } }) {
   const grant = (grantId && await provider.Grant.find(grantId))
@@ -127,6 +172,8 @@ async function consent(provider, { grantId, params, prompt: { details } }) {
   }
   return { consent: { grantId: await grant.save() } };
 }
+
+const configuration = settings();
 
 /** Plays the person: logs in and consents without showing a page. */
 async function interact(provider, req, res) {
@@ -156,7 +203,8 @@ server.on('connection', () => { counts.connections += 1; });
 server.listen(0, '127.0.0.1', () => {
   const { port } = server.address();
   const issuer = `https://127.0.0.1:${port}`;
-  const provider = new Provider(issuer, settings());
+  const provider = new Provider(issuer, configuration);
+  if (config.actor_key) exchangesTokens(provider);
   // Many mistakes get the same answer; error_detail tells the tests' reader which it was.
   for (const event of ['authorization.error', 'grant.error', 'revocation.error', 'introspection.error']) {
     provider.on(event, (_ctx, error) => {

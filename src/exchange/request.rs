@@ -1,0 +1,178 @@
+//! Request: what exchange and obtain share. Decide, record, POST, judge, release, record, reply.
+
+use super::{Corridor, delegate::Draft, refusal};
+use crate::{
+    audit::{Code, Event, Recorded, Severity},
+    caller::Caller,
+    grant::{Grant, Reply},
+    model::{Claimed, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
+    oauth::{Disposal, NotObtained, Passage, TokenRequest},
+    platform::{Underway, trace},
+    policy::{RequestPermitted, Requestable},
+    transaction::{Begun, Opening},
+};
+use std::sync::Arc;
+
+impl Corridor {
+    /// Makes a token request, if policy lets this caller. The token is a grant of its own, or goes home to one.
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        caller: Caller,
+        draft: Draft,
+        (claimed, home): (Claimed, Option<Arc<Grant>>),
+        underway: Underway,
+    ) -> Result<Recorded<Reply>, Fault> {
+        let event = refusal(draft.flow.operation(), &caller);
+        let (request, passage) = match self.ready_to_ask(caller, draft).await {
+            Ok(ready) => ready,
+            Err(fault) => return Err(self.refuse(event, fault).await),
+        };
+        let event = self.asking(Code::ExchangeDecided, &request);
+        let permitted = match self.policies.request(request, &claimed, self.decision()?) {
+            Ok(permitted) => permitted,
+            Err(no) => return Err(self.deny(event, no.1).await),
+        };
+        // A request that has left always gets its closing line, whoever hangs up.
+        let this = Arc::clone(self);
+        let rest = trace::spawn(async move {
+            let result = this.ask(permitted, &claimed, passage, home).await;
+            drop(underway);
+            result
+        });
+        rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// What can be known to fail before policy is asked, and what the question is about.
+    async fn ready_to_ask(self: &Arc<Self>, caller: Caller, draft: Draft) -> Result<(TokenRequest, Passage), Fault> {
+        let agent = Arc::clone(caller.agent());
+        self.grants.room_for(&agent.id)?;
+        let Draft { client, api, scopes, audiences, flow, subject } = draft;
+        let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
+        let endpoints = self.servers.endpoints(&client, &agent.id).await?;
+        let mut bits = [0; 16];
+        self.entropy.fill(&mut bits)?;
+        let (now, deadline) = ((self.clock.boot(), self.clock.wall()), issuer.deadline);
+        let passage = self.servers.enter(&client.issuer, &agent.id).await?;
+        let opening = Opening {
+            flow,
+            agent,
+            client,
+            issuer,
+            endpoints,
+            redirect: RedirectUri::none(),
+            told_by_redirect: false,
+            scopes,
+            api,
+            // A refresh token that comes all the same is never used.
+            offline_refused: true,
+            decision: self.decision()?,
+            registered_by: None,
+            login: LoginDemand::default(),
+            agent_jkt: None,
+        };
+        // Begun and ended in one call: nothing comes back to it.
+        let begun = Begun::new(opening, Handle::new(bits), now, deadline)?;
+        Ok((TokenRequest::new(caller, Arc::new(begun), subject, audiences), passage))
+    }
+
+    /// Records the decision, asks, and sees the outcome through to its record.
+    async fn ask(
+        self: &Arc<Self>,
+        permitted: RequestPermitted<TokenRequest>,
+        claimed: &Claimed,
+        passage: Passage,
+        home: Option<Arc<Grant>>,
+    ) -> Result<Recorded<Reply>, Fault> {
+        let (begun, decision) = (Arc::clone(permitted.request().begun()), permitted.verdict().id);
+        let failed = self.asking(Code::ExchangeFailed, permitted.request()).of(decision);
+        let release_decision = self.decision()?;
+        let (line, recorded) =
+            tokio::join!(self.servers.request_line(&begun, passage), self.recorder.record(permitted));
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            // The decision may be in the log already, so its end is too.
+            Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
+        };
+        // The last look before the request leaves: an operator may have frozen it since the decision.
+        if let Err(fault) = self.policies.stands(&begun) {
+            return Err(self.fail(failed, fault, decision).await);
+        }
+        let mut obtained = match self.servers.request(recorded, line, &*self.entropy).await {
+            Ok(obtained) => obtained,
+            Err(not_obtained) => return Err(self.not_obtained(*not_obtained, failed).await),
+        };
+        if let Some(disposal) = obtained.unexpected() {
+            let code = Code::Detected(Detection::UnexpectedRefreshToken);
+            self.recorder.report(Event { code, severity: Severity::Medium, ..failed.clone() });
+            self.servers.dispose(disposal, "unexpected_refresh_token", decision);
+        }
+        let released = match self.policies.release(obtained, claimed, release_decision) {
+            Ok(released) => released,
+            Err(no) => {
+                let (obtained, refused) = *no;
+                let (kept, _) = obtained.into_parts();
+                self.servers.dispose(Disposal::of_kept(&kept), "not_released", decision);
+                let event = Event { exchange: Some(decision), ..failed.refused(&refused) };
+                return Err(self.fail(event, refused.fault, decision).await);
+            }
+        };
+        let reply = match self.grants.keep_obtained(released) {
+            Ok(reply) => reply,
+            Err(lost) => {
+                let (kept, fault) = *lost;
+                self.servers.dispose(Disposal::of_kept(&kept), "not_kept", decision);
+                return Err(self.fail(failed, fault, decision).await);
+            }
+        };
+        match self.recorder.record_outcome(reply).await {
+            Ok(recorded) => {
+                match home {
+                    None => {
+                        self.grants.admit(&recorded);
+                        // Either a freeze found the grant, or the freeze is found here.
+                        if let Err(fault) = self.policies.stands(&begun) {
+                            return Err(self.withhold_frozen(recorded.get().grant(), failed, fault).await);
+                        }
+                    }
+                    Some(grant) => self.grants.take_home(&grant, &recorded).inspect_err(|_| {
+                        self.servers.dispose(Disposal::of_kept(&recorded.get().held().kept), "grant_ended", decision);
+                    })?,
+                }
+                Ok(recorded)
+            }
+            Err(unrecorded) => {
+                let (reply, fault) = *unrecorded;
+                if let Some(disposal) = reply.grant().remains() {
+                    self.servers.dispose(disposal, "not_recorded", decision);
+                }
+                self.recorder.report(failed.failed(&fault, Severity::High));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Closes a request that the server did not end in a token that may be kept.
+    async fn not_obtained(self: &Arc<Self>, failed: NotObtained, mut event: Event) -> Fault {
+        let NotObtained { fault, caller: _, decided, status, disposal } = failed;
+        if let Some(status) = status {
+            event = event.with("http_status", status);
+        }
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
+            if let Some(value) = fault.metadata.get(key) {
+                event = event.with(key, value.as_str());
+            }
+        }
+        if let Some(disposal) = disposal {
+            self.servers.dispose(disposal, fault.reason.name(), decided.id);
+        }
+        self.fail(event, fault, decided.id).await
+    }
+
+    fn asking(&self, code: Code, request: &TokenRequest) -> Event {
+        let (begun, keyed) = (request.begun(), self.recorder.keyed());
+        Event::new(code, begun.opening.flow.operation())
+            .on(begun, keyed)
+            .by(request.caller())
+            .representing(request, keyed)
+    }
+}

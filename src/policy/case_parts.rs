@@ -1,0 +1,74 @@
+//! Parts of a test case that few cases have: an approval, and what a token request says of its subject.
+
+use super::{
+    cases::{instant, owned, scope, word},
+    context::{boolean, datetime, record, scopes, text},
+    entities::uid,
+};
+use crate::{
+    config::Table,
+    model::{AgentId, IssuerAlias, Scope, TokenType, Wall},
+    transaction::Actors,
+};
+use cedar_policy::RestrictedExpression as Expr;
+
+/// An approval.
+pub(super) struct Approval {
+    pub(super) approver: String,
+    pub(super) team: String,
+    at: Wall,
+    scopes: Vec<Scope>,
+}
+
+impl Approval {
+    pub(super) fn expression(&self) -> Result<Expr, String> {
+        record([
+            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
+            ("at", datetime(self.at)),
+            ("scopes", scopes(&self.scopes)?),
+        ])
+    }
+}
+
+pub(super) fn approval(table: &Table<'_>) -> Option<Approval> {
+    let approver = table.required("approver", owned);
+    let team = table.required("approver_team", owned);
+    let at = table.required("at", instant);
+    let scopes = table.list("scopes", scope);
+    Some(Approval { approver: approver?, team: team?, at: at?, scopes })
+}
+
+/// What a token request says of its subject.
+pub(super) struct Delegated {
+    pub(super) actors: Actors,
+    issuer: Option<IssuerAlias>,
+    token_type: String,
+    impersonation: bool,
+}
+
+pub(super) fn delegated(table: &Table<'_>) -> Delegated {
+    let agents = table.list("actors", |t| AgentId::parse(t).ok_or_else(|| "must hold ids of agents".to_owned()));
+    let depth = table.integer("actor_depth", 0..=64).and_then(|n| usize::try_from(n).ok());
+    Delegated {
+        actors: Actors { chain: vec![String::new(); depth.unwrap_or(agents.len())], agents },
+        issuer: table.optional("subject_issuer", |t| IssuerAlias::parse(t).ok_or_else(|| "is not an alias".to_owned())),
+        token_type: word(table, "subject_token_type").unwrap_or_else(|| TokenType::AccessToken.urn().to_owned()),
+        impersonation: table.boolean("impersonation", false),
+    }
+}
+
+impl Delegated {
+    /// What the question says besides its base; the subject is of the client's own issuer unless the case says otherwise.
+    pub(super) fn fields(&self, action: &str, own: &IssuerAlias) -> Result<Vec<(&'static str, Expr)>, String> {
+        let issuer = uid("Issuer", self.issuer.as_ref().unwrap_or(own).as_str()).map(Expr::new_entity_uid)?;
+        Ok(match action {
+            "exchange_token" => vec![
+                ("subjectIssuer", issuer),
+                ("subjectTokenType", text(&self.token_type)),
+                ("impersonation", boolean(self.impersonation)),
+            ],
+            "jwt_bearer" => vec![("subjectIssuer", issuer)],
+            _ => Vec::new(),
+        })
+    }
+}

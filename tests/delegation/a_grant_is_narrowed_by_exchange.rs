@@ -1,0 +1,85 @@
+use crate::{
+    house::{
+        Agent, COURIER, House, Plan, eventually,
+        scripted_as::{
+            behaviour::{Behaviour, Script},
+            delegation::TOKEN_EXCHANGE,
+        },
+    },
+    kit::{READ, WRITE, open, open_with, refused},
+};
+use narrowgate::api::proto::{GetTokenRequest, RevokeGrantRequest, Token};
+use tonic::{Code, Status};
+
+fn plan() -> Plan {
+    Plan::new().config("deadline = \"5s\"", "deadline = \"5s\"\nrefresh_narrowing = \"exchange\"")
+}
+
+async fn narrow(agent: &mut Agent, grant: &str, scopes: &[&str]) -> Result<Token, Status> {
+    let scopes = scopes.iter().map(ToString::to_string).collect();
+    let request = GetTokenRequest { grant: grant.to_owned(), scopes, ..GetTokenRequest::default() };
+    Ok(agent.get_token(request).await?.into_inner().token.unwrap())
+}
+
+async fn revoked(house: &House, count: usize) -> Vec<(String, String)> {
+    eventually("the revocations", || {
+        let revocations = house.server.revocations();
+        (revocations.len() >= count).then_some(revocations)
+    })
+    .await
+}
+
+// rows: TEX-04 SCOP-05
+#[tokio::test]
+async fn the_broad_token_is_exchanged_once_and_the_narrow_one_kept() {
+    let house = open(plan(), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    let broad = login.token.unwrap();
+    let first = narrow(&mut agent, &login.grant, &[READ]).await.unwrap();
+    assert_eq!(first.scopes, [READ]);
+    let sent = house.server.requests_of(TOKEN_EXCHANGE);
+    assert_eq!((sent.len(), sent[0].param("scope")), (1, Some(READ)));
+    assert_eq!(sent[0].param("subject_token"), Some(broad.access_token.as_str()));
+    // It is a token of the same grant: served again without a request, and revoked with it.
+    assert_eq!(narrow(&mut agent, &login.grant, &[READ]).await.unwrap().access_token, first.access_token);
+    assert_eq!(narrow(&mut agent, &login.grant, &[]).await.unwrap().access_token, broad.access_token);
+    assert_eq!((house.server.requests_of(TOKEN_EXCHANGE).len(), house.server.refreshes().len()), (1, 0));
+    let mut courier = house.svid_agent(COURIER).await;
+    refused(narrow(&mut courier, &login.grant, &[READ]).await, Code::NotFound, "GRANT_UNKNOWN");
+    refused(narrow(&mut agent, &login.grant, &["customers.delete"]).await, Code::PermissionDenied, "SCOPE_NOT_GRANTED");
+    let end = RevokeGrantRequest { grant: login.grant.clone(), ..RevokeGrantRequest::default() };
+    agent.revoke_grant(end).await.unwrap();
+    let tokens: Vec<String> = revoked(&house, 3).await.into_iter().map(|(_, token)| token).collect();
+    assert!(tokens.contains(&first.access_token) && tokens.contains(&broad.access_token));
+    refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::NotFound, "GRANT_UNKNOWN");
+}
+
+// rows: TEX-04 TEX-09 SCOP-05
+#[tokio::test]
+async fn a_narrow_token_that_is_too_broad_is_revoked_and_the_grant_lives() {
+    let house = open(plan(), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    house.server.behave(Script::Token(Behaviour::Broader(WRITE.to_owned())));
+    refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::FailedPrecondition, "SCOPE_UPGRADED");
+    assert_eq!(revoked(&house, 1).await[0].0, "access_token");
+    narrow(&mut agent, &login.grant, &[READ]).await.unwrap();
+    // Its own gate is asked: who may not exchange gets nothing narrower.
+    let rule = "@id(\"no.exchange\") @code(\"no_exchange\")\n\
+        forbid (principal, action == Narrowgate::Action::\"exchange_token\", resource);";
+    let house = open(plan().policy(rule), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(house.server.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn without_an_exchange_nothing_is_narrower() {
+    let house = open_with(plan(), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::FailedPrecondition, "NARROWING_UNAVAILABLE");
+    assert_eq!(house.server.token_posts(), 1);
+}
