@@ -9,11 +9,16 @@ use std::{fs, path::PathBuf};
 
 /// Grants in `store/grants.redb`, under a key of its own. `more` is further lines of `[grants]`.
 pub(crate) fn plan(more: &str) -> Plan {
+    stored(Plan::new(), more)
+}
+
+/// The same of another house.
+pub(crate) fn stored(plan: Plan, more: &str) -> Plan {
     let grants = format!(
         "[grants]\nstore = \"file\"\nfile = \"store/grants.redb\"\nkey_file = \"grants.key\"\n{more}\n\n[limits]"
     );
     // Without a circuit breaker, so that every POST can be counted.
-    Plan::new().config("[limits]", &grants).config("deadline = \"5s\"", "deadline = \"5s\"\ncircuit_breaker = false")
+    plan.config("[limits]", &grants).config("deadline = \"5s\"", "deadline = \"5s\"\ncircuit_breaker = false")
 }
 
 /// The house with its key, not yet started.

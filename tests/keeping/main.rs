@@ -11,6 +11,8 @@
 )]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
 
+#[path = "../admin/kit.rs"]
+mod administering;
 #[path = "../grants/asking.rs"]
 mod asking;
 #[path = "../house/mod.rs"]
@@ -20,9 +22,11 @@ mod kit;
 mod stepped;
 mod strace;
 
+mod a_bound_grant_keeps_its_key;
 mod a_crash_leaves_the_old_token_or_the_new;
 mod a_disk_that_fails_loses_no_grant;
 mod a_file_that_is_not_sound_is_moved_aside;
+mod a_freeze_reaches_the_file;
 mod a_restored_grant_is_judged_as_before;
 mod every_event_of_the_store_is_valid_ocsf;
 mod grants_survive_a_restart;
