@@ -6,14 +6,19 @@ use crate::{
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
     exchange::Corridor,
-    grant::{GrantBounds, Grants},
+    grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
+    model::DecisionId,
     oauth::AuthorizationServers,
-    platform::{Clock, Entropy, SystemClock, SystemEntropy, Work, files},
+    platform::{
+        Clock, Entropy, SystemClock, SystemEntropy, Work, files,
+        vault::{OpenError, Rejected},
+    },
     policy::{self, Freezes, Policies},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
 };
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,6 +44,9 @@ pub enum Failure {
     /// The installation's key cannot be used.
     #[error("the installation's key {0}: {1}")]
     Key(PathBuf, String),
+    /// The file that grants are kept in cannot be used.
+    #[error("the grant store {0}")]
+    Store(#[from] OpenError),
     /// The freezes of the run before cannot be read.
     #[error("the list of freezes in {0} {1}")]
     Freezes(PathBuf, String),
@@ -88,6 +96,7 @@ impl Daemon {
         let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
             audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
@@ -103,27 +112,31 @@ impl Daemon {
         let admin = config.admin.as_ref().map(UnixDoor::bind).transpose()?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
+        let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
+        let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
+        let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let bounds = GrantBounds {
             per_agent: limits.grants_per_agent,
             lost_after: limits.replay_window + config.audit.outcome_hold,
             keeping: config.keeping.clone(),
+            durable,
         };
         let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
-        // Before anything is served: what is on record after it belongs to this run.
-        corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
-        corridor.purge_frozen();
-        corridor.servers.tell_weak_authentication(&corridor.config);
+        take_up(&corridor, found, &unfinished);
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
+        if corridor.config.grant_store.is_some() {
+            serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
+        }
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
             Readiness::new(readiness.clone(), Arc::clone(&corridor)),
@@ -157,8 +170,9 @@ impl Daemon {
             tracing::warn!("gave up waiting for calls under way");
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            // All but the tidying end by themselves.
-            while self.serving.len() > 1 && self.serving.join_next().await.is_some() {}
+            // All but the tidying and watching end by themselves.
+            let staying = 1 + usize::from(self.corridor.config.grant_store.is_some());
+            while self.serving.len() > staying && self.serving.join_next().await.is_some() {}
         })
         .await;
         self.serving.shutdown().await;
@@ -175,6 +189,10 @@ impl Daemon {
         let mut event = Event::new(Code::DaemonStopped, "lifecycle")
             .with("grants_left", left.grants + late.grants)
             .with("refresh_tokens_left", left.refresh_tokens + late.refresh_tokens);
+        if self.corridor.config.grant_store.is_some() {
+            let written = self.corridor.grants.close_store().await;
+            event = event.with("grants_stored", left.stored + late.stored).with("grant_store_written", written);
+        }
         if work.under_way() > 0 {
             event.severity = Severity::High;
             event = event.with("under_way", work.under_way());
@@ -224,6 +242,18 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
     Ok((unix, mtls))
 }
 
+/// Takes up what the run before left, before anything is served: what is on record after it belongs to this run.
+fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Records)>, unfinished: &BTreeSet<DecisionId>) {
+    corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+    if let Some((rejected, records)) = found {
+        let restored = corridor.grants.restore(records, &corridor.config, unfinished);
+        corridor.report_restored(rejected.as_ref(), restored);
+    }
+    // Only now: a freeze that outlived the run before ends the grants that did so too.
+    corridor.purge_frozen();
+    corridor.servers.tell_weak_authentication(&corridor.config);
+}
+
 /// What of a configuration would keep a daemon from starting on this machine, found out by what starts it: nothing is
 /// bound, made or changed.
 #[must_use]
@@ -259,9 +289,8 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
 fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
     for exchange in open {
         let Ok(id) = uuid::Uuid::try_parse(&exchange.id) else { continue };
-        let mut event = Event::new(Code::ExchangeUnknown, "RedeemCode")
-            .of(crate::model::DecisionId(id))
-            .with("agent", exchange.agent);
+        let mut event =
+            Event::new(Code::ExchangeUnknown, "RedeemCode").of(DecisionId(id)).with("agent", exchange.agent);
         event.severity = Severity::High;
         recorder.report(match exchange.code_ref {
             Some(reference) => event.with("code_ref", reference),
@@ -314,6 +343,7 @@ fn follow_readiness(
         () if stopping => Some("stopping"),
         () if corridor.policies.current().is_none() => Some("no valid policy set"),
         () if !writable || !corridor.recorder.is_writable() => Some("the audit log cannot be written"),
+        () if !corridor.grants.is_storable() => Some("the file that grants are kept in cannot be written"),
         () if !corridor.clock_is_plausible() => Some("the clock is before this program was built"),
         () => None,
     };

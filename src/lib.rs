@@ -40,6 +40,8 @@
 //! * A code is used at most once, at the endpoint captured when its transaction began. It is sent once; a second time
 //!   only, and only once, where the server has answered that it looked no further than the proof (RFC 9449 §8).
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
+//! * A grant that outlives the process is sealed on disk before its outcome is on record; while it could not be, nothing
+//!   is spent. A file that is not sound is used for nothing.
 //! * A subject token is verified before it leaves, and is its presenter's own; the actor is the attested caller, in our
 //!   words; what comes of an exchange is no broader than its subject, shows who acts, and is not served for longer.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.

@@ -30,12 +30,16 @@ const ASIDE: [(&str, &[&str]); 2] = [("telemetry", &["api", "app", "audit", "cli
 const LINES_MAX: usize = 400;
 
 /// Words that only some rooms, or some files, may use. A word that starts with `.` is a method.
-const DOORS: [(&str, &[&str]); 9] = [
-    // Secrets are opened at the wire and in the keyed hash.
+const DOORS: [(&str, &[&str]); 12] = [
+    // The key of a bound grant goes into its sealed record, and nowhere else.
+    (".to_pkcs8(", &["grant/saved.rs"]),
+    (".to_pkcs8v1(", &["dev/oauth_jwt.rs", "platform/proof_key.rs"]),
+    // Secrets are opened at the wire, in the keyed hash, and where a refresh token goes into its sealed record.
     (
         ".reveal(",
         &[
             "api/wire.rs",
+            "grant/saved.rs",
             "oauth/authorize.rs",
             "api/wire_proof.rs",
             "oauth/bound.rs",
@@ -97,6 +101,7 @@ const DOORS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("cedar_policy", &["policy/"]),
+    ("redb", &["platform/vault/"]),
     ("prost", &["api/", "cli/", "dev/"]),
     ("tonic", &["api/", "cli/", "dev/"]),
     ("hyper", &["api/", "cli/", "dev/", "oauth/"]),

@@ -104,6 +104,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::AsUnavailable
         | R::DpopNonceLoop
         | R::AuditUnavailable
+        | R::GrantStoreUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,
         R::AsTimeout | R::DeadlineExceeded => Code::DeadlineExceeded,

@@ -66,6 +66,17 @@ pub enum Code {
     ClientAuthenticationWeak,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
+    /// Grants of the run before are held again.
+    GrantsRestored,
+    /// The file that grants are kept in could not be used, and was moved aside.
+    GrantStoreRejected,
+    /// It cannot be written.
+    GrantStoreFailed,
+    /// It can be written again.
+    GrantStoreResumed,
+    /// A grant of the run before is not held any more: what it belonged to is no longer configured, or its outcome never
+    /// came on record.
+    GrantDropped,
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -102,6 +113,11 @@ impl Code {
             Self::Unfrozen => "admin.unfrozen",
             Self::ClientAuthenticationWeak => "client.authentication_weak",
             Self::AuditFileLost => "audit.file_lost",
+            Self::GrantsRestored => "grants.restored",
+            Self::GrantStoreRejected => "grants.store_rejected",
+            Self::GrantStoreFailed => "grants.store_failed",
+            Self::GrantStoreResumed => "grants.store_resumed",
+            Self::GrantDropped => "grant.dropped",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::UnknownOperator => "detect.unknown_operator",

@@ -31,6 +31,10 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
             (AUTHORIZE_SESSION, 1, "Assign Privileges")
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
+        Code::GrantsRestored => (ENTITY_MANAGEMENT, 2, "Read"),
+        Code::GrantStoreRejected | Code::GrantDropped => (ENTITY_MANAGEMENT, 4, "Delete"),
+        Code::GrantStoreFailed => (ENTITY_MANAGEMENT, 12, "Suspend"),
+        Code::GrantStoreResumed => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::IssuerUnavailable | Code::Frozen => (ENTITY_MANAGEMENT, 12, "Suspend"),
         Code::IssuerRecovered | Code::Unfrozen => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::ClientAuthenticationWeak => (ENTITY_MANAGEMENT, 3, "Update"),
@@ -99,33 +103,54 @@ pub(super) fn message(event: &Event) -> String {
         Code::Unfrozen => format!("Operator {agent} unfroze {}", fact(event, "target")),
         Code::ClientAuthenticationWeak => "A client's authentication is weaker than it need be".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
-        Code::Detected(detection) => match detection {
-            Detection::UnknownAgent => "An unregistered peer called".to_owned(),
-            Detection::UnknownOperator => "A peer that is no operator called the admin service".to_owned(),
-            Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
-            Detection::HumanCaller => format!("A person called as {agent} and was refused"),
-            Detection::BreakGlass => format!("A person calls as {agent}, by a break-glass permit"),
-            Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
-            Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
-            Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
-            Detection::PkceMismatch => {
-                format!("{agent} presented a verifier that is not that of the registered challenge")
-            }
-            Detection::StateMismatch => format!("{agent} presented a wrong state"),
-            Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
-            Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
-            Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
-            Detection::JwksChanged => "An issuer replaced all its keys, or gave a key ID to another key".to_owned(),
-            Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
-            Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
-            Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
-            Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
-            Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
-            Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
-            Detection::MetadataDowngrade => {
-                "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned()
-            }
-        },
+        Code::GrantsRestored
+        | Code::GrantStoreRejected
+        | Code::GrantStoreFailed
+        | Code::GrantStoreResumed
+        | Code::GrantDropped => of_the_store(event.code).to_owned(),
+        Code::Detected(detection) => of_detection(detection, agent),
+    }
+}
+
+/// The sentence of a detection.
+fn of_detection(detection: Detection, agent: &str) -> String {
+    match detection {
+        Detection::UnknownAgent => "An unregistered peer called".to_owned(),
+        Detection::UnknownOperator => "A peer that is no operator called the admin service".to_owned(),
+        Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
+        Detection::HumanCaller => format!("A person called as {agent} and was refused"),
+        Detection::BreakGlass => format!("A person calls as {agent}, by a break-glass permit"),
+        Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
+        Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
+        Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
+        Detection::PkceMismatch => {
+            format!("{agent} presented a verifier that is not that of the registered challenge")
+        }
+        Detection::StateMismatch => format!("{agent} presented a wrong state"),
+        Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
+        Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),
+        Detection::ScopeEscalation => "The authorization server issued more than allowed".to_owned(),
+        Detection::JwksChanged => "An issuer replaced all its keys, or gave a key ID to another key".to_owned(),
+        Detection::JwksRejected => "An issuer's key set was refused".to_owned(),
+        Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
+        Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
+        Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
+        Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
+        Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
+        Detection::MetadataDowngrade => "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned(),
+    }
+}
+
+/// The sentence of an event of the file that grants are kept in.
+const fn of_the_store(code: Code) -> &'static str {
+    match code {
+        Code::GrantsRestored => "Grants of the run before are held again",
+        Code::GrantStoreRejected => {
+            "The file that grants are kept in cannot be used and was moved aside; its grants are lost"
+        }
+        Code::GrantStoreFailed => "The file that grants are kept in cannot be written",
+        Code::GrantStoreResumed => "The file that grants are kept in can be written again",
+        _ => "A grant of the run before is not held any more",
     }
 }
 

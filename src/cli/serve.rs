@@ -7,6 +7,7 @@ use crate::{
     platform::{
         process,
         sandbox::{self, Gap, Sandbox},
+        vault::OpenError,
     },
 };
 use std::{path::Path, pin::pin, sync::Arc};
@@ -112,7 +113,11 @@ async fn outlive_other_signals() {
 fn refuse(failure: Failure, output: &Output) -> Exit {
     match failure {
         Failure::Config(findings) => super::check::report(&findings, Exit::Usage, output),
-        Failure::Key(..) | Failure::Freezes(..) => output.fail(Exit::Usage, &failure.to_string()),
-        Failure::Audit(_) | Failure::Bind(_) => output.fail(Exit::Unavailable, &failure.to_string()),
+        Failure::Key(..) | Failure::Freezes(..) | Failure::Store(OpenError::WrongKey(_) | OpenError::Later(..)) => {
+            output.fail(Exit::Usage, &failure.to_string())
+        }
+        Failure::Audit(_) | Failure::Bind(_) | Failure::Store(_) => {
+            output.fail(Exit::Unavailable, &failure.to_string())
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::{
     UnixListener,
     assertion::unfit,
     delegation,
+    grant_store::{GrantStore, grant_store},
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
@@ -64,6 +65,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         clients: draft.clients,
         limits: draft.limits,
         keeping: draft.keeping,
+        grant_store: draft.grant_store,
         sandbox: draft.sandbox,
         files: files.take(),
     };
@@ -112,6 +114,7 @@ struct Draft {
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
     keeping: Keeping,
+    grant_store: Option<GrantStore>,
     sandbox: Sandbox,
 }
 
@@ -141,7 +144,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
-    let keeping = root.table("grants", keeping).unwrap_or_default();
+    let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
     let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
@@ -162,6 +165,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         clients,
         limits,
         keeping,
+        grant_store,
         sandbox,
     })
 }

@@ -10,6 +10,7 @@ mod client_auth;
 mod delegation;
 mod distinguished_name;
 mod findings;
+mod grant_store;
 mod hosts;
 mod id_token;
 mod issuers;
@@ -33,6 +34,7 @@ pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};
 pub use findings::{Finding, about, nearest, position};
+pub use grant_store::GrantStore;
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use id_token::CLOCK_SKEW_MAX;
@@ -94,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long grants are kept.
     pub keeping: Keeping,
+    /// The file they are kept in; `None`: they end with the process.
+    pub grant_store: Option<GrantStore>,
     /// How much the process takes away from itself.
     pub sandbox: Sandbox,
     /// Every file and folder that the main file names.
@@ -105,10 +109,11 @@ impl Config {
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
         let sockets = self.unix.iter().chain(&self.metrics).chain(&self.admin).map(|socket| socket.path.clone());
+        let grants = self.grant_store.iter().map(|store| store.file.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.
-            write: [self.audit.directory.clone()].into_iter().chain(sockets).collect(),
+            write: [self.audit.directory.clone()].into_iter().chain(grants).chain(sockets).collect(),
             sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
         }
     }

@@ -95,7 +95,7 @@ impl Corridor {
         let (decision, by) = (permitted.verdict().id, permitted.operator().operator().id.clone());
         let freeze = Freeze { since: self.clock.wall(), by, ticket: ticket.clone(), decision };
         let (freeze, is_new) = self.policies.freezes().freeze(&target, freeze, self.clock.boot());
-        let ended = self.grants.end_where(&GrantFilter::Of(target.clone()));
+        let (ended, forgotten) = self.grants.end_where(&GrantFilter::Of(target.clone()));
         let toll = Toll { grants: ended.len(), transactions: self.transactions.end_of(&target), ..Toll::default() };
         tracing::warn!(%target, by = %freeze.by, "frozen by an operator");
         let actor = Actor::from(permitted.operator());
@@ -105,7 +105,7 @@ impl Corridor {
         let rest = trace::spawn(async move {
             let revoking = this.revoke_all(ended, "frozen", decision);
             let recorded = this.recorder.durable(decided).await;
-            let kept = this.keep_freezes().await;
+            let (kept, ()) = tokio::join!(this.keep_freezes(), this.grants.settle(forgotten));
             let toll = revoking.within(toll, REVOKED_WITHIN).await;
             let mut event = toll.on(Event::new(Code::Frozen, "Freeze").of(decision)).with("target", target.to_string());
             event = event.with("is_new", is_new).with("ticket", ticket);
@@ -169,7 +169,7 @@ impl Corridor {
         }
         let permitted = self.admit(operator, "RevokeGrants", AdminAction::Revoke).await?;
         let decision = permitted.verdict().id;
-        let ended = self.grants.end_where(&filter);
+        let (ended, forgotten) = self.grants.end_where(&filter);
         let toll = Toll { grants: ended.len(), ..Toll::default() };
         let done = Self::completed(&permitted).with(
             "target",
@@ -183,7 +183,8 @@ impl Corridor {
         let this = Arc::clone(self);
         let rest = trace::spawn(async move {
             let revoking = this.revoke_all(ended, "asked_by_operator", decision);
-            let recorded = this.recorder.durable(decided).await;
+            // An operator that was told so must not find them again after a crash.
+            let (recorded, ()) = tokio::join!(this.recorder.durable(decided), this.grants.settle(forgotten));
             let toll = revoking.within(toll, REVOKED_WITHIN).await;
             let completed = this.recorder.durable(toll.on(done)).await;
             drop(underway);
@@ -195,7 +196,8 @@ impl Corridor {
     /// Ends what came back from an earlier run although it is frozen.
     pub fn purge_frozen(&self) {
         for (target, freeze) in self.policies.freezes().list() {
-            drop(self.revoke_all(self.grants.end_where(&GrantFilter::Of(target)), "frozen", freeze.decision));
+            let (ended, forgotten) = self.grants.end_where(&GrantFilter::Of(target));
+            drop((self.revoke_all(ended, "frozen", freeze.decision), forgotten));
         }
     }
 

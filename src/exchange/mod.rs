@@ -10,6 +10,7 @@ mod admin;
 mod begin;
 mod delegate;
 mod freeze;
+mod keeping;
 mod person;
 mod proof;
 mod redeem;
@@ -83,6 +84,8 @@ pub struct Left {
     pub grants: usize,
     /// Refresh tokens that nobody holds any more, and that live at their server until they end there.
     pub refresh_tokens: usize,
+    /// Grants that the next run holds again.
+    pub stored: usize,
 }
 
 /// When this program was built, in milliseconds: a clock before that is wrong.
@@ -174,11 +177,14 @@ impl Corridor {
                 () if !grant.is_delivered() => "stopped_undelivered",
                 () if grant.kept.begun.opening.issuer.revoke_on_stop => "stopped",
                 () => {
+                    let stored = self.grants.save_last(&grant);
                     left.grants += 1;
-                    left.refresh_tokens += usize::from(grant.is_refreshable());
+                    left.stored += usize::from(stored);
+                    left.refresh_tokens += usize::from(grant.is_refreshable() && !stored);
                     continue;
                 }
             };
+            drop(self.grants.forget(&grant));
             let (servers, turns) = (Arc::clone(&self.servers), Arc::clone(&turns));
             let underway = self.work.enter_always();
             tokio::spawn(async move {
@@ -197,6 +203,7 @@ impl Corridor {
     pub async fn keep_tidy(self: Arc<Self>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
+            self.grants.save_uses();
             for (grant, why) in self.grants.sweep() {
                 if let Some(disposal) = grant.remains() {
                     let word = if why == Ended::Expired { "token_ended" } else { "reply_lost" };

@@ -118,6 +118,7 @@ impl Corridor {
         usable_binding(claim.caller(), &opening.client)?;
         let proof = self.servers.passable(claim.begun(), proof)?;
         self.grants.room_for(agent)?;
+        self.grants.storable()?;
         let passage = self.servers.enter(&opening.issuer.alias, agent).await?;
         Ok(Way { passage, proof })
     }
@@ -162,6 +163,9 @@ impl Corridor {
             self.recorder.report(caller_event.clone().failed(&fault, Severity::High));
             fault
         })?;
+        // First on disk, then on record: an outcome that is on record is of a grant that a crash leaves. Of one that is
+        // not, the next start revokes what it finds.
+        self.grants.settle(self.grants.save(reply.grant())).await;
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
@@ -174,6 +178,7 @@ impl Corridor {
             }
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;
+                drop(self.grants.forget(reply.grant()));
                 if let Some(disposal) = reply.grant().remains() {
                     self.servers.dispose(disposal, "not_recorded", decision);
                 }
@@ -185,10 +190,11 @@ impl Corridor {
 
     /// Takes back a grant that was frozen while its outcome was written.
     pub(super) async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
-        self.grants.end(grant, EndedBy::Operator);
+        let forgotten = self.grants.end(grant, EndedBy::Operator).1;
         if let Some(disposal) = grant.remains() {
             self.servers.dispose(disposal, "frozen", grant.kept.decided.id);
         }
+        self.grants.settle(forgotten).await;
         let event = Event { code: Code::TokenWithheld, ..event };
         self.fail(event, fault, grant.kept.decided.id).await
     }

@@ -46,7 +46,12 @@ impl Corridor {
             return Err(self.refuse(event, fault).await);
         }
         let opening = &turn.begun().opening;
-        let passage = match self.servers.enter(&opening.issuer.alias, &opening.agent.id).await {
+        // A refresh token that could not be kept is not fetched: the old one is dead then.
+        let entered = match self.grants.storable() {
+            Ok(()) => self.servers.enter(&opening.issuer.alias, &opening.agent.id).await,
+            Err(fault) => Err(fault),
+        };
+        let passage = match entered {
             Ok(passage) => passage,
             Err(fault) => {
                 let event = Event { code: Code::ExchangeRefused, ..event.decided(permitted.verdict()) };
@@ -85,7 +90,10 @@ impl Corridor {
         if let Err(fault) = self.policies.stands(&begun) {
             return Err(self.fail(failed, fault, decision).await);
         }
-        let refreshed = match self.servers.refresh(recorded, line, until).await {
+        let refreshed = self.servers.refresh(recorded, line, until).await;
+        // First of all, whatever becomes of the access token: the new refresh token is on its way to the disk.
+        let saving = self.grants.save(place.grant());
+        let refreshed = match refreshed {
             Ok(refreshed) => refreshed,
             Err(not_refreshed) => return Err(self.not_refreshed(*not_refreshed, &place, failed).await),
         };
@@ -107,6 +115,8 @@ impl Corridor {
                 return Err(self.fail(failed, fault, decision).await);
             }
         };
+        let counted = self.grants.save_count(place.grant());
+        tokio::join!(self.grants.settle(saving), self.grants.settle(counted));
         let recorded = match self.recorder.record_outcome(reply).await {
             Ok(recorded) => recorded,
             Err(unrecorded) => {

@@ -41,14 +41,18 @@ impl Corridor {
             Err(refused) => return Err(self.deny(event, *refused).await),
         };
         // Dropping it makes things safer, so it does not wait for the log.
-        self.grants.end(&grant, EndedBy::Agent);
+        let forgotten = self.grants.end(&grant, EndedBy::Agent).1;
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
         let told = trace::spawn(async move {
-            let outcomes = match grant.remains() {
-                Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await.worst(),
-                None => (Outcome::Absent, Outcome::Absent),
+            let revoked = async {
+                match grant.remains() {
+                    Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await.worst(),
+                    None => (Outcome::Absent, Outcome::Absent),
+                }
             };
+            // An agent that was told so must not find it again after a crash.
+            let outcomes = tokio::join!(revoked, this.grants.settle(forgotten)).0;
             drop(underway);
             outcomes
         });

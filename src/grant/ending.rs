@@ -4,7 +4,7 @@
 use super::{Grant, Grants};
 use crate::{
     model::{AgentId, Boot, ClientAlias, FreezeTarget, Handle, IssuerAlias, Scope, Wall},
-    platform::KeyedHash,
+    platform::{KeyedHash, vault::Saving},
 };
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::broadcast;
@@ -121,10 +121,9 @@ impl Grants {
         (listed.into_iter().take(most).map(summary).collect(), more)
     }
 
-    /// Takes out every grant that is meant: none is handed out again, also by calls under way. What is left of each
-    /// must be revoked.
-    #[must_use]
-    pub fn end_where(&self, filter: &GrantFilter) -> Vec<Arc<Grant>> {
+    /// Takes out every grant that is meant: none is handed out again, also by calls under way; nor after a restart, once
+    /// what is returned with them is done. What is left of each must be revoked.
+    pub fn end_where(&self, filter: &GrantFilter) -> (Vec<Arc<Grant>>, Saving) {
         let mut ended: Vec<Arc<Grant>> = self.copied();
         ended.retain(|grant| filter.takes(grant, &self.keyed));
         let mut table = self.table();
@@ -134,9 +133,10 @@ impl Grants {
         });
         drop(table);
         ended.iter().for_each(|grant| self.tell(grant, EndedBy::Operator));
+        let forgotten = ended.iter().map(|grant| self.forget(grant)).fold(Saving::nothing(), Saving::then);
         // Those that its server had ended already are forgotten, and nothing of them is left.
         ended.retain(|grant| !grant.is_dead());
-        ended
+        (ended, forgotten)
     }
 
     /// All of them, copied out: to look at each takes time, and agents wait for the table.

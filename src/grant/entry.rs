@@ -2,6 +2,7 @@
 
 use super::{
     Held, Wanted,
+    durable::Mark,
     held::Shelf,
     key::{Asked, TokenKey},
 };
@@ -44,6 +45,10 @@ pub struct Grant {
     pub(super) ended: AtomicBool,
     /// When the server ended it, by the boot clock. It is kept for a while to say so.
     pub(super) died: Mutex<Option<Boot>>,
+    /// What is written of it, where grants are kept in a file.
+    pub(super) mark: Mutex<Mark>,
+    /// It is of a run before this one.
+    pub(super) restored: bool,
 }
 
 impl Grant {
@@ -131,6 +136,18 @@ impl Grant {
         Ok(())
     }
 
+    pub(super) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn used(&self) -> Boot {
+        Boot(self.used.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn mark(&self) -> MutexGuard<'_, Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn shelf(&self) -> MutexGuard<'_, Shelf<Arc<Held>>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,16 +163,23 @@ impl Grant {
                 let ends = self.kept.at.0.plus(self.kept.lifetime);
                 self.kept.begun.opening.flow.ends().map_or(ends, |(subject, _)| subject.min(ends))
             }
-            Some(_) => keeping.end(self.kept.at.0, Boot(self.used.load(Ordering::Relaxed))),
+            Some(_) => keeping.end(self.kept.at.0, self.used()),
         }
     }
 
-    pub(super) fn lives(&self, keeping: &Keeping, now: Boot) -> Result<(), Fault> {
+    /// Whether it has ended by itself. What was given in a run before this one ends by the wall clock too: how long the
+    /// time between them was is only as sure as that clock was at the start.
+    pub(super) fn is_over(&self, keeping: &Keeping, clock: &dyn Clock) -> bool {
+        let by_wall = self.restored && clock.wall() >= self.kept.at.1.plus(keeping.absolute_lifetime);
+        by_wall || clock.boot() >= self.ends(keeping)
+    }
+
+    pub(super) fn lives(&self, keeping: &Keeping, clock: &dyn Clock) -> Result<(), Fault> {
         if self.is_dead() {
             return Err(Reason::ReauthRequired.into());
         }
         // One without a refresh token ends with its token, which says so itself.
-        let over = self.family.is_some() && now >= self.ends(keeping);
+        let over = self.family.is_some() && self.is_over(keeping, clock);
         if over || self.is_ended() { Err(Reason::GrantUnknown.into()) } else { Ok(()) }
     }
 

@@ -17,10 +17,11 @@ impl Grants {
     /// [`Reason::GrantUnknown`], [`Reason::ReauthRequired`], or [`Reason::TokenExpired`]: `GetToken` brings another one,
     /// where one can be had.
     pub fn standing(&self, grant: &Arc<Grant>) -> Result<Arc<Held>, Fault> {
-        grant.lives(&self.keeping, self.clock.boot())?;
+        grant.lives(&self.keeping, &*self.clock)?;
         let key = grant.key(&grant.kept.scopes, &self.keyed);
         let held = grant.servable(&key, Duration::ZERO, &*self.clock).ok_or(Reason::TokenExpired)?;
         grant.count_use(&grant.terms_of(&held))?;
+        drop(self.save_count(grant));
         grant.used.store(self.clock.boot().0, Ordering::Relaxed);
         Ok(held)
     }

@@ -1,7 +1,7 @@
 //! The store of grants.
 
 use super::{
-    EndedBy, Ending, Grant, HandOut, Held, Reply,
+    Durable, EndedBy, Ending, Grant, HandOut, Held, Reply,
     ending::endings,
     held::{Shelf, remaining},
     refreshing::Missing,
@@ -12,7 +12,7 @@ use crate::{
     config::Keeping,
     model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
     oauth::{Disposal, Family, Issued, Kept, Obtained, ResourceNonces},
-    platform::{Clock, Entropy, KeyedHash},
+    platform::{Clock, Entropy, KeyedHash, vault::Saving},
     policy::{Released, Verdict},
     transaction::{BoundKey, Closing},
 };
@@ -53,6 +53,8 @@ pub struct Grants {
     per_agent: usize,
     lost_after: Duration,
     pub(super) keeping: Keeping,
+    /// The file they are kept in, if they are.
+    pub(super) durable: Option<Durable>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
@@ -68,6 +70,8 @@ pub struct GrantBounds {
     pub lost_after: Duration,
     /// How long a grant is kept, and how many tokens of it.
     pub keeping: Keeping,
+    /// The file that grants are kept in; without one they end with the process.
+    pub durable: Option<Durable>,
 }
 
 /// A caller whose token was not handed out, and why; no fault where another look may find better.
@@ -90,11 +94,12 @@ impl Grants {
         entropy: Arc<dyn Entropy>,
         keyed: Arc<KeyedHash>,
     ) -> Arc<Self> {
-        let GrantBounds { per_agent, lost_after, keeping } = bounds;
+        let GrantBounds { per_agent, lost_after, keeping, durable } = bounds;
         Arc::new(Self {
             per_agent,
             lost_after,
             keeping,
+            durable,
             clock,
             entropy,
             keyed,
@@ -174,6 +179,8 @@ impl Grants {
             delivered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             died: Mutex::default(),
+            mark: Mutex::default(),
+            restored: false,
         });
         // Nothing outlives the proof, or the subject token, that it was given for.
         let ends = grant.kept.begun.opening.flow.ends().map(|(_, wall)| wall);
@@ -185,8 +192,11 @@ impl Grants {
 
     /// Makes a grant findable: its outcome is durable.
     pub fn admit(&self, reply: &Recorded<Reply>) {
-        let grant = reply.get().grant();
-        self.table().insert(grant.handle, Arc::clone(grant));
+        self.insert(Arc::clone(reply.get().grant()));
+    }
+
+    pub(super) fn insert(&self, grant: Arc<Grant>) {
+        self.table().insert(grant.handle, grant);
     }
 
     /// Looks for a token of this caller's grant that still lives and is what is wanted.
@@ -196,9 +206,9 @@ impl Grants {
     /// [`Reason::NarrowingUnavailable`].
     pub fn look(&self, caller: Caller, handle: Handle, wanted: &Wanted) -> Result<Found, Box<(Caller, Fault)>> {
         let looked = self.find(&caller, handle).and_then(|grant| {
-            grant.lives(&self.keeping, self.clock.boot())?;
+            grant.lives(&self.keeping, &*self.clock)?;
             grant.has(wanted)?;
-            if grant.terms.max_uses.is_some_and(|max| grant.uses.load(Ordering::Relaxed) >= max) {
+            if grant.terms.max_uses.is_some_and(|max| grant.uses() >= max) {
                 return Err(Reason::GrantUnknown.into());
             }
             let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes);
@@ -240,6 +250,7 @@ impl Grants {
         if let Err(fault) = grant.count_use(&terms) {
             return Err(Box::new((caller, Some(fault))));
         }
+        drop(self.save_count(&grant));
         let reply = Reply::again(grant, held, &caller, verdict, &terms, recovered);
         Ok((reply, caller))
     }
@@ -257,14 +268,15 @@ impl Grants {
         Ok(Arc::clone(grant))
     }
 
-    /// Takes a grant out: it is never handed out again, also by calls under way.
-    pub fn end(&self, grant: &Grant, by: EndedBy) -> bool {
+    /// Takes a grant out: it is never handed out again, also by calls under way; nor after a restart, once what is
+    /// returned is done. Says whether it was there.
+    pub fn end(&self, grant: &Grant, by: EndedBy) -> (bool, Saving) {
         grant.ended.store(true, Ordering::Release);
         let was_there = self.table().remove(&grant.handle).is_some();
         if was_there {
             self.tell(grant, by);
         }
-        was_there
+        (was_there, self.forget(grant))
     }
 
     /// The server has ended a grant, or cannot be trusted with it: nothing of it is served any more. It is remembered
@@ -273,6 +285,7 @@ impl Grants {
     pub fn bury(&self, grant: &Grant) -> Option<Disposal> {
         grant.ended.store(true, Ordering::Release);
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
+        drop(self.forget(grant));
         self.tell(grant, EndedBy::Server);
         grant.remains()
     }
@@ -290,7 +303,7 @@ impl Grants {
             let lost = !grant.delivered.load(Ordering::Acquire) && now >= grant.kept.at.0.plus(self.lost_after);
             let over = match &grant.family {
                 None => remaining(&grant.kept, &*self.clock).is_zero() || now >= grant.ends(&self.keeping),
-                Some(_) => now >= grant.ends(&self.keeping),
+                Some(_) => grant.is_over(&self.keeping, &*self.clock),
             };
             let why = if over {
                 Ended::Expired
@@ -300,6 +313,7 @@ impl Grants {
                 return true;
             };
             grant.ended.store(true, Ordering::Release);
+            drop(self.forget(grant));
             self.tell(grant, EndedBy::Itself);
             ended.push((Arc::clone(grant), why));
             false
@@ -314,6 +328,10 @@ impl Grants {
         all.retain(|grant| !grant.is_dead());
         all.iter().for_each(|grant| grant.ended.store(true, Ordering::Release));
         all
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Grant>> {
+        self.table().values().cloned().collect()
     }
 
     /// How many grants are held.

@@ -57,7 +57,7 @@ fn is_id(value: &str) -> bool {
 }
 
 /// A decision's id: a UUIDv7 (RFC 9562 §5.7), the same in the reply and in the audit log. Not a secret.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DecisionId(pub uuid::Uuid);
 
 impl fmt::Display for DecisionId {

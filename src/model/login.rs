@@ -40,7 +40,9 @@ impl Prompt {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         [Self::None, Self::Login, Self::Consent, Self::SelectAccount].into_iter().find(|p| p.as_str() == word)
     }
 }

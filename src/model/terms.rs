@@ -25,6 +25,12 @@ impl ProofDemand {
         }
     }
 
+    /// Reads what [`Self::as_str`] writes.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Any, Self::Mtls, Self::Dpop, Self::Contradiction].into_iter().find(|demand| demand.as_str() == word)
+    }
+
     /// The annotation's word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -13,6 +13,12 @@ impl Wall {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// The span since an earlier instant; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     /// RFC 3339 with milliseconds, in UTC; the epoch where the value is out of range.
     #[must_use]
     pub fn rfc3339(self) -> String {
@@ -21,7 +27,8 @@ impl Wall {
     }
 }
 
-/// Milliseconds since boot, suspended time included (CLOCK_BOOTTIME). It never steps.
+/// Milliseconds on the boot clock, suspended time included (CLOCK_BOOTTIME), from a beginning well before boot. It never
+/// steps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Boot(pub u64);
 
@@ -30,6 +37,12 @@ impl Boot {
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This instant less a span.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// The span since an earlier instant; zero if that is later.

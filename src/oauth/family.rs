@@ -30,12 +30,26 @@ pub struct Family {
 struct State {
     /// `None` once the family has ended.
     token: Option<RefreshToken>,
+    /// Counts what has changed of it, so that it is seen when there is something to write.
+    generation: u64,
     refreshes: u64,
     /// What the token issued last lived.
     lifetime: Duration,
     remembered: Option<Remembered>,
     /// Before this nothing is refreshed ahead of need.
     ahead_after: Boot,
+}
+
+/// How a family stands, to be written.
+pub struct Standing<'s> {
+    /// The refresh token.
+    pub token: &'s RefreshToken,
+    /// How often it was refreshed.
+    pub refreshes: u64,
+    /// What the token issued last lived.
+    pub lifetime: Duration,
+    /// See [`Family::jitter`].
+    pub jitter: u8,
 }
 
 /// A failure that is not asked for again for a moment.
@@ -50,8 +64,20 @@ impl Family {
     /// The family of a grant's refresh token.
     #[must_use]
     pub fn new(origin: Arc<Kept>, token: RefreshToken, jitter: u8) -> Arc<Self> {
-        let (lifetime, ahead_after) = (origin.lifetime, origin.at.0);
-        let state = State { token: Some(token), refreshes: 0, lifetime, remembered: None, ahead_after };
+        let lifetime = origin.lifetime;
+        Self::again(origin, token, jitter, (0, lifetime))
+    }
+
+    /// The family of a grant of the run before, as it stood.
+    #[must_use]
+    pub fn again(
+        origin: Arc<Kept>,
+        token: RefreshToken,
+        jitter: u8,
+        (refreshes, lifetime): (u64, Duration),
+    ) -> Arc<Self> {
+        let (token, ahead_after) = (Some(token), origin.at.0);
+        let state = State { token, generation: 0, refreshes, lifetime, remembered: None, ahead_after };
         Arc::new(Self { origin, jitter, turn: Arc::default(), state: Mutex::new(state) })
     }
 
@@ -113,6 +139,7 @@ impl Family {
             return Some(new);
         }
         state.token = Some(new);
+        state.generation += 1;
         None
     }
 
@@ -120,8 +147,23 @@ impl Family {
     pub(super) fn refreshed(&self, lifetime: Duration) {
         let mut state = self.state();
         state.refreshes += 1;
+        state.generation += 1;
         state.lifetime = lifetime;
         state.remembered = None;
+    }
+
+    /// Changes with every refresh token and every refresh.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.state().generation
+    }
+
+    /// Shows how it stands; `None` if it has ended.
+    pub fn standing<T>(&self, look: impl FnOnce(&Standing<'_>) -> T) -> Option<T> {
+        let state = self.state();
+        let token = state.token.as_ref()?;
+        let (refreshes, lifetime) = (state.refreshes, state.lifetime);
+        Some(look(&Standing { token, refreshes, lifetime, jitter: self.jitter }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

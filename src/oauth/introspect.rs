@@ -37,8 +37,9 @@ impl Vouched {
         Self { until: AtomicU64::new(until.0), asking: tokio::sync::Mutex::default() }
     }
 
-    /// Of a token that the contract does not cover.
-    pub(super) fn always() -> Self {
+    /// Of a token that the contract does not cover, or that is not held.
+    #[must_use]
+    pub fn always() -> Self {
         Self { until: AtomicU64::new(u64::MAX), asking: tokio::sync::Mutex::default() }
     }
 

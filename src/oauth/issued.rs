@@ -20,6 +20,14 @@ pub struct Tokens {
     pub(crate) retired: Option<RefreshToken>,
 }
 
+impl Tokens {
+    /// None: of a grant of the run before, whose tokens were not kept. It is on no shelf, and nothing hands it out.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { access: AccessToken::new(String::new()), refresh: None, retired: None }
+    }
+}
+
 /// What the server issued, judged but not yet released.
 pub struct Issued {
     kept: Kept,

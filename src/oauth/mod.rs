@@ -52,7 +52,7 @@ pub use authorize::AuthorizationRequest;
 pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
 pub use discovery::fuzz_metadata;
 pub use dpop::{BEGIN_TARGET, DpopNonce, Proven, ResourceNonces, possession, prove, target};
-pub use family::{Family, Turn, Wish};
+pub use family::{Family, Standing, Turn, Wish};
 pub use http::Line;
 pub use introspect::Vouched;
 pub use issued::{Issued, Kept, Tokens};

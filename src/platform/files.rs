@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// An append-only file. What [`Journal::sync`] has confirmed survives a crash.
 pub trait Journal: Send {
@@ -161,6 +162,20 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     Ok(text)
 }
 
+/// Reads a file of at most `bytes_max`; the bytes are wiped when dropped.
+///
+/// # Errors
+/// As the system says; `InvalidData` if it is longer.
+pub fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With room from the beginning: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(bytes_max).unwrap_or(0).saturating_add(32)));
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("is longer than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Refuses a file or folder that anyone may change: who gets tokens is written in it.
 ///
 /// # Errors
@@ -188,6 +203,22 @@ pub fn require_private(path: &Path) -> Result<(), String> {
     }
     if meta.mode() & 0o077 != 0 {
         return Err(format!("has mode {:04o}; run chmod 0600 on it", meta.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+/// Whether a file that systemd hands over (a credential) is a regular file that not everyone may read. It may be root's,
+/// with an entry for us in its access control list, which the mode shows as one for its group.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn require_handed_over(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if !meta.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if meta.mode() & 0o027 != 0 {
+        return Err(format!("has mode {:04o}: others may use it", meta.mode() & 0o7777));
     }
     Ok(())
 }

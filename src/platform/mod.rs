@@ -8,6 +8,7 @@ pub mod process;
 pub mod proof_key;
 pub mod sandbox;
 pub mod trace;
+pub mod vault;
 pub mod work;
 
 pub use clock::{Clock, SystemClock};

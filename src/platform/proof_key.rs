@@ -7,13 +7,13 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 /// A private key for ES256 (RFC 7518 §3.4). Like a [`crate::model::Secret`] it has no Debug, Clone or Serialize; the
 /// cryptographic library wipes it when it is dropped.
 ///
-/// It lives in memory alone. Whoever keeps grants over a restart must keep this too, or a bound refresh token is of no
-/// use: the way out is the library's `to_pkcs8v1` on the pair in here and `from_pkcs8` back, into memory that is wiped
-/// and a store that is encrypted. That is left to that store, so that nothing has the way out before it is needed.
+/// Whoever keeps grants over a restart must keep this too, or a bound refresh token is of no use: that store, which is
+/// encrypted, and nothing else has the way out ([`ProofKey::to_pkcs8`]).
 pub struct ProofKey {
     pair: EcdsaKeyPair,
     jwk: String,
@@ -28,14 +28,31 @@ impl ProofKey {
     pub fn generate() -> Result<Self, Fault> {
         let internal = || Fault::new(Reason::Internal);
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| internal())?;
+        Self::of(pair).ok_or_else(internal)
+    }
+
+    /// A key that was kept; `None` if these bytes are none.
+    #[must_use]
+    pub fn from_pkcs8(bytes: &[u8]) -> Option<Self> {
+        Self::of(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes).ok()?)
+    }
+
+    /// The private key, for the encrypted store (RFC 5958). `None` if the library cannot.
+    #[must_use]
+    pub fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        // The library wipes its own copy.
+        self.pair.to_pkcs8v1().ok().map(|document| Zeroizing::new(document.as_ref().to_vec()))
+    }
+
+    fn of(pair: EcdsaKeyPair) -> Option<Self> {
         // An uncompressed point (SEC 1 §2.3.3): 4, then both coordinates of 32 octets.
-        let (_, point) = pair.public_key().as_ref().split_first().ok_or_else(internal)?;
-        let (x, y) = point.split_at_checked(32).ok_or_else(internal)?;
+        let (_, point) = pair.public_key().as_ref().split_first()?;
+        let (x, y) = point.split_at_checked(32)?;
         let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
         // The members that RFC 7638 §3.2 digests, in its order: the thumbprint is of this very text.
         let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         let thumbprint = URL_SAFE_NO_PAD.encode(sha256(jwk.as_bytes()));
-        Ok(Self { pair, jwk, thumbprint })
+        Some(Self { pair, jwk, thumbprint })
     }
 
     /// The public key as a JWK (RFC 7517 §4), in JSON. There is no private member in it, nor could there be.

@@ -103,9 +103,14 @@ impl BoundKey {
     /// # Errors
     /// As [`ProofKey::generate`].
     pub fn generate() -> Result<Self, Fault> {
-        let key = ProofKey::generate()?;
+        ProofKey::generate().map(Self::of_daemon)
+    }
+
+    /// A key that narrowgate has.
+    #[must_use]
+    pub fn of_daemon(key: ProofKey) -> Self {
         let jkt = key.thumbprint().to_owned();
-        Ok(Self { key: KeyHolder::Daemon(key), jkt })
+        Self { key: KeyHolder::Daemon(key), jkt }
     }
 
     /// A key whose agent has proven that it has it.

@@ -236,6 +236,11 @@ impl House {
         command
     }
 
+    /// Gives the daemon's next start another variable.
+    pub(crate) fn environment(&mut self, (name, value): (&str, &str)) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the daemon and follows its log.
     pub(crate) fn start(&mut self) {
         let mut command = self.command("serve");

@@ -20,7 +20,7 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 58] = [
+const ELSEWHERE: [&str; 59] = [
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
@@ -65,6 +65,8 @@ const ELSEWHERE: [&str; 58] = [
     "SCOPE_UNKNOWN",
     "TOKEN_BINDING_MISMATCH",
     "AUDIT_UNAVAILABLE",
+    // keeping: a_disk_that_fails_loses_no_grant
+    "GRANT_STORE_UNAVAILABLE",
     "CLOCK_IMPLAUSIBLE",
     "SHUTTING_DOWN",
     "DEADLINE_EXCEEDED",

@@ -1,0 +1,116 @@
+use crate::{
+    asking::{READ, WRITE, narrow, refused},
+    house::{House, eventually, get, redeem},
+    kit::{again, build, crash, plan, used},
+};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tonic::Code;
+
+/// A file system of its own for the store; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, said aloud, where mounting is not allowed.
+    fn mount(place: &Path) -> Option<Self> {
+        fs::create_dir(place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"]).arg(place);
+        if mount.stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+            return Some(Self(place.to_owned()));
+        }
+        eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs; run the tests as root");
+        None
+    }
+
+    /// Leaves no room.
+    fn fill(&self) {
+        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
+        while ballast.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+    }
+}
+
+fn health(house: &House) -> String {
+    let output = crate::house::binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+// rows: RT-02 (real parts: the redb file on a full disk)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk() {
+    let mut house = build(plan("").config("commit_timeout = \"5s\"", "commit_timeout = \"500ms\""));
+    let Some(disk) = SmallDisk::mount(&house.path("store")) else { return };
+    again(&mut house).await;
+    let mut agent = house.agent().await;
+    let mut grants = Vec::new();
+    for _ in 0..3 {
+        grants.push(house.login(&mut agent, &[READ, WRITE]).await.unwrap().grant);
+    }
+    disk.fill();
+    // What room is left in the file itself is used up by new grants; the one that finds none is told nothing bad.
+    let mut logins = 0;
+    while health(&house) == "SERVING" {
+        logins += 1;
+        assert!(logins < 300, "it goes on without a disk");
+        let (transaction, callback) = house.approved(&mut agent, &[READ, WRITE]).await;
+        match redeem(&mut agent, &transaction, &callback).await {
+            Ok(answer) => grants.push(answer.grant),
+            Err(status) => drop(refused::<()>(Err(status), Code::Unavailable, "GRANT_STORE_UNAVAILABLE")),
+        }
+    }
+    eventually("the alarm", || house.events("grants.store_failed").pop()).await;
+    // Nothing is spent that could not be kept: no code, no refresh token. What is held is served.
+    let posts = house.server.token_posts();
+    let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
+    let no = redeem(&mut agent, &transaction, &callback).await;
+    refused(no, Code::Unavailable, "GRANT_STORE_UNAVAILABLE");
+    for grant in &grants {
+        refused(narrow(&mut agent, grant, &[READ]).await, Code::Unavailable, "GRANT_STORE_UNAVAILABLE");
+        get(&mut agent, grant).await.unwrap();
+    }
+    assert_eq!(house.server.token_posts(), posts);
+    disk.free();
+    for _ in 0..400 {
+        if health(&house) == "SERVING" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    eventually("the end of the alarm", || house.events("grants.store_resumed").pop()).await;
+    // The code that was held back is as good as it was, and what was given meanwhile is in the file now.
+    grants.push(redeem(&mut agent, &transaction, &callback).await.unwrap().grant);
+    let mut agent = crash(&mut house).await;
+    for grant in &grants {
+        narrow(&mut agent, grant, &[READ]).await.unwrap();
+    }
+    assert_eq!((used(&house).len(), house.server.reused_families()), (grants.len(), 0));
+    // The file system must not go before the daemon that writes to it.
+    house.stop().await;
+    drop(disk);
+}
+
+// rows: RT-02
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_removed_is_written_anew() {
+    let (mut house, mut agent, grant) = crate::kit::granted(plan("")).await;
+    fs::remove_file(crate::kit::store(&house)).unwrap();
+    narrow(&mut agent, &grant, &[READ]).await.unwrap();
+    let mut agent = crash(&mut house).await;
+    narrow(&mut agent, &grant, &[READ]).await.unwrap();
+    assert_eq!(house.server.reused_families(), 0);
+}

@@ -1,0 +1,35 @@
+//! Grants that outlive the daemon, through the released binary: `[grants] store = "file"`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
+
+#[path = "../admin/kit.rs"]
+mod administering;
+#[path = "../grants/asking.rs"]
+mod asking;
+#[path = "../house/mod.rs"]
+mod house;
+mod kit;
+#[path = "../process/stepped.rs"]
+mod stepped;
+mod strace;
+
+mod a_bound_grant_keeps_its_key;
+mod a_crash_leaves_the_old_token_or_the_new;
+mod a_disk_that_fails_loses_no_grant;
+mod a_file_that_is_not_sound_is_moved_aside;
+mod a_freeze_reaches_the_file;
+mod a_restored_grant_is_judged_as_before;
+mod every_event_of_the_store_is_valid_ocsf;
+mod grants_survive_a_restart;
+mod no_restart_makes_a_grant_live_longer;
+mod the_key_is_private_and_in_one_place;
+mod what_is_no_longer_configured_is_let_go;
