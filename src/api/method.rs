@@ -9,6 +9,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.TokenService/BeginAuthorization" => "BeginAuthorization",
         "/narrowgate.v1.TokenService/RedeemCode" => "RedeemCode",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",
+        "/narrowgate.v1.TokenService/WatchToken" => "WatchToken",
         "/narrowgate.v1.TokenService/RevokeGrant" => "RevokeGrant",
         "/grpc.health.v1.Health/Check" => "Health/Check",
         "/grpc.health.v1.Health/Watch" => "Health/Watch",

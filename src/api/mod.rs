@@ -15,6 +15,7 @@ mod service;
 mod status;
 mod traced;
 mod unix;
+mod watch;
 mod wire;
 
 /// The generated protocol.

@@ -245,6 +245,7 @@ where
         () = link.ended() => false,
         () = tokio::time::sleep(age) => false,
     };
+    link.close();
     // GOAWAY: no new calls, those under way are answered (RFC 9113 §6.8). How it ends matters to the peer alone.
     serving.as_mut().graceful_shutdown();
     if stopped {

@@ -248,6 +248,7 @@ fn limits(table: &Table<'_>) -> Limits {
         calls_per_second: calls("calls_per_second", default.calls_per_second),
         calls_burst: calls("calls_burst", default.calls_burst),
         calls_in_flight: calls("calls_in_flight", default.calls_in_flight),
+        streams_per_agent: calls("streams_per_agent", default.streams_per_agent),
         revocation_retry: table.span("revocation_retry", default.revocation_retry, SECOND / 100..=60 * SECOND),
     }
 }

@@ -165,6 +165,8 @@ pub struct Limits {
     pub calls_burst: u32,
     /// Calls of one agent under way.
     pub calls_in_flight: u32,
+    /// Streams of one agent: tokens it watches.
+    pub streams_per_agent: u32,
     /// How long until a failed revocation is tried again; it doubles each time.
     pub revocation_retry: Duration,
 }
@@ -182,6 +184,7 @@ impl Default for Limits {
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,
+            streams_per_agent: 256,
             revocation_retry: Duration::from_secs(1),
         }
     }

@@ -1,8 +1,8 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh, and
-//! [`revoke`](Corridor::revoke) each read top to bottom.
+//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh,
+//! [`watch`](Corridor::watch) and [`revoke`](Corridor::revoke) each read top to bottom.
 
 mod begin;
 mod person;
@@ -10,11 +10,13 @@ mod redeem;
 mod refresh;
 mod revoke;
 mod token;
+mod watch;
 
 pub use begin::{BeginInput, BegunReply};
 pub use redeem::RedeemInput;
 pub use revoke::RevokedReply;
 pub use token::TokenInput;
+pub use watch::{Due, Given, Watching};
 
 use crate::{
     audit::{Code, Event, Recorder, Severity},

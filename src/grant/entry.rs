@@ -4,6 +4,7 @@ use super::{
     Held, Wanted,
     held::Shelf,
     key::{Asked, TokenKey},
+    watching::Signal,
 };
 use crate::{
     config::{Keeping, Narrowing},
@@ -42,6 +43,8 @@ pub struct Grant {
     pub(super) ended: AtomicBool,
     /// When the server ended it, by the boot clock. It is kept for a while to say so.
     pub(super) died: Mutex<Option<Boot>>,
+    /// Wakes those who watch it.
+    pub(super) signal: Signal,
 }
 
 impl Grant {
@@ -106,6 +109,13 @@ impl Grant {
 
     pub(super) fn shelve(&self, key: TokenKey, held: &Arc<Held>, clock: &dyn Clock) {
         self.shelf().put(key, Arc::clone(held), |held| held.remaining(clock));
+        self.signal.give();
+    }
+
+    /// Nothing of it is handed out from here on, and whoever watches it is told.
+    pub(super) fn finish(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.signal.give();
     }
 
     pub(super) fn is_ended(&self) -> bool {

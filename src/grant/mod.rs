@@ -9,9 +9,11 @@ mod key;
 mod refreshing;
 mod reply;
 mod store;
+mod watching;
 
 pub use entry::Grant;
 pub use held::Held;
 pub use refreshing::{Missing, Place};
-pub use reply::{Delivery, HandOut, Reply};
+pub use reply::{By, Delivery, HandOut, Reply};
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};
+pub use watching::{Standing, Watched};

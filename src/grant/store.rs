@@ -1,9 +1,10 @@
 //! The store of grants.
 
 use super::{
-    Grant, HandOut, Held, Reply,
+    By, Grant, HandOut, Held, Reply,
     held::{Shelf, remaining},
     refreshing::Missing,
+    watching::Signal,
 };
 use crate::{
     audit::Recorded,
@@ -28,6 +29,7 @@ use std::{
 pub const HANDLE_PREFIX: &str = "grant_";
 
 /// What a caller wants of a grant.
+#[derive(Clone)]
 pub struct Wanted {
     /// The scopes, where named.
     pub scopes: Option<ScopeSet>,
@@ -35,6 +37,8 @@ pub struct Wanted {
     pub resource: Option<String>,
     /// How long the token must still live.
     pub min_ttl: Duration,
+    /// The call it is wanted by.
+    pub by: By,
 }
 
 /// Why a grant left the store by itself.
@@ -50,7 +54,7 @@ pub enum Ended {
 pub struct Grants {
     per_agent: usize,
     lost_after: Duration,
-    keeping: Keeping,
+    pub(super) keeping: Keeping,
     pub(super) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
@@ -139,6 +143,7 @@ impl Grants {
             delivered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             died: Mutex::default(),
+            signal: Signal::default(),
         });
         let held = Arc::new(Held { kept: Arc::clone(&grant.kept), until: caller.credential_end() });
         grant.shelve(grant.key(&grant.kept.scopes, &self.keyed), &held, &*self.clock);
@@ -184,25 +189,21 @@ impl Grants {
     /// # Errors
     /// The caller and [`Reason::GrantUnknown`] or [`Reason::TokenExpired`]; nothing instead of a fault where another look
     /// may find better: the token has just ended, or the terms of this hand-out ended it.
-    pub fn reply(
-        &self,
-        released: Released<HandOut>,
-        min_ttl: Duration,
-        recovered: bool,
-    ) -> Result<(Reply, Caller), Box<Unserved>> {
+    pub fn reply(&self, released: Released<HandOut>, wanted: &Wanted) -> Result<(Reply, Caller), Box<Unserved>> {
         let (hand_out, verdict, terms) = released.into_parts();
         let (grant, held, key, caller) = hand_out.into_parts();
         // Terms may have tightened since the first release; they never loosen it.
         let terms = terms.strictest(grant.terms_of(&held));
         let left = held.left(&*self.clock, &terms);
-        if left.is_zero() || left < min_ttl {
-            let again = !recovered && grant.gives_way(&key, left, min_ttl, &*self.clock);
+        if left.is_zero() || left < wanted.min_ttl {
+            let may_give_way = wanted.by != By::Redeem;
+            let again = may_give_way && grant.gives_way(&key, left, wanted.min_ttl, &*self.clock);
             return Err(Box::new((caller, (!again).then(|| Reason::TokenExpired.into()))));
         }
         if let Err(fault) = grant.count_use(&terms) {
             return Err(Box::new((caller, Some(fault))));
         }
-        let reply = Reply::again(grant, held, &caller, verdict, &terms, recovered);
+        let reply = Reply::again(grant, held, &caller, verdict, &terms, wanted.by);
         Ok((reply, caller))
     }
 
@@ -221,7 +222,7 @@ impl Grants {
 
     /// Takes a grant out: it is never handed out again, also by calls under way.
     pub fn end(&self, grant: &Grant) -> bool {
-        grant.ended.store(true, Ordering::Release);
+        grant.finish();
         self.table().remove(&grant.handle).is_some()
     }
 
@@ -229,8 +230,9 @@ impl Grants {
     /// for a while, so that its agent learns that a person must log in again.
     #[must_use]
     pub fn bury(&self, grant: &Grant) -> Option<Disposal> {
-        grant.ended.store(true, Ordering::Release);
+        // In this order: whoever is woken finds it dead.
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
+        grant.finish();
         grant.remains()
     }
 
@@ -256,7 +258,7 @@ impl Grants {
             } else {
                 return true;
             };
-            grant.ended.store(true, Ordering::Release);
+            grant.finish();
             ended.push((Arc::clone(grant), why));
             false
         });
@@ -268,7 +270,7 @@ impl Grants {
     pub fn take_all(&self) -> Vec<Arc<Grant>> {
         let mut all: Vec<Arc<Grant>> = self.table().drain().map(|(_, grant)| grant).collect();
         all.retain(|grant| !grant.is_dead());
-        all.iter().for_each(|grant| grant.ended.store(true, Ordering::Release));
+        all.iter().for_each(|grant| grant.finish());
         all
     }
 

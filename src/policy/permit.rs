@@ -15,10 +15,13 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The current generation of policy.
 pub struct Policies {
     current: ArcSwapOption<Snapshot>,
+    /// Says that there is another set.
+    changed: watch::Sender<()>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -26,7 +29,7 @@ impl Policies {
     /// Starts with this set, or with none: then every answer is no.
     #[must_use]
     pub fn new(first: Option<Snapshot>, clock: Arc<dyn Clock>) -> Self {
-        Self { current: ArcSwapOption::from(first.map(Arc::new)), clock }
+        Self { current: ArcSwapOption::from(first.map(Arc::new)), changed: watch::Sender::new(()), clock }
     }
 
     /// The current set.
@@ -38,6 +41,13 @@ impl Policies {
     /// Swaps the set whole.
     pub fn replace(&self, next: Snapshot) {
         self.current.store(Some(Arc::new(next)));
+        self.changed.send_replace(());
+    }
+
+    /// Follows the changes of the set: what was allowed under another one must be asked anew.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 

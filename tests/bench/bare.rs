@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, Token,
+    RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, Token, WatchTokenRequest, WatchTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -40,6 +40,12 @@ impl TokenService for Echo {
             ..Token::default()
         };
         Ok(Response::new(GetTokenResponse { token: Some(token), decision_id: "0".repeat(36) }))
+    }
+
+    type WatchTokenStream = tokio_stream::Pending<Result<WatchTokenResponse, Status>>;
+
+    async fn watch_token(&self, _: Request<WatchTokenRequest>) -> Result<Response<Self::WatchTokenStream>, Status> {
+        Err(Status::unimplemented("a floor"))
     }
 
     async fn revoke_grant(&self, _: Request<RevokeGrantRequest>) -> Result<Response<RevokeGrantResponse>, Status> {
