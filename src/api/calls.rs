@@ -49,6 +49,8 @@ pub(super) struct Gate {
     pub(super) deadline_max: Duration,
     /// How long a connection may live.
     pub(super) connection_age: Duration,
+    /// How often a peer that is silent is pinged.
+    pub(super) keepalive: Duration,
     /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
     pub(super) authorities: Option<Vec<String>>,
     /// For the ids of traces that begin here.
@@ -311,6 +313,7 @@ mod tests {
             routes,
             deadline_max: Duration::from_secs(5),
             connection_age: Duration::MAX,
+            keepalive: Duration::from_secs(60),
             authorities: None,
             entropy: Arc::new(crate::platform::SystemEntropy::new()),
             metrics: Arc::default(),

@@ -3,6 +3,7 @@
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
 mod calls;
+mod calm;
 mod count;
 mod fuzz;
 mod health;

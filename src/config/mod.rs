@@ -159,6 +159,8 @@ pub struct Limits {
     pub call_deadline: Duration,
     /// How long a connection of an agent may live before it is asked to come anew.
     pub connection_age: Duration,
+    /// How often a silent peer of a connection is pinged. One that does not answer is gone.
+    pub keepalive: Duration,
     /// Calls a second of one agent.
     pub calls_per_second: u32,
     /// Calls of one agent that may come at once after a pause.
@@ -181,6 +183,7 @@ impl Default for Limits {
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
             connection_age: Duration::from_secs(3600),
+            keepalive: Duration::from_secs(60),
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,
