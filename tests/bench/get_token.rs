@@ -58,13 +58,8 @@ fn main() {
 }
 
 async fn measure(amount: &Amount) {
-    let limits = "[grants]\ntokens_per_grant = 16\n\n[limits]\ntransactions_per_agent = 1000\n\
-        grants_per_agent = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
-    let mut plan = Plan::new().config("[limits]", limits);
-    plan.log = "warn".to_owned();
-    let house = plan.open().await;
-    let agent = house.agent().await;
-    let socket = house.path("run/echo.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("echo.sock");
     let mut echo_server = std::process::Command::new(std::env::current_exe().unwrap())
         .arg("--echo")
         .arg(&socket)
@@ -74,15 +69,18 @@ async fn measure(amount: &Amount) {
     house::eventually("the echo server", || socket.exists().then_some(())).await;
     let floor =
         Server { agent: unix_agent(&socket).await, pid: echo_server.id(), wanted: Arc::new(vec![wanted("any", &[])]) };
-    let (house, mut held) = (Arc::new(house), Vec::new());
     let (mut figures, mut memory) = (Vec::new(), Vec::new());
     println!(
         "{:>9}{:>10}{:>12}{:>12}{:>9}{:>9}{:>9}{:>9}{:>11}{:>11}{:>9}",
         "held", "in flight", "rps", "floor rps", "p50 us", "floor", "p99 us", "floor", "cpu us", "floor", "ratio"
     );
     for &count in amount.held {
-        memory.extend(gather(&house, &agent, &mut held, count).await);
-        let ours = Server { agent: agent.clone(), pid: house.pid(), wanted: Arc::new(held.clone()) };
+        // Each from its start: what an earlier round left of memory would hide what tokens take.
+        let house = Arc::new(open().await);
+        let agent = house.agent().await;
+        let (held, grown) = gather(&house, &agent, count).await;
+        memory.extend(grown);
+        let ours = Server { agent, pid: house.pid(), wanted: Arc::new(held) };
         for in_flight in IN_FLIGHT {
             figures.push(compare(amount, count, in_flight, &ours, &floor).await);
         }
@@ -93,6 +91,14 @@ async fn measure(amount: &Amount) {
         println!("{line}");
     }
     println!("{}", json!({ "rounds": amount.rounds, "calls": amount.calls, "figures": figures, "memory": memory }));
+}
+
+async fn open() -> House {
+    let limits = "[grants]\ntokens_per_grant = 16\n\n[limits]\ntransactions_per_agent = 1000\n\
+        grants_per_agent = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
+    let mut plan = Plan::new().config("[limits]", limits);
+    plan.log = "warn".to_owned();
+    plan.open().await
 }
 
 /// A server that is measured.
@@ -163,12 +169,12 @@ async fn round(server: &Server, in_flight: usize, calls: usize) -> Round {
     }
 }
 
-/// Gathers held tokens until there are this many, and says what the server's memory grew by.
-async fn gather(house: &Arc<House>, agent: &Agent, held: &mut Vec<GetTokenRequest>, count: usize) -> Vec<String> {
+/// Gathers this many held tokens, and says what the server's memory grew by.
+async fn gather(house: &Arc<House>, agent: &Agent, count: usize) -> (Vec<GetTokenRequest>, Vec<String>) {
+    let grant = house.login(&mut agent.clone(), &SCOPES).await.unwrap().grant;
+    let mut held = vec![wanted(&grant, &[])];
     if count == 1 {
-        let grant = house.login(&mut agent.clone(), &SCOPES).await.unwrap().grant;
-        held.push(wanted(&grant, &[]));
-        return Vec::new();
+        return (held, Vec::new());
     }
     let grants = (count - held.len()) / TOKENS_PER_GRANT;
     let before = resident(house.pid());
@@ -200,14 +206,15 @@ async fn gather(house: &Arc<House>, agent: &Agent, held: &mut Vec<GetTokenReques
         held.extend(SCOPES.map(|scope| wanted(grant, &[scope])));
     }
     let per = |bytes: f64, number: usize| bytes / number as f64 / 1024.0;
-    vec![
+    let grown = vec![
         format!(
             "{grants} grants with a refresh token and a token each: {:.1} KiB each",
             per(with_grants - before, grants)
         ),
         format!("{} more tokens of them: {:.1} KiB each", grants * 2, per(with_tokens - with_grants, grants * 2)),
         format!("resident set with {count} held tokens: {:.1} MiB", with_tokens / 1024.0 / 1024.0),
-    ]
+    ];
+    (held, grown)
 }
 
 fn chunks(mut number: usize) -> impl Iterator<Item = usize> {

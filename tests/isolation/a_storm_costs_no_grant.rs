@@ -31,7 +31,9 @@ fn spiffe_id(n: usize) -> String {
 
 fn plan(agents: usize) -> Plan {
     let permit = "@id(\"storm\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);";
-    let mut plan = Plan::new().policy(permit);
+    let plan = Plan::new().policy(permit).config("call_deadline = \"20s\"", "call_deadline = \"120s\"");
+    // It answers at once what it answers; the machine may not.
+    let mut plan = plan.config("deadline = \"5s\"", "deadline = \"30s\"");
     // At TRACE a thousand agents fill the log, not the lane.
     plan.log = "info".to_owned();
     for n in 0..agents {
@@ -58,6 +60,10 @@ async fn insist(agent: &mut Agent, grant: &str, noes: &Mutex<BTreeMap<String, us
 }
 
 fn passes(status: &Status) -> Duration {
+    // A call that waited for its turn for as long as it may: the next one finds what has become of it.
+    if reason(status) == "DEADLINE_EXCEEDED" {
+        return Duration::from_millis(100);
+    }
     assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status:?}");
     status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_else(|| panic!("{status:?}"))
 }
