@@ -3,21 +3,18 @@
 
 use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
-    audit::{self, Code, Event, Installation, OpenExchange, Recorder, Severity, StartError},
-    config::{Config, Finding},
+    audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
+    config::{Config, Finding, about},
     exchange::Corridor,
     grant::{GrantBounds, Grants},
     oauth::AuthorizationServers,
-    platform::{Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, digest::hex, files},
+    platform::{Clock, Entropy, SystemClock, SystemEntropy, Work, files},
     policy::{self, Policies},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
 };
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -81,11 +78,13 @@ impl Daemon {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Failure> {
         let config = Arc::new(config);
-        let keyed = Arc::new(installation_key(&config.audit.directory, &*entropy)?);
+        let log = &config.audit.directory;
+        let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
+        let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
         let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(&config.audit.directory, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
@@ -116,7 +115,7 @@ impl Daemon {
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
         let doors = Arc::new(Doors::new(
             Arc::clone(&corridor),
-            Readiness::new(readiness.clone(), Arc::clone(&corridor.servers)),
+            Readiness::new(readiness.clone(), Arc::clone(&corridor)),
             Arc::clone(&metrics),
         ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
@@ -208,6 +207,26 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
     Ok((unix, mtls))
 }
 
+/// What of a configuration would keep a daemon from starting on this machine, found out by what starts it: nothing is
+/// bound, made or changed.
+#[must_use]
+pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
+    let mut findings = AuthorizationServers::refused(config, file);
+    let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
+    for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
+        findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));
+    }
+    let tcp = config.tcp.as_ref().and_then(MtlsDoor::refused);
+    findings.extend(tcp.map(|wrong| about(file, format!("[listen.tcp]: {wrong}"))));
+    let log = &config.audit.directory;
+    if log.exists() && !log.is_dir() {
+        findings.push(about(file, format!("`audit.directory`: {} is no folder", log.display())));
+    } else if let Err(wrong) = CorrelationKey::find(log) {
+        findings.push(about(&CorrelationKey::path(log), wrong));
+    }
+    findings
+}
+
 /// What is held at a moment. It keeps no part of the corridor alive.
 fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str>>) -> impl Fn() -> Held + use<> {
     let corridor = Arc::downgrade(corridor);
@@ -290,43 +309,6 @@ fn follow_readiness(
         }
     });
     receiver
-}
-
-/// The key of the keyed references: made at the first start, kept beside the log, private.
-fn installation_key(directory: &Path, entropy: &dyn Entropy) -> Result<KeyedHash, Failure> {
-    let path = directory.join("correlation.key");
-    let fail = |wrong: String| Failure::Key(path.clone(), wrong);
-    fs::create_dir_all(directory).map_err(|e| fail(format!("its folder cannot be made: {e}")))?;
-    let mut key = zeroize::Zeroizing::new([0u8; 32]);
-    if !path.exists() {
-        if audit::has_log(directory) {
-            // Made anew it would silently break the thread between the references of before and after.
-            return Err(fail(
-                "is missing beside a log that was written with it; put it back, or move the log away".to_owned(),
-            ));
-        }
-        entropy.fill(key.as_mut_slice()).map_err(|_| fail("no entropy".to_owned()))?;
-        // Written whole under another name first: a crash leaves no half key.
-        let draft = directory.join("correlation.key.new");
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(hex(key.as_slice()).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(|e| fail(format!("cannot be written: {e}")))?;
-    }
-    files::require_private(&path).map_err(&fail)?;
-    let text = zeroize::Zeroizing::new(files::read_text(&path, 1024).map_err(|e| fail(e.to_string()))?);
-    let digits = text.trim();
-    if digits.len() != 64 || !digits.is_ascii() {
-        return Err(fail("is not 64 hex digits".to_owned()));
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).unwrap_or_default();
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| fail("is not 64 hex digits".to_owned()))?;
-    }
-    Ok(KeyedHash::new(&key))
 }
 
 fn hostname() -> String {

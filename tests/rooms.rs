@@ -44,6 +44,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "oauth/refresh.rs",
             "oauth/revoke.rs",
             "platform/digest.rs",
+            "transaction/registered.rs",
         ],
     ),
     // Tickets are taken apart where they are spent. The others here take an HTTP or gRPC message apart, or a cell.
@@ -57,6 +58,7 @@ const DOORS: [(&str, &[&str]); 9] = [
             "config/reader.rs",
             "exchange/begin.rs",
             "exchange/redeem.rs",
+            "exchange/register.rs",
             "oauth/redeem.rs",
             "oauth/refresh.rs",
             "policy/entities.rs",

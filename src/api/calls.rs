@@ -11,7 +11,7 @@ use crate::{
     caller::Peer,
     grant::Delivery,
     model::{Fault, Reason},
-    platform::{Entropy, trace},
+    platform::{Clock, Entropy, trace},
     telemetry::Metrics,
 };
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub(super) struct Gate {
     pub(super) authorities: Option<Vec<String>>,
     /// For the ids of traces that begin here.
     pub(super) entropy: Arc<dyn Entropy>,
+    /// For what must not come too often.
+    pub(super) clock: Arc<dyn Clock>,
     /// Where calls are counted.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -316,6 +318,7 @@ mod tests {
             keepalive: Duration::from_secs(60),
             authorities: None,
             entropy: Arc::new(crate::platform::SystemEntropy::new()),
+            clock: Arc::new(crate::platform::SystemClock),
             metrics: Arc::default(),
         });
         let (near, far) = tokio::io::duplex(64 * 1024);

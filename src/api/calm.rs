@@ -2,16 +2,15 @@
 //! frame (RFC 9113 §6.5, §6.7) and keeps one answer at a time, so that a flood of them costs no memory; it costs
 //! processor time, and that is what this bounds.
 
+use crate::{model::Boot, platform::Clock};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// PING and SETTINGS frames within a span and without a call in between. Libraries that measure a link send one for
 /// what they are sent; those that keep one alive, at most one a second.
@@ -29,6 +28,7 @@ const ACK: u8 = 1;
 /// A stream whose frames are counted as they are read.
 pub(super) struct Calm<S> {
     inner: S,
+    clock: Arc<dyn Clock>,
     frames: Frames,
 }
 
@@ -39,19 +39,19 @@ struct Frames {
     head: [u8; HEAD],
     have: usize,
     asked: u32,
-    since: Instant,
+    since: Boot,
 }
 
 impl<S> Calm<S> {
-    pub(super) fn new(inner: S) -> Self {
-        let frames = Frames { skip: PREFACE, head: [0; HEAD], have: 0, asked: 0, since: Instant::now() };
-        Self { inner, frames }
+    pub(super) fn new(inner: S, clock: Arc<dyn Clock>) -> Self {
+        let frames = Frames { skip: PREFACE, head: [0; HEAD], have: 0, asked: 0, since: clock.boot() };
+        Self { inner, clock, frames }
     }
 }
 
 impl Frames {
     /// Reads on; whether the peer may go on too.
-    fn read(&mut self, mut bytes: &[u8], now: Instant) -> bool {
+    fn read(&mut self, mut bytes: &[u8], now: Boot) -> bool {
         while let Some((first, rest)) = bytes.split_first() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -72,14 +72,14 @@ impl Frames {
     }
 
     /// Judges the head that is complete now.
-    fn is_calm(&mut self, now: Instant) -> bool {
+    fn is_calm(&mut self, now: Boot) -> bool {
         let [long, middle, short, kind, flags, ..] = self.head;
         self.skip = usize::from(long) << 16 | usize::from(middle) << 8 | usize::from(short);
         self.have = 0;
         match kind {
             HEADERS => self.asked = 0,
             PING | SETTINGS if flags & ACK == 0 => {
-                if self.asked == 0 || now.duration_since(self.since) >= WITHIN {
+                if self.asked == 0 || now.since(self.since) >= WITHIN {
                     (self.asked, self.since) = (0, now);
                 }
                 self.asked += 1;
@@ -98,7 +98,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        if self.frames.read(buffer.filled().get(before..).unwrap_or_default(), Instant::now()) {
+        let now = self.clock.boot();
+        if self.frames.read(buffer.filled().get(before..).unwrap_or_default(), now) {
             return Poll::Ready(Ok(()));
         }
         tracing::warn!("a peer asks and asks for answers that mean nothing: its connection is ended");
@@ -135,6 +136,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::SystemClock;
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let length = u32::try_from(payload).unwrap().to_be_bytes();
@@ -142,8 +144,8 @@ mod tests {
     }
 
     fn begun() -> Frames {
-        let mut frames = Calm::new(()).frames;
-        assert!(frames.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Instant::now()));
+        let mut frames = Calm::new((), Arc::new(SystemClock)).frames;
+        assert!(frames.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Boot(0)));
         frames
     }
 
@@ -153,8 +155,7 @@ mod tests {
         let most = usize::try_from(ASKED_MAX).unwrap();
         for size in [1, 7, 9, 17, 1000, 100_000] {
             let mut frames = begun();
-            let reads =
-                |frames: &mut Frames, bytes: &[u8]| bytes.chunks(size).all(|piece| frames.read(piece, Instant::now()));
+            let reads = |frames: &mut Frames, bytes: &[u8]| bytes.chunks(size).all(|piece| frames.read(piece, Boot(0)));
             assert!(reads(&mut frames, &frame(PING, 0, 8).repeat(most)), "{size}");
             // Answers to our own, bodies that look like frames, and a call: it may ask again.
             assert!(reads(&mut frames, &[frame(PING, ACK, 8), frame(0, 0, 70_000), frame(HEADERS, 4, 30)].concat()));
@@ -166,9 +167,9 @@ mod tests {
     // rows: GRPC-10
     #[test]
     fn a_ping_a_second_is_calm() {
-        let (mut frames, begun) = (begun(), Instant::now());
+        let mut frames = begun();
         for second in 0..10_000 {
-            assert!(frames.read(&frame(PING, 0, 8), begun + Duration::from_secs(second)));
+            assert!(frames.read(&frame(PING, 0, 8), Boot(second * 1000)));
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The doors' reader of messages, for the fuzzer.
 
 use super::{
-    proto::{BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RevokeGrantRequest, WatchTokenRequest},
+    proto::{
+        BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RegisterAuthorizationRequest,
+        RevokeGrantRequest, WatchTokenRequest,
+    },
     wire,
 };
 use crate::model::{Boot, Fault, Reason};
 use prost::Message;
 
-/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 watch) as if a caller had sent them: it must
+/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 watch) as if a caller had sent them: it must
 /// never panic. `None` if they are no such message, else what the doors say to it before the corridor is walked.
 pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
     match method {
@@ -15,7 +18,8 @@ pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
         1 => said(bytes, |request: RedeemCodeRequest| wire::redeem(request, Boot(0)).map(drop)),
         2 => said(bytes, |request: GetTokenRequest| wire::get(request, Boot(0)).map(drop)),
         3 => said(bytes, |request: RevokeGrantRequest| wire::revoke(&request).map(drop)),
-        4 => said(bytes, |request: WatchTokenRequest| wire::watch(request, Boot(0)).map(drop)),
+        4 => said(bytes, |request: RegisterAuthorizationRequest| wire::register(request).map(drop)),
+        5 => said(bytes, |request: WatchTokenRequest| wire::watch(request, Boot(0)).map(drop)),
         _ => None,
     }
 }

@@ -3,8 +3,9 @@
 
 use super::calls::refused;
 use crate::{
+    caller::{Caller, Peer},
+    exchange::Corridor,
     model::{Fault, IssuerAlias, Reason},
-    oauth::AuthorizationServers,
 };
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
 
 /// And each issuer, by its alias after this: not serving while it is left alone. The others stay as they are, since a
 /// dead authorization server is no reason to restart narrowgate, or to send its agents elsewhere.
+///
+/// Which issuers there are is for registered agents to know, and for the daemon's own user. To every other peer, such as
+/// a probe, no issuer exists: it learns how the whole is.
 const ISSUER: &str = "issuer/";
 /// The header of an answer about the whole that says how each issuer is, as `alias=SERVING`: the protocol has no list.
 pub(crate) const ISSUERS_HEADER: &str = "narrowgate-issuer";
@@ -33,7 +37,8 @@ const METADATA_HEADER: &str = "narrowgate-metadata";
 #[derive(Clone)]
 pub struct Readiness {
     why_not: watch::Receiver<Option<&'static str>>,
-    servers: Arc<AuthorizationServers>,
+    corridor: Arc<Corridor>,
+    own_uid: u32,
     left_alone: Arc<BTreeMap<IssuerAlias, watch::Receiver<bool>>>,
 }
 
@@ -44,16 +49,29 @@ enum Asked {
 }
 
 impl Readiness {
-    /// Follows this: `None` while serving, or the reason why not; and what is wrong with these.
+    /// Follows this: `None` while serving, or the reason why not; and what is wrong with the corridor's issuers.
     #[must_use]
-    pub fn new(why_not: watch::Receiver<Option<&'static str>>, servers: Arc<AuthorizationServers>) -> Self {
-        let left_alone = Arc::new(servers.left_alone());
-        Self { why_not, servers, left_alone }
+    pub fn new(why_not: watch::Receiver<Option<&'static str>>, corridor: Arc<Corridor>) -> Self {
+        let left_alone = Arc::new(corridor.servers.left_alone());
+        Self { why_not, corridor, own_uid: rustix::process::geteuid().as_raw(), left_alone }
     }
 
-    fn find(&self, service: &str) -> Option<Asked> {
+    /// Whether the caller may learn which issuers there are. Its credential counts as it does at every other call.
+    fn may_know_issuers<T>(&self, request: &Request<T>) -> bool {
+        match request.extensions().get::<Peer>() {
+            Some(Peer::Unix(Some(peer))) if peer.uid == self.own_uid => true,
+            Some(peer) => Caller::attest(peer, &self.corridor.config.registry, self.corridor.clock.wall()).is_ok(),
+            None => false,
+        }
+    }
+
+    fn find(&self, request: &Request<HealthCheckRequest>) -> Option<Asked> {
+        let service = request.get_ref().service.as_str();
         if SERVICES.contains(&service) {
             return Some(Asked::Whole(self.why_not.clone()));
+        }
+        if !self.may_know_issuers(request) {
+            return None;
         }
         let alias = IssuerAlias::parse(service.strip_prefix(ISSUER)?)?;
         self.left_alone.get(&alias).cloned().map(Asked::Issuer)
@@ -63,7 +81,7 @@ impl Readiness {
     fn of_issuers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let status = |open: &watch::Receiver<bool>| issuer(*open.borrow()).as_str_name();
         let left_alone = self.left_alone.iter().map(move |(a, open)| (ISSUERS_HEADER, format!("{a}={}", status(open))));
-        let troubled = self.servers.not_renewed().into_iter();
+        let troubled = self.corridor.servers.not_renewed().into_iter();
         left_alone.chain(troubled.map(|(alias, why)| (METADATA_HEADER, format!("{alias}={}", why.name()))))
     }
 }
@@ -83,8 +101,7 @@ const fn serving(serving: bool) -> ServingStatus {
 #[tonic::async_trait]
 impl Health for Readiness {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let service = request.get_ref().service.as_str();
-        let (status, why) = match self.find(service).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
+        let (status, why) = match self.find(&request).ok_or_else(|| refused(&Fault::new(Reason::ServiceUnknown)))? {
             Asked::Whole(why_not) => {
                 let why = *why_not.borrow();
                 (whole(why), why)
@@ -98,7 +115,7 @@ impl Health for Readiness {
         if let Some(why) = why {
             answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
         }
-        if service.is_empty() {
+        if request.get_ref().service.is_empty() && self.may_know_issuers(&request) {
             for (header, value) in self.of_issuers() {
                 // Aliases and our own words are ASCII, so that it always fits.
                 if let Ok(value) = value.parse() {
@@ -112,7 +129,7 @@ impl Health for Readiness {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(match self.find(&request.get_ref().service) {
+        Ok(Response::new(match self.find(&request) {
             Some(Asked::Whole(why_not)) => Box::pin(WatchStream::new(why_not).map(|now| Ok(response(whole(now))))),
             Some(Asked::Issuer(open)) => Box::pin(WatchStream::new(open).map(|now| Ok(response(issuer(now))))),
             None => {

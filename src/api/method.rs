@@ -7,6 +7,7 @@ pub(super) const OTHER: &str = "other";
 pub(super) fn method(path: &str) -> &'static str {
     match path {
         "/narrowgate.v1.TokenService/BeginAuthorization" => "BeginAuthorization",
+        "/narrowgate.v1.TokenService/RegisterAuthorization" => "RegisterAuthorization",
         "/narrowgate.v1.TokenService/RedeemCode" => "RedeemCode",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",
         "/narrowgate.v1.TokenService/WatchToken" => "WatchToken",

@@ -36,6 +36,12 @@ impl MtlsDoor {
         })
     }
 
+    /// Why [`Self::bind`] would refuse these certificates, if it would.
+    #[must_use]
+    pub fn refused(settings: &Settings) -> Option<String> {
+        server_config(settings).err()
+    }
+
     /// The address it listens on.
     ///
     /// # Errors
@@ -58,8 +64,9 @@ impl MtlsDoor {
         async move {
             let handshake = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(tcp)).await;
             let stream = handshake.ok()?.map_err(|error| tracing::info!(%from, %error, "refused a TLS peer")).ok()?;
-            let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first())?;
+            let (leaf, issuers) = stream.get_ref().1.peer_certificates()?.split_first()?;
             let svid = Svid::read(leaf)
+                .and_then(|svid| issuers.iter().try_fold(svid, |svid, issuer| svid.under(issuer)))
                 .map_err(|rule| tracing::info!(%from, rule, "refused a TLS peer: its certificate is no SVID"))
                 .ok()?;
             if svid.trust_domain != *trust_domain {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Limits,
-    model::{Fault, Reason},
+    model::{AgentQuota, Fault},
 };
 use governor::{
     Quota, RateLimiter,
@@ -61,21 +61,21 @@ impl Quotas {
     /// Meters a call of a peer that the registry does not know.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`]: this one is neither answered in full nor recorded.
+    /// [`Reason::QuotaExceeded`](crate::model::Reason::QuotaExceeded): this one is neither answered in full nor recorded.
     pub(super) fn admit_stranger(&self, peer: &str) -> Result<(), Fault> {
         if self.strangers.len() > CALLERS_MAX {
             self.strangers.retain_recent();
         }
         self.strangers.check_key(&peer.to_owned()).map_err(|early| {
             let wait = early.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
-            Fault::new(Reason::QuotaExceeded).with("quota", "unknown_peers").retry_after(wait)
+            AgentQuota::UnknownPeers.met(wait)
         })
     }
 
     /// Counts a call of this caller in.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`], with the time after which to try again.
+    /// [`Reason::QuotaExceeded`](crate::model::Reason::QuotaExceeded), with the time after which to try again.
     pub(super) fn admit(&self, caller: &str) -> Result<InFlight, Fault> {
         if self.rate.len() > CALLERS_MAX {
             self.rate.retain_recent();
@@ -83,12 +83,10 @@ impl Quotas {
         let caller = caller.to_owned();
         if let Err(early) = self.rate.check_key(&caller) {
             let wait = early.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
-            return Err(Fault::new(Reason::QuotaExceeded).with("quota", "calls_per_second").retry_after(wait));
+            return Err(AgentQuota::CallsPerSecond.met(wait));
         }
-        InFlight::count(&self.in_flight, caller, self.in_flight_max).ok_or_else(|| {
-            let fault = Fault::new(Reason::QuotaExceeded).with("quota", "calls_in_flight");
-            fault.retry_after(Duration::from_millis(100))
-        })
+        InFlight::count(&self.in_flight, caller, self.in_flight_max)
+            .ok_or_else(|| AgentQuota::CallsInFlight.met(Duration::from_millis(100)))
     }
 
     /// Counts a stream of this caller in.
@@ -97,7 +95,7 @@ impl Quotas {
     /// [`Reason::QuotaExceeded`].
     pub(super) fn admit_stream(&self, caller: &str) -> Result<InFlight, Fault> {
         InFlight::count(&self.streams, caller.to_owned(), self.streams_max)
-            .ok_or_else(|| Fault::new(Reason::QuotaExceeded).with("quota", "streams_per_agent"))
+            .ok_or_else(|| AgentQuota::Streams.met(Duration::from_secs(1)))
     }
 }
 
@@ -139,9 +137,11 @@ mod tests {
         let _second = quotas.admit("a").ok().unwrap();
         let third = quotas.admit("a").err().unwrap();
         assert_eq!(third.metadata.get("quota").map(String::as_str), Some("calls_in_flight"));
+        assert!(third.detail.unwrap().contains("under way"));
         drop(first);
         let fourth = quotas.admit("a").err().unwrap();
         assert_eq!(fourth.metadata.get("quota").map(String::as_str), Some("calls_per_second"));
+        assert!(fourth.detail.unwrap().contains("too often"));
         assert!(fourth.retry_after.unwrap() <= Duration::from_secs(1));
         assert!(quotas.admit("b").is_ok());
     }

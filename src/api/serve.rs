@@ -90,6 +90,7 @@ impl Doors {
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
             },
             entropy: Arc::clone(&self.corridor.entropy),
+            clock: Arc::clone(&self.corridor.clock),
             metrics: Arc::clone(&self.metrics),
         });
         let name = match &door {
@@ -225,6 +226,7 @@ where
     let called = Arc::new(AtomicBool::new(false));
     let calling = Arc::clone(&called);
     let (link, age, keepalive) = (Link::default(), gate.connection_age, gate.keepalive);
+    let clock = Arc::clone(&gate.clock);
     let given = link.clone();
     let service = service_fn(move |request| {
         calling.store(true, Ordering::Relaxed);
@@ -239,7 +241,7 @@ where
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
         .keep_alive_interval(keepalive)
         .keep_alive_timeout(PING_TIMEOUT.min(keepalive));
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(Calm::new(stream)), service));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(Calm::new(stream, clock)), service));
     let stopped = tokio::select! {
         _ = serving.as_mut() => return,
         () = idle(&called) => return,

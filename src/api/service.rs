@@ -4,8 +4,8 @@ use super::{
     calls::{Deliveries, Link, Patience, refused},
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-        RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, WatchTokenRequest,
-        token_service_server::TokenService,
+        RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
+        RevokeGrantResponse, WatchTokenRequest, token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
     watch::{Messages, Watch},
@@ -135,6 +135,16 @@ impl TokenService for Tokens {
         let input = wire::begin(request.into_inner()).map_err(|f| refused(&f))?;
         let reply = self.corridor.begin(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(Response::new(wire::begun(reply)), in_flight))
+    }
+
+    async fn register_authorization(
+        &self,
+        request: Request<RegisterAuthorizationRequest>,
+    ) -> Result<Response<RegisterAuthorizationResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "RegisterAuthorization", |r| &r.agent).await?;
+        let input = wire::register(request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.register(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(Response::new(wire::registered(&reply)), in_flight))
     }
 
     async fn redeem_code(&self, request: Request<RedeemCodeRequest>) -> Result<Response<RedeemCodeResponse>, Status> {

@@ -13,6 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status a reason comes with. UNAUTHENTICATED and PERMISSION_DENIED speak of the calling agent alone.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub const fn code_of(reason: Reason) -> Code {
     use Reason as R;
     match reason {
@@ -34,6 +35,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ResourceSyntax
         | R::ParamDuplicate
         | R::ImplicitResponse
+        | R::PkceRequired
         | R::ScopeUndeclared => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -53,6 +55,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::NarrowingUnavailable
         | R::BindingUnusable
         | R::PkceUnsupported
+        | R::PkceMismatch
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged
@@ -105,6 +108,9 @@ pub fn status_of(fault: &Fault) -> Status {
         details.set_retry_info(Some(wait));
     }
     let mut message = fault.reason.meaning().to_owned();
+    if let Some(detail) = fault.detail {
+        message = format!("{message} {detail}");
+    }
     if let Some((field, wrong)) = &fault.field {
         message = format!("{message} `{field}` {wrong}.");
     }

@@ -68,6 +68,19 @@ impl UnixDoor {
         Ok(Self { listener, path, inode, _lock: lock })
     }
 
+    /// Why [`Self::bind`] would refuse this socket's place, if it would. Nothing is made or removed: a folder that is
+    /// missing is looked for where it would be made, and a daemon that has the socket now does not count.
+    #[must_use]
+    pub fn refused(settings: &Settings) -> Option<BindError> {
+        let folder = settings.path.parent().unwrap_or(Path::new("/"));
+        let above = folder.parent().unwrap_or(Path::new("/"));
+        match fs::symlink_metadata(folder) {
+            Ok(_) => guarded(folder).and_then(|()| socket_or_nothing(&settings.path).map(|_| ())).err(),
+            Err(_) if above.is_dir() => None,
+            Err(error) => Some(unmade(folder, &error)),
+        }
+    }
+
     /// Waits for a connection, and takes the kernel's word for who it is.
     pub(super) async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = self.listener.accept().await?;
@@ -96,11 +109,18 @@ impl Drop for UnixDoor {
 
 /// A folder that nobody else can put things into. It is made if it is missing.
 fn safe_folder(folder: &Path) -> Result<(), BindError> {
-    let unsafe_because = |why: String| BindError::Folder(folder.to_owned(), why);
     if fs::symlink_metadata(folder).is_err() {
-        let made = fs::DirBuilder::new().mode(0o750).create(folder);
-        made.map_err(|e| unsafe_because(format!("is missing and cannot be made: {e}")))?;
+        fs::DirBuilder::new().mode(0o750).create(folder).map_err(|e| unmade(folder, &e))?;
     }
+    guarded(folder)
+}
+
+fn unmade(folder: &Path, error: &io::Error) -> BindError {
+    BindError::Folder(folder.to_owned(), format!("is missing and cannot be made: {error}"))
+}
+
+fn guarded(folder: &Path) -> Result<(), BindError> {
+    let unsafe_because = |why: String| BindError::Folder(folder.to_owned(), why);
     let meta = fs::symlink_metadata(folder).map_err(|e| unsafe_because(format!("cannot be read: {e}")))?;
     if meta.file_type().is_symlink() || !meta.is_dir() {
         return Err(unsafe_because(
@@ -115,7 +135,10 @@ fn safe_folder(folder: &Path) -> Result<(), BindError> {
     }
     let owner = meta.uid();
     if owner != geteuid().as_raw() && owner != 0 {
-        return Err(unsafe_because(format!("belongs to uid {owner}, who could replace the socket")));
+        return Err(unsafe_because(format!(
+            "belongs to uid {owner}, who could replace the socket; run narrowgate, its `check` too, as that user, or give \
+             the socket a folder of its own"
+        )));
     }
     Ok(())
 }
@@ -133,16 +156,23 @@ fn own(path: &Path) -> Result<File, BindError> {
     }
 }
 
+/// Whether a socket is there; anything else must not be.
+fn socket_or_nothing(path: &Path) -> Result<bool, BindError> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(false) };
+    let taken = |why| Err(BindError::Taken(path.to_owned(), why));
+    match meta.file_type() {
+        found if found.is_symlink() => taken("is a symbolic link; remove it"),
+        found if found.is_socket() => Ok(true),
+        _ => taken("is not a socket; remove it or choose another path"),
+    }
+}
+
 /// Removes a socket that nobody listens on; anything else is left alone.
 fn clear_stale(path: &Path) -> Result<(), BindError> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !socket_or_nothing(path)? {
+        return Ok(());
+    }
     let taken = |why| BindError::Taken(path.to_owned(), why);
-    if meta.file_type().is_symlink() {
-        return Err(taken("is a symbolic link; remove it"));
-    }
-    if !meta.file_type().is_socket() {
-        return Err(taken("is not a socket; remove it or choose another path"));
-    }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(taken(IN_USE)),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {

@@ -43,7 +43,7 @@ pub(super) struct Watch {
 enum Look {
     /// Nothing to tell for this long.
     Nothing(Duration),
-    Token(Recorded<Reply>),
+    Token(Box<Recorded<Reply>>),
     Ended(Fault),
 }
 
@@ -137,7 +137,7 @@ impl Begun {
             match look {
                 Ok(Look::Nothing(span)) => most = span,
                 Ok(Look::Token(reply)) => {
-                    let message = self.watch.message(reply);
+                    let message = self.watch.message(*reply);
                     return (Ok(message), Some(self));
                 }
                 Ok(Look::Ended(fault)) => return (Ok(wire::ended(&fault)), None),

@@ -3,11 +3,11 @@
 use super::proto;
 use crate::{
     audit::Recorded,
-    exchange::{BeginInput, BegunReply, RedeemInput, RevokedReply, TokenInput},
+    exchange::{BeginInput, BegunReply, RedeemInput, RegisterInput, RegisteredReply, RevokedReply, TokenInput},
     grant::{self, By, Reply, Wanted},
-    model::{Boot, Claimed, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    model::{Boot, Claimed, CodeVerifier, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
     oauth::Outcome,
-    transaction::{self, Callback},
+    transaction::{self, Callback, Registration},
 };
 use proto::{redeem_code_request::Callback as WireCallback, watch_token_response::Event as WireEvent};
 use std::time::Duration;
@@ -38,6 +38,38 @@ pub(super) fn begun(reply: BegunReply) -> proto::BeginAuthorizationResponse {
     }
 }
 
+pub(super) fn register(request: proto::RegisterAuthorizationRequest) -> Result<RegisterInput, Fault> {
+    required("client", &request.client)?;
+    required("for_agent", &request.for_agent)?;
+    Ok(RegisterInput {
+        registration: Registration::read(
+            request.code_challenge,
+            &request.code_challenge_method,
+            &request.state_hash,
+            request.nonce,
+        )?,
+        for_agent: request.for_agent,
+        request: BeginInput {
+            client: request.client,
+            issuer: request.issuer,
+            scopes: request.scopes,
+            resource: request.resource,
+            redirect_uri: request.redirect_uri,
+            allow_partial: false,
+            claimed: claimed(request.claimed)?,
+        },
+    })
+}
+
+pub(super) fn registered(reply: &RegisteredReply) -> proto::RegisterAuthorizationResponse {
+    proto::RegisterAuthorizationResponse {
+        transaction: reply.begun.handle.text(transaction::HANDLE_PREFIX),
+        resource: reply.begun.opening.resource().unwrap_or_default().to_owned(),
+        expire_time: Some(timestamp(reply.begun.ends_wall)),
+        decision_id: reply.decision.to_string(),
+    }
+}
+
 pub(super) fn redeem(request: proto::RedeemCodeRequest, received: Boot) -> Result<RedeemInput, Fault> {
     let callback = match request.callback {
         Some(WireCallback::Response(r)) => Callback::from_fields(r.code, r.state, r.iss)?,
@@ -58,9 +90,18 @@ pub(super) fn redeem(request: proto::RedeemCodeRequest, received: Boot) -> Resul
         request_id,
         redirect_uri: (!request.redirect_uri.is_empty()).then_some(request.redirect_uri),
         required: scopes("required_scopes", &request.required_scopes)?,
+        code_verifier: code_verifier(request.code_verifier)?,
         claimed: claimed(request.claimed)?,
         received,
     })
+}
+
+fn code_verifier(text: String) -> Result<Option<CodeVerifier>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let syntax = || Fault::field(Reason::FieldInvalid, "code_verifier", "must be 43 to 128 unreserved characters");
+    CodeVerifier::parse(text).map(Some).ok_or_else(syntax)
 }
 
 pub(super) fn redeemed(recorded: Recorded<Reply>) -> proto::RedeemCodeResponse {
@@ -79,11 +120,7 @@ pub(super) fn get(request: proto::GetTokenRequest, until: Boot) -> Result<TokenI
         None => Duration::ZERO,
         Some(span) => {
             let bad = || Fault::field(Reason::FieldInvalid, "min_ttl", "must be a duration from 0 to 1 day");
-            let span = Duration::try_from(span).map_err(|_| bad())?;
-            if span > Duration::from_secs(86_400) {
-                return Err(bad());
-            }
-            span
+            duration(&span).filter(|span| *span <= Duration::from_secs(86_400)).ok_or_else(bad)?
         }
     };
     let wanted = Wanted {
@@ -148,6 +185,13 @@ fn token(reply: &Reply) -> proto::Token {
         lease_time: Some(timestamp(reply.lease_ends())),
         binding: if kept.bound { proto::Binding::Mtls } else { proto::Binding::Bearer }.into(),
     }
+}
+
+/// A duration that is not negative, in its one spelling: prost would set right what `google.protobuf.Duration` forbids,
+/// nanoseconds below zero or of a second and more.
+fn duration(span: &prost_types::Duration) -> Option<Duration> {
+    let (seconds, nanos) = (u64::try_from(span.seconds).ok()?, u32::try_from(span.nanos).ok()?);
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.

@@ -18,7 +18,8 @@ pub(super) fn put(event: &Event, record: &mut Map<String, Value>) {
     let version = format!("sha256:{}", verdict.policy_digest);
     let authorizations = verdict.determining.iter().map(|d| {
         let (decision, kind) = if d.forbids { ("Deny", "Cedar forbid") } else { ("Allow", "Cedar permit") };
-        json!({ "decision": decision, "policy": { "uid": d.policy, "name": d.policy, "version": version, "is_applied": true, "type": kind } })
+        // Its version is that of the set, which stands beside it once.
+        json!({ "decision": decision, "policy": { "uid": d.policy, "is_applied": true, "type": kind } })
     });
     put_value(record, "authorizations", authorizations.collect());
     put_value(

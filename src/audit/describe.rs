@@ -4,7 +4,7 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused},
+    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RegisterPermitted},
     telemetry::metrics::Happening,
     transaction::Begun,
 };
@@ -17,6 +17,17 @@ impl Auditable for BeginPermitted {
         event.requested = ask.scopes.to_strings();
         event.resource = ask.api.as_ref().map(|api| api.identifier.clone());
         event.with("client", ask.client.alias.as_str())
+    }
+}
+
+impl Auditable for RegisterPermitted {
+    fn event(&self, _: &KeyedHash) -> Event {
+        let ask = self.ask();
+        let mut event =
+            Event::new(Code::AuthorizationDecided, "RegisterAuthorization").by(self.caller()).decided(self.verdict());
+        event.requested = ask.scopes.to_strings();
+        event.resource = ask.api.as_ref().map(|api| api.identifier.clone());
+        event.with("client", ask.client.alias.as_str()).with("for_agent", self.agent().id.as_str())
     }
 }
 
@@ -72,6 +83,9 @@ pub(super) fn about_exchange(event: Event, begun: &Begun, keyed: &KeyedHash) -> 
     let mut event = event.through(&opening.client, &opening.issuer);
     event.requested = opening.scopes.to_strings();
     event.resource = opening.resource().map(str::to_owned);
+    if let Some(front_end) = &opening.registered_by {
+        event = event.with("registered_by", front_end.as_str());
+    }
     event.with("transaction_ref", keyed.reference("transaction", begun.handle.bits()))
 }
 

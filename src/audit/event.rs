@@ -93,6 +93,7 @@ impl Code {
                 Detection::CrossAgentHandle => "detect.cross_agent_handle",
                 Detection::CodeReplay => "detect.code_replay",
                 Detection::StateMismatch => "detect.state_mismatch",
+                Detection::PkceMismatch => "detect.pkce_mismatch",
                 Detection::IssMismatch => "detect.iss_mismatch",
                 Detection::RedirectMismatch => "detect.redirect_mismatch",
                 Detection::ScopeEscalation => "detect.scope_escalation",

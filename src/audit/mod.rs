@@ -4,6 +4,7 @@
 //! One thread owns the file; the queue before it is bounded; what cannot be written is not done.
 
 mod check;
+mod correlation;
 mod decision;
 mod describe;
 mod event;
@@ -17,9 +18,9 @@ mod words;
 mod writer;
 
 pub use check::{Checked, self_check};
+pub use correlation::CorrelationKey;
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
 pub use replay::{Decision, Difference, Line, read_log};
-pub use segment::has_log;
 pub use writer::{Installation, Sink, StartError, open};

@@ -83,8 +83,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whether a folder holds a log with anything in it.
-#[must_use]
-pub fn has_log(directory: &Path) -> bool {
+pub(super) fn has_log(directory: &Path) -> bool {
     let segments = list(directory).unwrap_or_default();
     segments.iter().any(|path| fs::metadata(path).is_ok_and(|meta| meta.len() > 0))
 }

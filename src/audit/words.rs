@@ -92,6 +92,9 @@ pub(super) fn message(event: &Event) -> String {
             Detection::ProxyIdentityHeader => format!("{agent} sent a header that claims an identity"),
             Detection::CrossAgentHandle => format!("{agent} presented a handle of another agent"),
             Detection::CodeReplay => format!("{agent} presented a code that was seen before"),
+            Detection::PkceMismatch => {
+                format!("{agent} presented a verifier that is not that of the registered challenge")
+            }
             Detection::StateMismatch => format!("{agent} presented a wrong state"),
             Detection::IssMismatch => format!("{agent} presented a wrong issuer"),
             Detection::RedirectMismatch => format!("{agent} presented a wrong redirect URI"),

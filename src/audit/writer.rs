@@ -1,7 +1,7 @@
 //! The one thread that owns the log's file: gathers what is queued, one write, one fdatasync, wakes who waits.
 
 use super::{
-    Code, Event, OpenExchange, Severity, ocsf, recover,
+    Code, CorrelationKey, Event, OpenExchange, Severity, ocsf, recover,
     segment::{self, Segment},
 };
 use crate::{
@@ -114,6 +114,7 @@ pub enum StartError {
 /// See [`StartError`].
 pub fn open(
     directory: &Path,
+    key: CorrelationKey,
     installation: Installation,
     files: Arc<dyn Files>,
     clock: Arc<dyn Clock>,
@@ -131,6 +132,7 @@ pub fn open(
     let writer = Writer {
         _lock: lock,
         directory: directory.to_owned(),
+        key,
         files,
         renderer: ocsf::Renderer::new(installation, Arc::clone(&clock), entropy),
         clock: Arc::clone(&clock),
@@ -153,6 +155,8 @@ struct Writer {
     /// Held for as long as the thread lives.
     _lock: File,
     directory: PathBuf,
+    /// Kept to be put back where the folder is made anew.
+    key: CorrelationKey,
     files: Arc<dyn Files>,
     renderer: ocsf::Renderer,
     next: u64,
@@ -237,6 +241,7 @@ impl Writer {
         };
         match segment::create(&*self.files, &self.directory, self.next) {
             Ok(segment) => {
+                self.key.put_back(&self.directory);
                 self.losses.extend(before.and_then(|(condition, segment)| segment.loss(condition, self.next)));
                 Ok(segment)
             }

@@ -93,7 +93,7 @@ impl Caller {
                 }
                 (agent, Attestation::UnixPeer(peer.clone()))
             }
-            Peer::Mtls { svid, .. } if svid.not_after <= now => return Err(Fault::new(Reason::PeerCredentialExpired)),
+            Peer::Mtls { svid, .. } if !svid.is_valid(now) => return Err(Fault::new(Reason::PeerCredentialExpired)),
             Peer::Mtls { svid, ip } => {
                 let agent = registry.by_spiffe_id(&svid.spiffe_id);
                 (agent, Attestation::SpiffeX509 { svid: svid.clone(), ip: *ip })
@@ -165,5 +165,27 @@ mod tests {
     fn a_peer_without_credentials_is_nobody() {
         let fault = Caller::attest(&Peer::Unix(None), &Registry::default(), Wall(0)).err().unwrap();
         assert_eq!(fault.reason, Reason::PeerCredMissing);
+    }
+
+    // rows: CALL-06
+    #[test]
+    fn a_certificate_counts_from_its_beginning_to_its_end() {
+        let svid = Svid {
+            spiffe_id: "spiffe://acme.test/agent/quoter".to_owned(),
+            trust_domain: "acme.test".to_owned(),
+            not_before: Wall(1000),
+            not_after: Wall(2000),
+            thumbprint: String::new(),
+        };
+        let peer = Peer::Mtls { svid, ip: IpAddr::from([127, 0, 0, 1]) };
+        for (now, expected) in [
+            (999, Reason::PeerCredentialExpired),
+            (1000, Reason::AgentUnknown),
+            (1999, Reason::AgentUnknown),
+            (2000, Reason::PeerCredentialExpired),
+        ] {
+            let fault = Caller::attest(&peer, &Registry::default(), Wall(now)).err().unwrap();
+            assert_eq!(fault.reason, expected, "{now}");
+        }
     }
 }

@@ -10,7 +10,9 @@ pub struct Svid {
     pub spiffe_id: String,
     /// The ID's trust domain.
     pub trust_domain: String,
-    /// When the certificate ends.
+    /// When the certificate begins, and every one it came with.
+    pub not_before: Wall,
+    /// When the first of them ends.
     pub not_after: Wall,
     /// `x5t#S256` of the certificate (RFC 8705 §3.1).
     pub thumbprint: String,
@@ -48,11 +50,35 @@ impl Svid {
         });
         let (Some(uri), None) = (uris.next(), uris.next()) else { return Err("does not have exactly one URI SAN") };
         let trust_domain = parse_spiffe_id(uri).map_err(|_| "its URI SAN is not a SPIFFE ID")?;
+        let (not_before, not_after) = validity(&certificate);
         Ok(Self {
             spiffe_id: uri.to_owned(),
             trust_domain: trust_domain.to_owned(),
-            not_after: Wall(certificate.validity().not_after.timestamp().saturating_mul(1000)),
+            not_before,
+            not_after,
             thumbprint: crate::config::thumbprint(leaf),
         })
     }
+
+    /// Takes in a certificate that it was issued under. A chain is good while all of it is (RFC 5280 §6.1.3).
+    ///
+    /// # Errors
+    /// The rule it breaks.
+    pub fn under(self, issuer: &[u8]) -> Result<Self, &'static str> {
+        let (_, certificate) = X509Certificate::from_der(issuer).map_err(|_| "came with what is no certificate")?;
+        let (not_before, not_after) = validity(&certificate);
+        Ok(Self { not_before: self.not_before.max(not_before), not_after: self.not_after.min(not_after), ..self })
+    }
+
+    /// Whether it is good at this time: a connection can outlive what it was made with, and clocks are set back.
+    #[must_use]
+    pub fn is_valid(&self, now: Wall) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+}
+
+fn validity(certificate: &X509Certificate<'_>) -> (Wall, Wall) {
+    let validity = certificate.validity();
+    let at = |seconds: i64| Wall(seconds.saturating_mul(1000));
+    (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()))
 }

@@ -2,6 +2,7 @@
 
 use super::{Exit, output::Output};
 use crate::{
+    app,
     config::{self, Finding},
     platform::{Clock, SystemClock},
     policy,
@@ -14,6 +15,10 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         Ok(config) => config,
         Err(findings) => return report(&findings, Exit::Usage, output),
     };
+    let findings = app::would_refuse(&config, file);
+    if !findings.is_empty() {
+        return report(&findings, Exit::Usage, output);
+    }
     let snapshot = match policy::load(&config, 1, Some(SystemClock.wall())) {
         Ok(snapshot) => snapshot,
         Err(findings) => return report(&findings, Exit::Policy, output),

@@ -2,7 +2,7 @@
 
 use super::{DaemonArgs, Exit};
 use crate::{
-    config::{self, CertificateAndKey},
+    config::{self, CertificateAndKey, PemMistake},
     model::Reason,
 };
 use hyper_util::rt::TokioIo;
@@ -78,7 +78,10 @@ fn client_config(
     cert: &std::path::Path,
     key: &std::path::Path,
 ) -> Result<Arc<ClientConfig>, String> {
-    let identity = CertificateAndKey::load(cert, key)?;
+    let identity = CertificateAndKey::load(cert, key).map_err(|mistakes| {
+        let told = mistakes.into_iter().map(|(PemMistake::Certificate(wrong) | PemMistake::Key(wrong))| wrong);
+        told.collect::<Vec<_>>().join("; ")
+    })?;
     let mut roots = RootCertStore::empty();
     for root in config::certificates(ca)? {
         roots.add(root).map_err(|e| format!("{}: {e}", ca.display()))?;

@@ -8,15 +8,21 @@ use crate::api::proto::{
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::{io::Read, pin::pin, time::Duration};
+use std::{
+    io::{IsTerminal, Read},
+    pin::pin,
+    time::Duration,
+};
 use tonic::{Status, transport::Channel};
+use tonic_types::StatusExt;
 use zeroize::Zeroizing;
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
     /// Begin an authorization and print the URL to open; with --listen, wait for the person and print the token.
     Begin(Begin),
-    /// Redeem a callback URL, read from standard input so that it is in no process list.
+    /// Redeem a callback URL, read from standard input so that it is in no process list: pasted at a terminal, or from a
+    /// pipe or file, which is read to its end without a prompt.
     Redeem(Redeem),
     /// Get the token of a grant again.
     Get(Get),
@@ -39,7 +45,8 @@ pub(super) struct Begin {
     /// The resource, where the scopes alone do not say.
     #[arg(long, default_value = "")]
     resource: String,
-    /// The redirect URI, where the client has several.
+    /// The redirect URI, as it stands in `redirect_uris` of the [[client]] in the daemon's configuration (one on a
+    /// loopback literal may have a port besides). Only needed where the client has several.
     #[arg(long, default_value = "")]
     redirect_uri: String,
     /// Go on with fewer scopes if policy refuses some.
@@ -48,8 +55,9 @@ pub(super) struct Begin {
     /// What the token is for.
     #[arg(long, default_value = "")]
     purpose: String,
-    /// Wait for the callback on the redirect URI, a pinned loopback literal, and redeem it.
-    #[arg(long, requires = "redirect_uri")]
+    /// Wait for the callback on the redirect URI, which must be on the literal 127.0.0.1 or [::1], and redeem it. The
+    /// daemon names the URI if the client has exactly one; else pass --redirect-uri.
+    #[arg(long)]
     listen: bool,
     /// How long to wait for the person.
     #[arg(long, default_value = "10m", value_parser = span)]
@@ -162,22 +170,30 @@ async fn service(daemon: &DaemonArgs) -> Result<TokenServiceClient<Channel>, Wro
 }
 
 async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
-    let listener = match args.listen {
-        true => Some(CallbackListener::bind(&args.redirect_uri).await.map_err(|wrong| (Exit::Usage, wrong))?),
-        false => None,
-    };
-    let redirect_uri = listener.as_ref().map_or(args.redirect_uri, |l| l.redirect_uri.clone());
-    let mut service = service(&args.daemon).await?;
-    let request = BeginAuthorizationRequest {
+    let mut request = BeginAuthorizationRequest {
         client: args.client,
         scopes: args.scopes,
         resource: args.resource,
-        redirect_uri,
+        redirect_uri: args.redirect_uri,
         allow_partial: args.allow_partial,
         claimed: (!args.purpose.is_empty()).then(|| Claimed { purpose: args.purpose, ..Claimed::default() }),
         ..BeginAuthorizationRequest::default()
     };
-    let begun = service.begin_authorization(request).await?.into_inner();
+    // Where the URI is known, what cannot be listened on is told before anything is begun.
+    let named = args.listen && !request.redirect_uri.is_empty();
+    let mut listener = if named { Some(listen_on(&mut request).await?) } else { None };
+    let mut service = service(&args.daemon).await?;
+    let mut begun =
+        service.begin_authorization(request.clone()).await.map_err(|status| name_it(status, output))?.into_inner();
+    if args.listen && listener.is_none() {
+        let only = redirect_of(&begun.authorization_url);
+        request.redirect_uri.clone_from(&only);
+        listener = Some(listen_on(&mut request).await?);
+        if request.redirect_uri != only {
+            // The port that was free is part of the URI. What was begun without it ends by itself.
+            begun = service.begin_authorization(request).await?.into_inner();
+        }
+    }
     let Some(mut listener) = listener else {
         print_begun(&begun, output);
         return Ok(());
@@ -199,6 +215,33 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
     }
 }
 
+/// Listens where the request's redirect URI points, and puts the port that was given into it.
+async fn listen_on(request: &mut BeginAuthorizationRequest) -> Result<CallbackListener, Wrong> {
+    let bound = CallbackListener::bind(&request.redirect_uri).await;
+    let listener = bound.map_err(|wrong| (Exit::Usage, format!("{wrong}; {REDIRECT_URI_STANDS}")))?;
+    request.redirect_uri.clone_from(&listener.redirect_uri);
+    Ok(listener)
+}
+
+const REDIRECT_URI_STANDS: &str =
+    "--redirect-uri takes one of the `redirect_uris` of the [[client]] in the daemon's configuration";
+
+/// The redirect URI in an authorization URL: the client's only one, where none was asked for.
+fn redirect_of(authorization_url: &str) -> String {
+    let url = url::Url::parse(authorization_url).ok();
+    let found = url.and_then(|url| url.query_pairs().find(|(name, _)| name == "redirect_uri").map(|(_, v)| v.into()));
+    found.unwrap_or_default()
+}
+
+/// Says what to pass where the daemon cannot know which redirect URI is meant, or knows none like it.
+fn name_it(status: Status, output: &Output) -> Wrong {
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    if violations.iter().any(|violation| violation.field == "redirect_uri") {
+        output.say(REDIRECT_URI_STANDS);
+    }
+    status.into()
+}
+
 fn print_begun(begun: &BeginAuthorizationResponse, output: &Output) {
     let refused: Vec<Value> =
         begun.refused_scopes.iter().map(|r| json!({ "scope": r.scope, "policy_code": r.policy_code })).collect();
@@ -216,7 +259,9 @@ fn print_begun(begun: &BeginAuthorizationResponse, output: &Output) {
 }
 
 async fn redeem_stdin(args: Redeem, output: &Output) -> Result<(), Wrong> {
-    output.say("Paste the callback URL, then Enter and Ctrl-D:");
+    if std::io::stdin().is_terminal() {
+        output.say("Paste the callback URL, then Enter and Ctrl-D:");
+    }
     let mut text = Zeroizing::new(String::new());
     let read = std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text);
     read.map_err(|e| (Exit::Usage, format!("cannot read the callback URL from standard input: {e}")))?;

@@ -2,6 +2,7 @@
 
 use super::{
     findings::Finding,
+    named::Named,
     reader::{Document, Table},
     registry::team,
 };
@@ -67,9 +68,16 @@ impl Catalog {
         };
         let (catalog, findings) = document.read(|root| {
             let mut catalog = Self::default();
-            root.tables("api", |table| catalog.add_api(table));
-            root.tables("scope", |table| catalog.add_scope(table));
-            if catalog.scopes.is_empty() {
+            let (mut named, mut written) = (Named::default(), false);
+            root.tables("api", |table| {
+                named.add(table.optional("alias", |t| Ok(ApiAlias::parse(t))).flatten());
+                catalog.add_api(table)
+            });
+            root.tables("scope", |table| {
+                written = true;
+                catalog.add_scope(table, &named)
+            });
+            if !written {
                 root.wrong(
                     "no scope is declared",
                     Some("add [[api]] and [[scope]] tables: only declared scopes can be asked for"),
@@ -110,13 +118,13 @@ impl Catalog {
         Some(())
     }
 
-    fn add_scope(&mut self, table: &Table<'_>) -> Option<()> {
+    fn add_scope(&mut self, table: &Table<'_>, named: &Named<ApiAlias>) -> Option<()> {
         let name = table
             .required("name", |t| Scope::parse(t).ok_or_else(|| "is not a scope-token (RFC 6749 §3.3)".to_owned()));
-        let home = self.home(table);
+        let home = home(table, named);
         let risk = table.integer("risk", 0..=4);
-        if risk.is_none() {
-            table.wrong("a scope needs `risk`, 0 (read-only public) to 4 (irreversible)", None);
+        if !table.holds("risk") {
+            table.absent("risk", "a scope needs `risk`, 0 (read-only public) to 4 (irreversible)");
         }
         let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
         let risk = u8::try_from(risk?).unwrap_or(4);
@@ -139,26 +147,23 @@ impl Catalog {
     }
 }
 
-impl Catalog {
-    /// Exactly one of `api` and `issuers`.
-    fn home(&self, table: &Table<'_>) -> Option<ScopeHome> {
-        let api = table.optional("api", |t| {
-            ApiAlias::parse(t)
-                .filter(|a| self.apis.contains_key(a))
-                .ok_or_else(|| format!("names no declared API: {t:?}"))
-        });
-        let issuers =
-            table.list("issuers", |t| IssuerAlias::parse(t).ok_or_else(|| "must hold aliases of issuers".to_owned()));
-        match (table.holds("api"), table.holds("issuers")) {
-            (true, false) => api.map(ScopeHome::Api),
-            (false, true) if !issuers.is_empty() => Some(ScopeHome::Issuers(issuers)),
-            _ => {
-                table.wrong(
-                    "a scope needs exactly one of `api` (the API that understands it) and `issuers` (a capability such as openid)",
-                    None,
-                );
-                None
-            }
+/// Exactly one of `api` and `issuers`.
+fn home(table: &Table<'_>, named: &Named<ApiAlias>) -> Option<ScopeHome> {
+    let api = table.optional("api", |t| match ApiAlias::parse(t) {
+        Some(alias) if named.may_be(&alias) => Ok(alias),
+        _ => Err(format!("names no declared API: {t:?}")),
+    });
+    let issuers =
+        table.list("issuers", |t| IssuerAlias::parse(t).ok_or_else(|| "must hold aliases of issuers".to_owned()));
+    match (table.holds("api"), table.holds("issuers")) {
+        (true, false) => api.map(ScopeHome::Api),
+        (false, true) if !table.is_bare("issuers") => (!issuers.is_empty()).then_some(ScopeHome::Issuers(issuers)),
+        _ => {
+            table.wrong(
+                "a scope needs exactly one of `api` (the API that understands it) and `issuers` (a capability such as openid)",
+                None,
+            );
+            None
         }
     }
 }

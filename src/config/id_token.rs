@@ -57,6 +57,9 @@ pub(super) fn id_tokens(table: &Table<'_>) -> IdTokens {
     let named = table.list("algs", |name| {
         Algorithm::parse(name).ok_or_else(|| format!("{name:?} is not one of RS256, PS256, ES256, ES384, EdDSA"))
     });
+    if table.holds("algs") && table.is_bare("algs") {
+        table.wrong_at("algs", "must name at least one algorithm; without the line it is PS256, ES256 and EdDSA", None);
+    }
     let years = SECOND..=Duration::from_secs(366 * 86_400);
     let max_age = table.span("max_age", Duration::ZERO, years);
     IdTokens {

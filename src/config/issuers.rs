@@ -6,7 +6,7 @@ use super::{
     id_token::{IdTokens, id_tokens},
     keeping::{Narrowing, narrowing},
     leniency::{self, Accept, Profile},
-    pem::{CertificateAndKey, certificates},
+    pem::{self, CertificateAndKey},
     published,
     reader::Table,
     registry::{environment, team},
@@ -140,8 +140,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let alias = table.required("alias", |t| IssuerAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
     let url = table.required("issuer", issuer_url);
     let environment = own_environment(table, daemon);
-    let roots =
-        table.required_path("ca").and_then(|path| certificates(&path).map_err(|w| table.wrong_at("ca", w, None)).ok());
+    let roots = table
+        .required_path("ca")
+        .and_then(|path| pem::authorities(&path).map_err(|w| table.wrong_at("ca", w, None)).ok());
     let endpoints = table.table("endpoints", endpoints);
     let (more_hosts, more_ports) = hosts::entries(table);
     // Everything is read before anything is given up, or the keys not reached would look unknown.
@@ -245,18 +246,12 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         let vschar = !t.is_empty() && t.len() <= 512 && t.bytes().all(|b| (0x20..=0x7e).contains(&b));
         if vschar { Ok(t.to_owned()) } else { Err("must be 1*VSCHAR (RFC 6749 App. A.1)".to_owned()) }
     });
-    let files = (table.required_path("certificate"), table.required_path("key"));
-    let identity = match files {
-        (Some(certificate), Some(key)) => {
-            CertificateAndKey::load(&certificate, &key).map_err(|w| table.wrong_at("certificate", w, None)).ok()
-        }
-        _ => None,
-    };
+    let identity = pem::identity(table);
     not_this_flow(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
-    if redirects.is_empty() {
-        table.wrong_at("redirect_uris", "must hold at least one valid URI", None);
+    if table.is_bare("redirect_uris") {
+        table.wrong_at("redirect_uris", "must hold at least one URI", None);
     }
     let owner = table.required("owner", team);
     let environment = own_environment(table, daemon);
@@ -311,6 +306,9 @@ fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey>) -> Optio
         table.wrong_at("published_jwks", "belongs to self_signed_tls_client_auth (RFC 8705 §2.2)", None);
     }
     let Some(subject) = subject else {
+        if table.holds("subject") {
+            return None;
+        }
         table.wrong(
             "tls_client_auth needs `subject` with exactly one of dn, san_dns, san_uri, san_ip, san_email (RFC 8705 §2.1.2)",
             Some("write for example: subject = { san_uri = \"spiffe://example.org/narrowgate\" }"),

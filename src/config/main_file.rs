@@ -6,7 +6,8 @@ use super::{
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
-    pem::{CertificateAndKey, certificates},
+    named::Named,
+    pem,
     reader::{Document, Table},
     registry::environment,
 };
@@ -15,7 +16,7 @@ use crate::{
     platform::sandbox::Sandbox,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -35,9 +36,11 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let (registry, more) = Registry::load(&draft.agents);
     findings.extend(more);
     let (catalog, more) = Catalog::load(&draft.apis);
+    let is_whole = more.is_empty();
     findings.extend(more);
     findings.extend(dangling(&draft, &catalog));
-    let issuers = draft.issuers.values();
+    // Held against a catalogue that lacks what is mistaken in it, every switch would look wrong.
+    let issuers = draft.issuers.values().filter(|_| is_whole);
     findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));
     if !findings.is_empty() {
         return Err(findings);
@@ -97,7 +100,7 @@ struct Draft {
     agents: PathBuf,
     apis: PathBuf,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
-    named: BTreeSet<IssuerAlias>,
+    named: Named<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
     limits: Limits,
     keeping: Keeping,
@@ -107,13 +110,15 @@ struct Draft {
 fn draft(root: &Table<'_>) -> Option<Draft> {
     let declared = root.required("environment", environment);
     let daemon = declared.unwrap_or(Environment::Prod);
+    let mut listens = false;
     let listeners = root.table("listen", |t| {
+        listens = t.holds("unix") || t.holds("tcp");
         let unix = t.table("unix", |t| (unix_socket(t), t.optional("interactive", interactive)));
         (unix, t.table("tcp", tcp).flatten())
     });
     let (unix, tcp) = listeners.unwrap_or_default();
     let (unix, serves_people) = unix.unwrap_or_default();
-    if unix.is_none() && tcp.is_none() {
+    if !listens {
         root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
     }
     let metrics = root.table("metrics", unix_socket).flatten();
@@ -151,7 +156,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
 fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<'d>) -> T) -> Option<T> {
     let value = root.table(key, read);
     if value.is_none() {
-        root.wrong(format!("[{key}] is missing"), None);
+        root.absent(key, format!("[{key}] is missing"));
     }
     value
 }
@@ -173,6 +178,13 @@ fn unix_socket(table: &Table<'_>) -> Option<UnixListener> {
         _ => Err("must be \"0600\" or \"0660\"".to_owned()),
     });
     let group = table.integer("gid", 0..=4_294_967_294).and_then(|g| u32::try_from(g).ok());
+    if mode == Some(0o660) && !table.holds("gid") {
+        table.wrong_at(
+            "mode",
+            "\"0660\" needs `gid`, the group that may connect: without it that would be whatever group the daemon has",
+            Some("add gid = 1234, or write mode = \"0600\""),
+        );
+    }
     Some(UnixListener { path: path?, mode: mode.unwrap_or(0o600), group })
 }
 
@@ -187,19 +199,16 @@ fn interactive(word: &str) -> Result<bool, String> {
 
 fn tcp(table: &Table<'_>) -> Option<TcpListener> {
     let address = table.required("address", |t| t.parse().map_err(|_| "must be an IP address and port".to_owned()));
-    let files = (table.required_path("certificate"), table.required_path("key"));
-    let identity = match files {
-        (Some(c), Some(k)) => CertificateAndKey::load(&c, &k).map_err(|w| table.wrong_at("certificate", w, None)).ok(),
-        _ => {
-            table.wrong(
-                "TCP needs mutual TLS, on loopback too",
-                Some("set certificate, key, trust_bundle and trust_domain"),
-            );
-            None
-        }
-    };
+    let identity = pem::identity(table);
+    if ["certificate", "key", "trust_bundle", "trust_domain"].into_iter().all(|key| !table.holds(key)) {
+        table.wrong(
+            "TCP needs mutual TLS, on loopback too",
+            Some("set certificate, key, trust_bundle and trust_domain"),
+        );
+    }
     let bundle = table.required_path("trust_bundle");
-    let trust_bundle = bundle.and_then(|b| certificates(&b).map_err(|w| table.wrong_at("trust_bundle", w, None)).ok());
+    let trust_bundle =
+        bundle.and_then(|b| pem::authorities(&b).map_err(|w| table.wrong_at("trust_bundle", w, None)).ok());
     let trust_domain = table.required("trust_domain", |t| {
         crate::model::id::parse_spiffe_id(&format!("spiffe://{t}/x")).map(|_| t.to_owned()).map_err(str::to_owned)
     });
@@ -256,11 +265,11 @@ fn limits(table: &Table<'_>) -> Limits {
 
 /// The issuers, and the aliases of all that were named: what refers to one that is wrong elsewhere is no mistake of its
 /// own.
-fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<Issuer>>, BTreeSet<IssuerAlias>) {
+fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<Issuer>>, Named<IssuerAlias>) {
     let mut issuers: BTreeMap<IssuerAlias, Arc<Issuer>> = BTreeMap::new();
-    let mut named = BTreeSet::new();
+    let mut named = Named::default();
     root.tables("issuer", |table| {
-        named.extend(table.optional("alias", |text| Ok(IssuerAlias::parse(text))).flatten());
+        named.add(table.optional("alias", |text| Ok(IssuerAlias::parse(text))).flatten());
         let issuer = issuer(table, daemon)?;
         if issuers.values().any(|other| other.url == issuer.url) {
             table.wrong_at("issuer", "is configured twice", None);
@@ -273,13 +282,13 @@ fn issuers(root: &Table<'_>, daemon: Environment) -> (BTreeMap<IssuerAlias, Arc<
     (issuers, named)
 }
 
-fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>) -> BTreeMap<ClientAlias, Arc<Client>> {
+fn clients(root: &Table<'_>, daemon: Environment, named: &Named<IssuerAlias>) -> BTreeMap<ClientAlias, Arc<Client>> {
     let mut clients = BTreeMap::new();
     let mut written = false;
     root.tables("client", |table| {
         written = true;
         let client = client(table, daemon)?;
-        if !named.contains(&client.issuer) {
+        if !named.may_be(&client.issuer) {
             table.wrong_at("issuer", format!("names no valid [[issuer]]: \"{}\"", client.issuer), None);
         }
         if let Some(other) = clients.insert(client.alias.clone(), Arc::new(client)) {
@@ -298,12 +307,12 @@ fn clients(root: &Table<'_>, daemon: Environment, named: &BTreeSet<IssuerAlias>)
 }
 
 fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
-    let unknown = catalog.apis.values().filter(|api| !draft.named.contains(&api.issuer));
+    let unknown = catalog.apis.values().filter(|api| !draft.named.may_be(&api.issuer));
     let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
     let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
         ScopeHome::Api(_) => None,
         ScopeHome::Issuers(issuers) => {
-            let issuer = issuers.iter().find(|issuer| !draft.named.contains(issuer))?;
+            let issuer = issuers.iter().find(|issuer| !draft.named.may_be(issuer))?;
             Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
         }
     });

@@ -1,7 +1,10 @@
 //! Reads TOML tables strictly and goes on after a mistake, so that all are reported at once.
 
 use super::findings::{Finding, about, nearest, position};
-use crate::{model::time::parse_span, platform::files};
+use crate::{
+    model::time::{parse_span, span_text},
+    platform::files,
+};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -80,11 +83,13 @@ pub struct Table<'d> {
     span: Range<usize>,
     entries: &'d DeTable<'d>,
     known: RefCell<BTreeSet<&'static str>>,
+    /// Keys that are missing, and what to say of each.
+    absent: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl<'d> Table<'d> {
     fn new(document: &'d Document, name: String, span: Range<usize>, entries: &'d DeTable<'d>) -> Self {
-        Self { document, name, span, entries, known: RefCell::default() }
+        Self { document, name, span, entries, known: RefCell::default(), absent: RefCell::default() }
     }
 
     /// Reports a mistake of the whole table.
@@ -108,10 +113,20 @@ impl<'d> Table<'d> {
         self.get(key).is_some()
     }
 
-    fn missing(&self, key: &str) {
+    /// Whether the key is missing, or an empty list: where one is needed, anything else has its own mistake.
+    pub fn is_bare(&self, key: &'static str) -> bool {
+        self.get(key).is_none_or(|value| value.get_ref().as_array().is_some_and(|items| items.iter().next().is_none()))
+    }
+
+    /// Reports a key that is missing, once everything is read: one that is there, written wrongly, is told as that.
+    pub fn absent(&self, key: &'static str, message: impl Into<String>) {
+        self.absent.borrow_mut().push((key, message.into()));
+    }
+
+    fn missing(&self, key: &'static str) {
         let place =
             if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name.trim_end_matches('.')) };
-        self.wrong(format!("`{key}` is missing in {place}"), None);
+        self.absent(key, format!("`{key}` is missing in {place}"));
     }
 
     fn ill_typed(&self, key: &str, wanted: &str, found: &DeValue<'_>) {
@@ -147,11 +162,14 @@ impl<'d> Table<'d> {
     /// A span of time such as `10m`, within limits.
     pub fn span(&self, key: &'static str, default: Duration, limits: RangeInclusive<Duration>) -> Duration {
         self.optional(key, |text| {
-            let span = parse_span(text).ok_or("must be a span of time such as \"90s\", \"10m\" or \"1h\"")?;
-            if limits.contains(&span) {
-                Ok(span)
-            } else {
-                Err(format!("must be between {:?} and {:?}", limits.start(), limits.end()))
+            let (least, most) = (span_text(*limits.start()), span_text(*limits.end()));
+            // The default is the best example, where there is one.
+            let example = span_text(if limits.contains(&default) { default } else { *limits.end() });
+            let between = format!("between {least} and {most}, such as \"{example}\"");
+            match parse_span(text) {
+                Some(span) if limits.contains(&span) => Ok(span),
+                Some(_) => Err(format!("must be {between}")),
+                None => Err(format!("must be a span of time (ms, s, m, h or d) {between}")),
             }
         })
         .unwrap_or(default)
@@ -288,19 +306,25 @@ impl<'d> Table<'d> {
         results
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that nobody asked for, and those that are missing.
     fn finish(&self) {
         let known = self.known.borrow();
+        let mut meant = BTreeSet::new();
         for (key, _) in self.entries.iter() {
             let name: &str = key.get_ref();
             if known.contains(name) {
                 continue;
             }
-            let hint = nearest(name, known.iter().copied()).map_or_else(
+            let near = nearest(name, known.iter().copied());
+            meant.extend(near);
+            let hint = near.map_or_else(
                 || format!("known keys: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
             self.document.report(key.span(), format!("unknown key `{}{name}`", self.name), Some(hint));
+        }
+        for (_, message) in self.absent.take().into_iter().filter(|(key, _)| !meant.contains(key)) {
+            self.wrong(message, None);
         }
     }
 }

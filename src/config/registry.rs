@@ -31,13 +31,15 @@ impl Registry {
         };
         let (registry, findings) = document.read(|root| {
             let mut registry = Self::default();
+            let mut written = false;
             root.tables("agent", |table| {
+                written = true;
                 if let Some(agent) = agent(table) {
                     registry.add(agent, table);
                 }
                 Some(())
             });
-            if registry.agents.is_empty() {
+            if !written {
                 root.wrong(
                     "no agent is registered",
                     Some("add an [[agent]] table with id, uid or spiffe_id, owner, environment, trust"),
@@ -132,7 +134,10 @@ fn identity(table: &Table<'_>) -> Option<Identity> {
         (Some(uid), None) => Some(Identity::UnixPeer { uid, gid }),
         (None, Some(id)) => Some(Identity::Spiffe(id)),
         _ => {
-            table.wrong("an agent needs exactly one of `uid` and `spiffe_id`", None);
+            // One that is there and wrong has its own mistake.
+            if table.holds("uid") == table.holds("spiffe_id") {
+                table.wrong("an agent needs exactly one of `uid` and `spiffe_id`", None);
+            }
             None
         }
     }

@@ -64,11 +64,16 @@ pub struct Validity {
 impl Ca {
     /// Makes an authority with a fresh key, valid until 2100.
     pub fn new(common_name: &str) -> Result<Ca, CaError> {
-        let key = p256()?;
-        let mut params = params(common_name, &[], LONG)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let (params, key) = (authority(common_name, LONG)?, p256()?);
         let certificate_pem = params.self_signed(&key)?.pem();
+        Ok(Ca { issuer: Issuer::new(params, key), certificate_pem })
+    }
+
+    /// Makes an authority under this one, with the validity chosen by the caller.
+    pub fn subordinate(&self, common_name: &str, validity: Validity) -> Result<Ca, CaError> {
+        let (mut params, key) = (authority(common_name, validity)?, p256()?);
+        params.use_authority_key_identifier_extension = true;
+        let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Ca { issuer: Issuer::new(params, key), certificate_pem })
     }
 
@@ -143,6 +148,13 @@ impl fmt::Debug for Identity {
 
 fn p256() -> Result<KeyPair, rcgen::Error> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+}
+
+fn authority(common_name: &str, validity: Validity) -> Result<CertificateParams, CaError> {
+    let mut params = params(common_name, &[], validity)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
 }
 
 fn leaf(

@@ -60,7 +60,8 @@ impl Corridor {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         let event = refusal("BeginAuthorization", &caller);
-        let ask = match self.resolve(&caller, input) {
+        let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
+        let ask = match resolved {
             Ok(ask) => ask,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
@@ -99,6 +100,7 @@ impl Corridor {
             api: ask.api.clone(),
             offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
             decision: verdict.id,
+            registered_by: None,
         });
         let minted = match opened {
             Ok(minted) => minted,
@@ -117,11 +119,14 @@ impl Corridor {
     }
 
     /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.
-    fn sufficient(&self, client: &Client, endpoints: &Endpoints, scopes: &ScopeSet) -> Result<(), Fault> {
+    pub(super) fn sufficient(&self, client: &Client, endpoints: &Endpoints, scopes: &ScopeSet) -> Result<(), Fault> {
         if !endpoints.iss_parameter && self.config.shares_redirect(client).is_some() {
             tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
             let field = "authorization_response_iss_parameter_supported";
-            return Err(Fault::new(Reason::MetadataRejected).with("field", field));
+            let fault = Fault::new(Reason::MetadataRejected).with("field", field).with("cure", "redirect_uris");
+            return Err(fault.in_detail(
+                "It promises no iss (RFC 9207), and the client shares a redirect URI with another issuer's: give it its own.",
+            ));
         }
         if scopes.asks_identity() && endpoints.jwks.is_none() {
             tracing::error!(issuer = %client.issuer, "it has no jwks_uri on an allowed host: add the host to allowed_hosts, or jwks = \"https://...\" to [issuer.endpoints]");
@@ -131,7 +136,7 @@ impl Corridor {
     }
 
     /// Turns names into what they stand for. Nothing is fetched: an unknown name costs its sender an error.
-    fn resolve(&self, caller: &Caller, input: BeginInput) -> Result<BeginAsk, Fault> {
+    pub(super) fn resolve(&self, input: BeginInput) -> Result<BeginAsk, Fault> {
         let scopes = scope_set(&input.scopes)?;
         let client = crate::model::ClientAlias::parse(&input.client).and_then(|alias| self.config.clients.get(&alias));
         let client = Arc::clone(
@@ -142,7 +147,6 @@ impl Corridor {
         }
         let api = self.api(&client, &scopes, &input.resource)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
-        usable_binding(caller, &client)?;
         Ok(BeginAsk { client, api, scopes, redirect, allow_partial: input.allow_partial, claimed: input.claimed })
     }
 

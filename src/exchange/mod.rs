@@ -1,19 +1,22 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin), [`redeem`](Corridor::redeem), [`token`](Corridor::token) with its refresh,
-//! [`watch`](Corridor::watch) and [`revoke`](Corridor::revoke) each read top to bottom.
+//! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
+//! [`token`](Corridor::token) with its refresh, [`watch`](Corridor::watch) and [`revoke`](Corridor::revoke) each read
+//! top to bottom.
 
 mod begin;
 mod person;
 mod redeem;
 mod refresh;
+mod register;
 mod revoke;
 mod token;
 mod watch;
 
 pub use begin::{BeginInput, BegunReply};
 pub use redeem::RedeemInput;
+pub use register::RegisterInput;
 pub use revoke::RevokedReply;
 pub use token::TokenInput;
 pub use watch::{Due, Given, Watching};
@@ -27,7 +30,7 @@ use crate::{
     oauth::AuthorizationServers,
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
-    transaction::Transactions,
+    transaction::{Begun, Transactions},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -52,6 +55,14 @@ pub struct Corridor {
     pub entropy: Arc<dyn Entropy>,
     /// What is under way.
     pub work: Arc<Work>,
+}
+
+/// A request that was registered.
+pub struct RegisteredReply {
+    /// Its facts.
+    pub begun: Arc<Begun>,
+    /// The decision.
+    pub decision: DecisionId,
 }
 
 /// Grants whose tokens are revoked at once at a stop.

@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{By, Reply, Wanted},
-    model::{Boot, Claimed, DecisionId, Fault, Handle, Reason, ScopeSet},
+    model::{Boot, Claimed, CodeVerifier, DecisionId, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
     policy::Permitted,
@@ -33,6 +33,8 @@ pub struct RedeemInput {
     pub required: Option<ScopeSet>,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The PKCE verifier, where the request was begun elsewhere.
+    pub code_verifier: Option<CodeVerifier>,
     /// When it came.
     pub received: Boot,
 }
@@ -45,13 +47,15 @@ impl Corridor {
     pub async fn redeem(self: &Arc<Self>, caller: Caller, input: RedeemInput) -> Result<Recorded<Reply>, Fault> {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
-        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, received } = input;
+        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, code_verifier, received } =
+            input;
         let presented = Presented {
             transaction: &transaction,
             callback,
             request_id,
             redirect_uri: redirect_uri.as_deref(),
             required,
+            code_verifier,
             received,
         };
         let claim = match self.transactions.settle(caller, presented) {

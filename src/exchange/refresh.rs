@@ -125,7 +125,7 @@ impl Corridor {
         if let Some(status) = status {
             event = event.with("http_status", status);
         }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
+        for key in ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"] {
             if let Some(value) = fault.metadata.get(key) {
                 event = event.with(key, value.as_str());
             }

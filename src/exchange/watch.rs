@@ -46,7 +46,7 @@ pub enum Due {
 /// What a hand-out to a watcher comes to.
 pub enum Given {
     /// A token.
-    Token(Recorded<Reply>),
+    Token(Box<Recorded<Reply>>),
     /// There is none for it any more.
     Ended(Fault),
 }
@@ -115,7 +115,7 @@ impl Corridor {
             Ok(reply) => {
                 watching.watched = self.grants.watched(reply.get(), &watching.input.wanted);
                 (watching.given, watching.failures) = (self.clock.boot(), 0);
-                Ok(Given::Token(reply))
+                Ok(Given::Token(Box::new(reply)))
             }
             Err(fault) if takes_away(fault.reason) => Ok(Given::Ended(fault)),
             Err(fault) => Err(fault),

@@ -10,7 +10,7 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     config::Keeping,
-    model::{AgentId, Fault, Handle, Reason, ScopeSet, fault::Detection},
+    model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, fault::Detection},
     oauth::{Disposal, Family, Issued, Kept},
     platform::{Clock, Entropy, KeyedHash},
     policy::Released,
@@ -109,7 +109,7 @@ impl Grants {
             return Ok(());
         }
         let wait = soonest.map_or(Duration::from_secs(60), |end| end.since(self.clock.boot()));
-        Err(Fault::new(Reason::QuotaExceeded).with("quota", "grants_per_agent").retry_after(wait))
+        Err(AgentQuota::Grants.met(wait))
     }
 
     /// Makes a grant of a released token. It cannot be found before its reply is recorded and admitted.

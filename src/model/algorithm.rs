@@ -73,16 +73,6 @@ impl Algorithms {
     pub fn allow(&self, algorithm: Algorithm) -> bool {
         self.0.contains(&algorithm)
     }
-
-    /// What an RSA key without `alg` is for: the one RSA algorithm listed. Two listed leave it without any.
-    #[must_use]
-    pub fn sole_rsa(&self) -> Option<Algorithm> {
-        let mut rsa = self.0.iter().copied().filter(|algorithm| algorithm.is_rsa());
-        match (rsa.next(), rsa.next()) {
-            (Some(one), None) => Some(one),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -102,9 +92,5 @@ mod tests {
         for word in ["none", "nOnE", "HS256", "RS512", "rs256", "ES512", "ES256K", "RSA1_5", "Ed25519", "", " ES256"] {
             assert_eq!(Algorithm::parse(word), None, "{word}");
         }
-        let sole = |some: &[Algorithm]| Algorithms::new(some.iter().copied()).unwrap().sole_rsa();
-        assert_eq!(sole(&[Algorithm::Rs256, Algorithm::Rs256]), Some(Algorithm::Rs256));
-        assert_eq!(sole(&[Algorithm::Rs256, Algorithm::Ps256]), None);
-        assert_eq!(sole(&[Algorithm::Es256]), None);
     }
 }

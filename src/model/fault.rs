@@ -25,6 +25,8 @@ pub enum Detection {
     CodeReplay,
     /// The state was wrong.
     StateMismatch,
+    /// A verifier did not belong to the registered challenge.
+    PkceMismatch,
     /// The iss parameter was wrong.
     IssMismatch,
     /// The redirect URI was wrong.
@@ -65,6 +67,8 @@ pub struct Fault {
     pub reason: Reason,
     /// Facts: keys from code, values bounded and ours or already validated.
     pub metadata: BTreeMap<&'static str, String>,
+    /// What of several things it was: a sentence of ours between the reason's own two.
+    pub detail: Option<&'static str>,
     /// The request field at fault and what is wrong with it.
     pub field: Option<(&'static str, String)>,
     /// When trying again can help.
@@ -77,7 +81,7 @@ impl Fault {
     /// A fault with this reason.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, metadata: BTreeMap::new(), field: None, retry_after: None, detection: None }
+        Self { reason, metadata: BTreeMap::new(), detail: None, field: None, retry_after: None, detection: None }
     }
 
     /// A fault of one request field.
@@ -90,6 +94,13 @@ impl Fault {
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.metadata.insert(key, cut(value.into(), FACT_BYTES_MAX));
+        self
+    }
+
+    /// Says which of several things it was, in one or two sentences of ours.
+    #[must_use]
+    pub const fn in_detail(mut self, sentence: &'static str) -> Self {
+        self.detail = Some(sentence);
         self
     }
 

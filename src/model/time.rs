@@ -55,3 +55,28 @@ pub fn parse_span(text: &str) -> Option<Duration> {
     };
     number.checked_mul(millis).filter(|ms| *ms > 0).map(Duration::from_millis)
 }
+
+/// A span as [`parse_span`] reads it, in the largest unit that leaves no rest; what is below a millisecond is left out.
+#[must_use]
+pub fn span_text(span: Duration) -> String {
+    let millis = span.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    match units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_written_as_it_is_read() {
+        for (text, written) in [("100ms", "100ms"), ("90s", "90s"), ("60s", "1m"), ("24h", "1d"), ("366d", "366d")] {
+            let span = parse_span(text).unwrap();
+            assert_eq!(span_text(span), written);
+            assert_eq!(parse_span(&span_text(span)), Some(span));
+        }
+    }
+}

@@ -1,36 +1,15 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
-use super::{http::Answer, leniency, salvage::salvage, strict_json::Strict};
+use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover};
 use crate::{
     config::Accept,
     model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
 };
-use serde::{
-    Deserializer,
-    de::{Error, MapAccess, Visitor},
-};
 use serde_json::Value;
-use std::{collections::HashSet, fmt, time::Duration};
-use zeroize::Zeroizing;
+use std::time::Duration;
 
 /// Bytes of a token answer.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// Tokens that came with an answer that is refused: to be revoked, and nothing else. As they came, because one that
-/// no `Authorization` header could carry lives at the server all the same.
-#[derive(Default)]
-pub(super) struct Leftover {
-    pub(super) access: Option<Zeroizing<String>>,
-    pub(super) refresh: Option<Zeroizing<String>>,
-}
-
-impl Leftover {
-    /// Of a body that broke off. A token that did not come whole is none.
-    pub(super) fn of_fragment(body: &[u8]) -> Self {
-        let (members, _) = Members::read(body);
-        Self { access: members.access_token, refresh: members.refresh_token }
-    }
-}
 
 /// A well-formed success.
 pub(super) struct Success {
@@ -74,60 +53,76 @@ pub(super) struct Expected<'a> {
     pub(super) accept: &'a Accept,
 }
 
+/// The key of a fault's fact that names the rule which an answer breaks: a word of ours, never the server's text.
+pub(super) const RULE: &str = "rule";
+
+/// A fault of an answer that breaks this rule.
+pub(super) fn broken(rule: &'static str) -> Fault {
+    Fault::new(Reason::AsResponseMalformed).with(RULE, rule)
+}
+
 /// Judges an answer.
 pub(super) fn judge(answer: &Answer, expected: &Expected<'_>) -> Result<Success, Box<Bad>> {
-    let (members, whole) = Members::read(&answer.body);
-    match answer.status.as_u16() {
-        300..=399 => Err(bad(Reason::AsRedirectRefused, members)),
-        200 if whole && answer.is_json() => success(members, expected),
+    let (members, wrong) = Members::read(&answer.body);
+    match (answer.status.as_u16(), wrong) {
+        (300..=399, _) => Err(bad(Reason::AsRedirectRefused, members)),
+        (200, Some(rule)) => Err(because(broken(rule), members)),
+        (200, None) if answer.is_json() => success(members, expected),
+        (200, None) => Err(because(broken("content_type"), members)),
         // A token under any other answer is not taken, but it lives at the server.
-        _ if members.holds_token() => Err(malformed(members)),
-        429 | 503 => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
-        400..=499 if whole && answer.is_json() => Err(refusal(&members)),
-        400..=599 => Err(Reason::AsRejected.into()),
-        _ => Err(Reason::AsResponseMalformed.into()),
+        _ if members.holds_token() => Err(because(broken("status"), members)),
+        (429 | 503, _) => Err(Fault::new(Reason::AsUnavailable).retry_after(answer.retry_after()).into()),
+        (status @ 400..=499, None) if answer.is_json() => Err(refusal(&members, status)),
+        (status @ 400..=599, _) => Err(by_status(status).into()),
+        _ => Err(broken("status").into()),
     }
     .map_err(Box::new)
 }
 
 fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
+    match read(&members, expected) {
+        Ok((access, refresh, lifetime, (scopes, tolerated))) => {
+            let scope_named = members.scope.is_some();
+            Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, scope_named, tolerated })
+        }
+        Err(fault) => Err(because(fault, members)),
+    }
+}
+
+/// What of the members of a success is used: its tokens, their lifetime, and the scopes granted and tolerated.
+type Read = (AccessToken, Option<RefreshToken>, Duration, (ScopeSet, Vec<Scope>));
+
+fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
     if members.error.is_some() {
-        return Err(malformed(members));
+        return Err(broken("error"));
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(_)) | None => return Err(bad(Reason::TokenTypeUnsupported, members)),
-        Some(_) => return Err(malformed(members)),
+        Some(Value::String(_)) | None => return Err(Reason::TokenTypeUnsupported.into()),
+        Some(_) => return Err(broken("token_type")),
     }
     let lifetime = match &members.expires_in {
         None => expected.assumed_lifetime,
-        Some(value) => match leniency::lifetime(value, expected.accept) {
-            Ok(lifetime) => lifetime,
-            Err(fault) => return Err(because(fault, members)),
-        },
+        Some(value) => leniency::lifetime(value, expected.accept)?,
     };
     let answered = match &members.scope {
         // Omitted means exactly what was asked (RFC 6749 §5.1); an empty or ill-formed one means nothing we know.
         None => expected.allowed.clone(),
-        Some(value) => match value.as_str().and_then(ScopeSet::parse) {
-            Some(scopes) => scopes,
-            None => return Err(malformed(members)),
-        },
+        Some(value) => value.as_str().and_then(ScopeSet::parse).ok_or_else(|| broken("scope"))?,
     };
-    let (scopes, tolerated) = match leniency::scopes(&answered, expected.allowed, expected.accept) {
-        Ok(split) => split,
-        Err(fault) => return Err(because(fault, members)),
-    };
-    let (Some(access), Some(refresh)) = (members.access(), members.refresh()) else {
-        return Err(malformed(members));
-    };
-    let scope_named = members.scope.is_some();
-    Ok(Success { access, refresh, id_token: members.id_token, lifetime, scopes, scope_named, tolerated })
+    let scopes = leniency::scopes(&answered, expected.allowed, expected.accept)?;
+    let access = members.access().ok_or_else(|| broken("access_token"))?;
+    let refresh = members.refresh().ok_or_else(|| broken("refresh_token"))?;
+    if members.access_token == members.refresh_token {
+        // Handed out, it would be a refresh token in an agent's hands.
+        return Err(broken("same_token"));
+    }
+    Ok((access, refresh, lifetime, scopes))
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
-fn refusal(members: &Members) -> Bad {
-    let Some(Value::String(code)) = &members.error else { return Reason::AsRejected.into() };
+fn refusal(members: &Members, status: u16) -> Bad {
+    let Some(Value::String(code)) = &members.error else { return by_status(status).into() };
     let (reason, name) = match code.as_str() {
         "invalid_grant" => (Reason::GrantRejected, "invalid_grant"),
         // glewlwyd's word for the same.
@@ -148,109 +143,12 @@ fn refusal(members: &Members) -> Bad {
     }
 }
 
-fn malformed(members: Members) -> Bad {
-    bad(Reason::AsResponseMalformed, members)
-}
-
 fn bad(reason: Reason, members: Members) -> Bad {
     because(reason.into(), members)
 }
 
 fn because(fault: Fault, members: Members) -> Bad {
-    let leftover = Leftover { access: members.access_token, refresh: members.refresh_token };
-    Bad { fault, leftover: Box::new(leftover) }
-}
-
-/// The members of an answer; secrets go straight into memory that is wiped.
-#[derive(Default)]
-struct Members {
-    access_token: Option<Zeroizing<String>>,
-    refresh_token: Option<Zeroizing<String>>,
-    /// Anything but a text is no ID token.
-    id_token: Option<IdToken>,
-    token_type: Option<Value>,
-    expires_in: Option<Value>,
-    scope: Option<Value>,
-    error: Option<Value>,
-    /// The length of `error_description`; its text is never kept.
-    description_bytes: Option<usize>,
-}
-
-impl Members {
-    fn holds_token(&self) -> bool {
-        self.access_token.is_some() || self.refresh_token.is_some()
-    }
-
-    fn access(&self) -> Option<AccessToken> {
-        self.access_token.as_ref().and_then(|text| AccessToken::parse(text.to_string()))
-    }
-
-    /// `Some(None)`: there was none. `None`: there was one, and it cannot be a refresh token.
-    fn refresh(&self) -> Option<Option<RefreshToken>> {
-        match &self.refresh_token {
-            None => Some(None),
-            Some(text) => RefreshToken::parse(text.to_string()).map(Some),
-        }
-    }
-}
-
-impl Members {
-    /// Reads the members, and says whether the whole text was one sound object. The tokens of a
-    /// broken one are there all the same: they live at the server.
-    fn read(body: &[u8]) -> (Self, bool) {
-        let mut members = Self::default();
-        // A byte order mark is a mistake (RFC 8259 §8.1), and what follows it is read for the tokens in it.
-        let text = body.strip_prefix(b"\xef\xbb\xbf");
-        let mut json = serde_json::Deserializer::from_slice(text.unwrap_or(body));
-        let read = json.deserialize_map(Reader(&mut members)).and_then(|()| json.end());
-        let whole = read.is_ok() && text.is_none();
-        if !whole {
-            let salvaged = salvage(text.unwrap_or(body));
-            members.access_token = members.access_token.or(salvaged.access);
-            members.refresh_token = members.refresh_token.or(salvaged.refresh);
-        }
-        (members, whole)
-    }
-}
-
-struct Reader<'m>(&'m mut Members);
-
-impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a token answer")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let members = self.0;
-        let mut seen = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "access_token" => members.access_token = Some(Zeroizing::new(map.next_value()?)),
-                "refresh_token" => members.refresh_token = Some(Zeroizing::new(map.next_value()?)),
-                "id_token" => {
-                    members.id_token = match map.next_value::<Strict>()?.0 {
-                        Value::String(text) => Some(IdToken::new(text)),
-                        _ => None,
-                    };
-                }
-                "token_type" => members.token_type = Some(map.next_value::<Strict>()?.0),
-                "expires_in" => members.expires_in = Some(map.next_value::<Strict>()?.0),
-                "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
-                "error" => members.error = Some(map.next_value::<Strict>()?.0),
-                "error_description" => {
-                    members.description_bytes = map.next_value::<Strict>()?.0.as_str().map(str::len);
-                }
-                // Unknown members are ignored (RFC 6749 §5.1), but repeats in them are not.
-                _ => drop(map.next_value::<Strict>()?),
-            }
-            if !seen.insert(name) {
-                return Err(A::Error::custom("a member appears twice"));
-            }
-        }
-        Ok(())
-    }
+    Bad { fault, leftover: Box::new(members.into_leftover()) }
 }
 
 /// Judges bytes as if a server had sent them, for the fuzzer: it must never panic.
@@ -260,7 +158,7 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         headers: [(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))]
             .into_iter()
             .collect(),
-        body: Zeroizing::new(body.to_vec()),
+        body: zeroize::Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
     let expected =
@@ -271,9 +169,59 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     fn reason(body: &str) -> Option<Reason> {
         fuzz_answer(200, body.as_bytes())
+    }
+
+    /// What an answer is refused for.
+    fn refused(status: u16, kind: &str, body: &str) -> Bad {
+        let answer = Answer {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            headers: [(http::header::CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect(),
+            body: Zeroizing::new(body.as_bytes().to_vec()),
+        };
+        let (allowed, accept) = (ScopeSet::parse("a").unwrap(), Accept::default());
+        let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+        *judge(&answer, &expected).err().unwrap()
+    }
+
+    // rows: TOK-04 TOK-06 TOK-14
+    #[test]
+    fn a_malformed_answer_names_the_rule_it_breaks() {
+        let good = r#""access_token":"at","token_type":"Bearer""#;
+        let json = "application/json";
+        for (status, kind, body, rule) in [
+            (200, json, "nothing".to_owned(), "not_json"),
+            (200, json, format!("{{{good}}} x"), "not_json"),
+            (200, json, format!("[{{{good}}}]"), "not_json"),
+            (200, json, format!("{{{good}"), "not_json"),
+            (200, json, format!("\u{feff}{{{good}}}"), "byte_order_mark"),
+            (200, json, format!("{{{good},\"scope\":\"a\",\"scope\":\"a\"}}"), "duplicate_member"),
+            (200, json, format!("{{{good},\"x\":{{\"a\":1,\"a\":1}}}}"), "duplicate_member"),
+            (200, json, format!("{{{good},\"access_token\":\"bt\"}}"), "duplicate_member"),
+            (200, "text/html", format!("{{{good}}}"), "content_type"),
+            (201, json, format!("{{{good}}}"), "status"),
+            (400, json, format!("{{{good},\"error\":\"invalid_grant\"}}"), "status"),
+            (204, json, String::new(), "status"),
+            (200, json, format!("{{{good},\"error\":\"x\"}}"), "error"),
+            (200, json, r#"{"access_token":"at","token_type":7}"#.to_owned(), "token_type"),
+            (200, json, format!("{{{good},\"expires_in\":\"3600\"}}"), "expires_in"),
+            (200, json, format!("{{{good},\"expires_in\":-1}}"), "expires_in"),
+            (200, json, format!("{{{good},\"scope\":[]}}"), "scope"),
+            (200, json, r#"{"token_type":"Bearer"}"#.to_owned(), "access_token"),
+            (200, json, r#"{"access_token":7,"token_type":"Bearer"}"#.to_owned(), "access_token"),
+            (200, json, r#"{"access_token":"a b","token_type":"Bearer"}"#.to_owned(), "access_token"),
+            (200, json, format!("{{{good},\"refresh_token\":null}}"), "refresh_token"),
+            (200, json, format!("{{{good},\"refresh_token\":\"\"}}"), "refresh_token"),
+            (200, json, format!("{{{good},\"refresh_token\":\"at\"}}"), "same_token"),
+        ] {
+            let fault = refused(status, kind, &body).fault;
+            assert_eq!(fault.reason, Reason::AsResponseMalformed, "{body}");
+            assert_eq!(fault.metadata.get(RULE).map(String::as_str), Some(rule), "{body}");
+            assert!(include_str!("../../deploy/issuers.md").contains(&format!("`{rule}`")), "{rule} is not documented");
+        }
     }
 
     // rows: TOK-04 TOK-06 TOK-12 TOK-14 SCOP-04
@@ -334,16 +282,9 @@ mod tests {
     #[test]
     fn a_token_in_a_refused_answer_is_left_over_to_be_revoked() {
         let leftover = |status, kind: &str, body: &str| {
-            let answer = Answer {
-                status: http::StatusCode::from_u16(status).unwrap(),
-                headers: [(http::header::CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect(),
-                body: Zeroizing::new(body.as_bytes().to_vec()),
-            };
-            let allowed = ScopeSet::parse("a").unwrap();
-            let accept = Accept::default();
-            let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
-            let Bad { fault, leftover } = *judge(&answer, &expected).err().unwrap();
-            (fault.reason, leftover.access.map(|t| t.to_string()), leftover.refresh.map(|t| t.to_string()))
+            let Bad { fault, leftover } = refused(status, kind, body);
+            let first = |tokens: Vec<Zeroizing<String>>| tokens.first().map(|token| token.to_string());
+            (fault.reason, first(leftover.access), first(leftover.refresh))
         };
         let (at, rt) = (Some("at".to_owned()), Some("rt".to_owned()));
         let both = r#"{"access_token":"at","refresh_token":"rt","token_type":"Bearer"}"#;
@@ -357,16 +298,6 @@ mod tests {
         let expected = (Reason::AsResponseMalformed, Some("1|a b".to_owned()), None);
         assert_eq!(leftover(200, "application/json", odd), expected);
         assert_eq!(leftover(503, "application/json", "{}"), (Reason::AsUnavailable, None, None));
-    }
-
-    // rows: INTR-01
-    #[test]
-    fn a_token_that_came_whole_is_found_in_a_fragment() {
-        let of = |body: &str| Leftover::of_fragment(body.as_bytes());
-        let cut = r#"{"access_token":"at","refresh_token":"r"#;
-        assert_eq!(of(cut).access.map(|t| t.to_string()), Some("at".to_owned()));
-        assert!(of(cut).refresh.is_none() && of(r#"{"access_token":"a"#).access.is_none() && of("").access.is_none());
-        assert!(of("\u{feff}{\"access_token\":\"at\"}").access.is_some());
     }
 
     // rows: TOK-09 TOK-11

@@ -4,7 +4,10 @@
 //! PKCE, no mutual TLS. So what was promised once stays demanded for as long as this process runs; every promise that
 //! is missing later is an event. Whoever has really taken a promise back restarts narrowgate.
 
-use super::discovery::Document;
+use super::{
+    discovery::Document,
+    rejected::{Cause, rejected},
+};
 use crate::{
     config::{Endpoints, Issuer, Profile},
     model::{Fault, Reason},
@@ -114,11 +117,7 @@ pub(super) fn judge(
     // Without its alias an endpoint would move to where no certificate is asked for; without our method the code would
     // be spent for nothing. What is only promised less of (iss, binding) is demanded as before.
     if let Some(member) = weakened.iter().find(|member| [ALIASES, METHODS].contains(member)) {
-        tracing::error!(
-            issuer = %issuer.alias, member,
-            "the metadata has taken this back; if that is meant, restart narrowgate"
-        );
-        return Judged { usable: Err(rejected(issuer, member)), weakened };
+        return Judged { usable: Err(rejected(&issuer.alias, member, &Cause::TakenBack)), weakened };
     }
     let capabilities = match earlier {
         Some(earlier) => capabilities.strongest(earlier),
@@ -152,15 +151,10 @@ fn demands(issuer: &Issuer, used: &BTreeSet<&'static str>, found: &Capabilities,
     }
     let missing = missing.join(", ");
     if issuer.strict_metadata {
-        tracing::error!(issuer = %issuer.alias, missing, "the metadata does not offer how a client authenticates, and strict_metadata is set");
-        return Err(rejected(issuer, METHODS));
+        return Err(rejected(&issuer.alias, METHODS, &Cause::StrictMethods));
     }
     if first {
         tracing::warn!(issuer = %issuer.alias, missing, "the metadata does not offer how a client authenticates; strict_metadata = true would refuse it");
     }
     Ok(())
-}
-
-fn rejected(issuer: &Issuer, field: &'static str) -> Fault {
-    Fault::new(Reason::MetadataRejected).with("issuer", issuer.alias.as_str()).with("field", field)
 }

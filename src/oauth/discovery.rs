@@ -1,8 +1,14 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery).
 
-use super::{capabilities::Capabilities, http, names::Names, strict_json};
+use super::{
+    capabilities::Capabilities,
+    http,
+    names::Names,
+    rejected::{Cause, rejected},
+    strict_json,
+};
 use crate::{
-    config::{Endpoints, Issuer, NotAllowed, Reach, repeats_ours},
+    config::{Endpoints, Issuer, Reach, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -71,7 +77,8 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         return Err(Fault::new(Reason::MetadataIssuerMismatch).with("issuer", issuer.alias.as_str()));
     }
     if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
-        return Err(rejected(issuer, "require_pushed_authorization_requests"));
+        let field = "require_pushed_authorization_requests";
+        return Err(rejected(&issuer.alias, field, &Cause::PushedOnly));
     }
     let aliases = document.get("mtls_endpoint_aliases");
     // A direct endpoint's alias wins where there is one (RFC 8705 §5).
@@ -79,7 +86,7 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         Some(alias) => endpoint(issuer, name, Some(alias)),
         None => endpoint(issuer, name, document.get(name)),
     };
-    let required = |found: Option<String>, name| found.ok_or_else(|| rejected(issuer, name));
+    let required = |found: Option<String>, name| found.ok_or_else(|| rejected(&issuer.alias, name, &Cause::Missing));
     let capabilities = Capabilities::of(document);
     let endpoints = Endpoints {
         authorization: required(
@@ -98,30 +105,14 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
 /// An endpoint that is https, on a host and a port the configuration names, without parameters that are ours to set.
 fn endpoint(issuer: &Issuer, name: &'static str, value: Option<&Value>) -> Result<Option<String>, Fault> {
     let Some(value) = value else { return Ok(None) };
-    let text = value.as_str().ok_or_else(|| rejected(issuer, name))?;
-    let url = crate::config::https(text).map_err(|_| rejected(issuer, name))?;
-    let (alias, field) = (&issuer.alias, name);
-    match issuer.allowed_hosts.reach(&url) {
-        Ok(_) => {}
-        Err(NotAllowed::Host(host)) => {
-            tracing::error!(issuer = %alias, field, "the metadata names the host {host:?}; if it is right, add to [[issuer]]: allowed_hosts = [{host:?}]");
-            return Err(rejected(issuer, name).with("cure", "allowed_hosts"));
-        }
-        Err(NotAllowed::Port(port)) => {
-            tracing::error!(issuer = %alias, field, "the metadata names the port {port}; if it is right, add to [[issuer]]: allowed_ports = [{port}]");
-            return Err(rejected(issuer, name).with("cure", "allowed_ports"));
-        }
+    let rejected = |cause| rejected(&issuer.alias, name, &cause);
+    let text = value.as_str().ok_or_else(|| rejected(Cause::NoHttps))?;
+    let url = crate::config::https(text).map_err(|_| rejected(Cause::NoHttps))?;
+    issuer.allowed_hosts.reach(&url).map_err(|why| rejected(Cause::NotAllowed(why)))?;
+    match repeats_ours(&url).filter(|_| name == "authorization_endpoint") {
+        Some(parameter) => Err(rejected(Cause::OurParameter(parameter))),
+        None => Ok(Some(text.to_owned())),
     }
-    if let Some(parameter) = repeats_ours(&url).filter(|_| name == "authorization_endpoint") {
-        tracing::error!(issuer = %alias, field, parameter, "the metadata brings a parameter along that narrowgate sets");
-        return Err(rejected(issuer, name));
-    }
-    Ok(Some(text.to_owned()))
-}
-
-fn rejected(issuer: &Issuer, field: &'static str) -> Fault {
-    tracing::error!(issuer = %issuer.alias, field, "the metadata cannot be used: this member is missing, no https URL, on another host, or not supported");
-    Fault::new(Reason::MetadataRejected).with("issuer", issuer.alias.as_str()).with("field", field)
 }
 
 /// Reads a document as if an issuer had sent it, for the fuzzer: it must never panic.

@@ -100,7 +100,10 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
                 "the host has an address that is not public, and only a wildcard of the configuration names it; if it \
                  is right, add to [[issuer]]: allowed_hosts = [{host:?}]"
             );
-            Fault::new(Reason::MetadataRejected).with("field", "address").with("cure", "allowed_hosts")
+            let fault = Fault::new(Reason::MetadataRejected).with("field", "address").with("cure", "allowed_hosts");
+            fault.in_detail(
+                "It names a host at an address that is not public, and only a wildcard of the configuration admits it.",
+            )
         }
     })?;
     // Without it Nagle and delayed ACK cost 40 ms now and then; failing to set it costs no more.

@@ -11,10 +11,11 @@ use super::{
     leniency::CURE,
 };
 use crate::{
-    config::Issuer,
-    model::{AccessToken, Fault, IdToken, Nonce, Reason, Subject, fault::Detection},
+    config::{CLOCK_SKEW_MAX, Issuer},
+    model::{AccessToken, Algorithm, Algorithms, Fault, IdToken, Nonce, Reason, Subject, Wall, fault::Detection},
     transaction::Begun,
 };
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What an answer brought, and what it must fit.
@@ -38,24 +39,27 @@ impl AuthorizationServers {
     pub(super) async fn identify(&self, begun: &Begun, presented: Presented<'_>) -> Result<Subject, Fault> {
         let (issuer, client) = (&begun.opening.issuer, &begun.opening.client);
         let settings = &issuer.id_tokens;
-        let judged = match self.verified(begun, &presented).await {
-            Ok(verified) => {
-                let expect = Expect {
-                    issuer: &issuer.url,
-                    client_id: &client.client_id,
-                    nonce: &presented.nonce,
-                    skew: settings.clock_skew,
-                    access_token: presented.access,
-                    max_age: settings.max_age,
-                    acr_values: &settings.acr_values,
-                    trusted_audiences: &settings.trusted_audiences,
-                    groups: &settings.groups,
-                };
-                validate(verified, &expect, self.clock.wall())
-            }
-            Err(fault) => Err(fault),
+        let verified = self.verified(begun, &presented).await;
+        let now = self.clock.wall();
+        let expect = Expect {
+            issuer: &issuer.url,
+            client_id: &client.client_id,
+            nonce: &presented.nonce,
+            skew: settings.clock_skew,
+            access_token: presented.access,
+            max_age: settings.max_age,
+            acr_values: &settings.acr_values,
+            trusted_audiences: &settings.trusted_audiences,
+            groups: &settings.groups,
         };
-        judged.map_err(|fault| refusal(issuer, fault))
+        let (fault, cure) = match verified {
+            Ok(verified) => match validate(&verified, &expect, now) {
+                Ok(subject) => return Ok(subject),
+                Err(fault) => (fault, cure(&verified, fault, &expect, now)),
+            },
+            Err(fault) => (fault, cure_of_algorithm(&presented, fault, &expect, now)),
+        };
+        Err(refusal(issuer, fault, cure))
     }
 
     /// Verifies the signature. A key that is not there may be new: the keys are fetched once more, if that may be.
@@ -76,14 +80,14 @@ impl AuthorizationServers {
 }
 
 /// What the caller is told, and the operator.
-fn refusal(issuer: &Issuer, fault: IdTokenFault) -> Fault {
+fn refusal(issuer: &Issuer, fault: IdTokenFault, cure: Option<&'static str>) -> Fault {
     let rule = match fault {
         IdTokenFault::Invalid(rule) => rule,
         IdTokenFault::Nonce => "nonce",
         IdTokenFault::AtHash => "at_hash",
         IdTokenFault::StepUp => "step_up",
     };
-    let (alias, hint) = (&issuer.alias, hint(rule));
+    let (alias, hint) = (&issuer.alias, hint(rule, cure.is_some()));
     tracing::error!(issuer = %alias, rule, hint, "the ID token is refused, and every token that came with it revoked");
     let reason = match fault {
         IdTokenFault::Invalid(_) => Reason::IdTokenInvalid,
@@ -92,7 +96,7 @@ fn refusal(issuer: &Issuer, fault: IdTokenFault) -> Fault {
         IdTokenFault::StepUp => return Fault::new(Reason::StepUpRequired).with("issuer", alias.as_str()),
     };
     let told = Fault::new(reason).with("issuer", alias.as_str()).with("rule", rule);
-    let told = match cure(rule) {
+    let told = match cure {
         Some(key) => told.with(CURE, format!("[issuer.id_token] {key}")),
         None => told,
     };
@@ -105,28 +109,83 @@ fn refusal(issuer: &Issuer, fault: IdTokenFault) -> Fault {
     }
 }
 
-/// The key that would let such a token pass, where there is one.
-fn cure(rule: &str) -> Option<&'static str> {
-    match rule {
-        "alg" => Some("algs"),
-        "aud" => Some("trusted_audiences"),
-        "exp" | "iat" | "nbf" | "auth_time" => Some("clock_skew"),
-        _ => None,
-    }
+/// The key of `[issuer.id_token]` that would let these claims pass: they are judged again with it set as far as it goes.
+fn cure(verified: &Verified, fault: IdTokenFault, expect: &Expect<'_>, now: Wall) -> Option<&'static str> {
+    let IdTokenFault::Invalid(rule) = fault else { return None };
+    let named: Vec<String>;
+    let (key, relaxed) = match rule {
+        "aud" => {
+            let all = verified.claim("aud").and_then(Value::as_array)?;
+            named = all.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            ("trusted_audiences", Expect { trusted_audiences: &named, ..*expect })
+        }
+        "exp" | "iat" | "nbf" | "auth_time" => ("clock_skew", Expect { skew: CLOCK_SKEW_MAX, ..*expect }),
+        _ => return None,
+    };
+    validate(verified, &relaxed, now).is_ok().then_some(key)
 }
 
-/// The setting that a rule depends on, where the issuer may be right and the configuration not.
-fn hint(rule: &str) -> &'static str {
+/// The same for a token that is signed with an algorithm which is not listed: whether it would pass if all were.
+#[expect(clippy::disallowed_methods, reason = "an ID token is read to be judged")]
+fn cure_of_algorithm(
+    presented: &Presented<'_>,
+    fault: IdTokenFault,
+    expect: &Expect<'_>,
+    now: Wall,
+) -> Option<&'static str> {
+    if fault != IdTokenFault::Invalid(Rejected::Algorithm.rule()) {
+        return None;
+    }
+    let (token, keys) = (presented.id_token?.reveal(), presented.keys.as_ref()?);
+    let verified = verify(token, keys, &Algorithms::new(Algorithm::ALL)?, Kind::IdToken).ok()?;
+    validate(&verified, expect, now).is_ok().then_some("algs")
+}
+
+/// What to look at: the setting that would cure it, where the issuer may be right and the configuration not.
+fn hint(rule: &str, curable: bool) -> &'static str {
     match rule {
-        "alg" => {
+        "alg" if curable => {
             "if the issuer signs with another algorithm, such as RS256, add to its [[issuer]]: id_token = { algs = [\"RS256\"] }"
         }
-        "aud" => "if the other audience is to be trusted, add it to trusted_audiences in [issuer.id_token]",
-        "exp" | "iat" | "nbf" | "auth_time" => "compare the clocks; clock_skew in [issuer.id_token] may be at most 60s",
+        "aud" if curable => "if the other audience is to be trusted, add it to trusted_audiences in [issuer.id_token]",
+        "exp" | "iat" | "nbf" | "auth_time" if curable => {
+            "compare the clocks; clock_skew in [issuer.id_token] may be at most 60s"
+        }
+        "exp" | "iat" | "nbf" | "auth_time" => {
+            "no clock_skew makes it good: the issuer must correct it, unless a clock is far off"
+        }
         "groups" => "the issuer's `groups` is no list of texts; leave groups out of [issuer.id_token]",
         "step_up" => "max_age and acr_values in [issuer.id_token] say what is demanded",
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "ambiguous_key" => "several keys fit; the issuer must name one by kid",
         _ => "the issuer must correct it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rejected;
+
+    #[test]
+    fn every_rule_is_documented() {
+        let of_signatures = [
+            Rejected::Size,
+            Rejected::Form,
+            Rejected::Header,
+            Rejected::Algorithm,
+            Rejected::Extension,
+            Rejected::Type,
+            Rejected::KeyId,
+            Rejected::UnknownKey,
+            Rejected::WrongKey,
+            Rejected::AmbiguousKey,
+            Rejected::Signature,
+            Rejected::Claims,
+        ];
+        let of_claims = ["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "auth_time", "groups", "nonce", "at_hash"];
+        let of_others = ["missing", "keys_unavailable", "kind"];
+        for rule in of_signatures.map(Rejected::rule).into_iter().chain(of_claims).chain(of_others) {
+            assert!(include_str!("../../deploy/issuers.md").contains(&format!("`{rule}`")), "{rule}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::Issuer,
     model::{Boot, Fault, Reason, fault::Detection},
-    platform::Clock,
+    platform::{Clock, Work, trace},
 };
 use rustls::ClientConfig;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,8 @@ pub(super) struct Keys {
     names: Names,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
+    /// A fetch counts as work: its caller may be gone.
+    work: Arc<Work>,
     state: Mutex<State>,
     /// One fetch at a time, whoever waits for it.
     fetching: tokio::sync::Mutex<()>,
@@ -68,8 +70,10 @@ impl Keys {
         names: Names,
         clock: Arc<dyn Clock>,
         recorder: Recorder,
+        work: Arc<Work>,
     ) -> Self {
-        Self { issuer, tls, names, clock, recorder, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+        let (state, fetching) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { issuer, tls, names, clock, recorder, work, state, fetching }
     }
 
     /// The keys to believe now, fetched if need be.
@@ -82,20 +86,12 @@ impl Keys {
             self.renew_early(url, asked);
             return Ok(set);
         }
-        let _turn = self.fetching.lock().await;
-        if let Some(set) = self.believed(url, self.clock.boot()) {
-            return Ok(set);
-        }
-        // Whoever waited while a fetch failed shares that answer.
-        if self.state().failed.is_some_and(|failed| failed >= asked) {
-            return Err(self.unavailable());
-        }
-        self.fetch(url).await
+        self.fetched(url, asked, false).await
     }
 
     /// The keys after a token named one that is not in the current set: fetched at most once in `keys_refresh`,
     /// however many tokens do. `None`: not now.
-    pub(super) async fn sought(&self, url: &str) -> Option<Result<Arc<KeySet>, Fault>> {
+    pub(super) async fn sought(self: &Arc<Self>, url: &str) -> Option<Result<Arc<KeySet>, Fault>> {
         let asked = self.clock.boot();
         {
             let mut state = self.state();
@@ -104,8 +100,34 @@ impl Keys {
             }
             state.sought = Some(asked);
         }
-        let _turn = self.fetching.lock().await;
-        Some(self.fetch(url).await)
+        Some(self.fetched(url, asked, true).await)
+    }
+
+    /// Fetches in its turn, unless that has become needless; `anew`: unless a set came that was asked for since. It lives
+    /// on when its caller goes: however short the callers' deadlines are, one of them learns how it ended.
+    async fn fetched(self: &Arc<Self>, url: &str, asked: Boot, anew: bool) -> Result<Arc<KeySet>, Fault> {
+        let (this, url, underway) = (Arc::clone(self), url.to_owned(), self.work.enter_always());
+        let fetching = trace::spawn(async move {
+            let turn = this.fetching.lock().await;
+            let shared = this.shared(&url, asked, anew);
+            let answer = match shared {
+                Some(answer) => answer,
+                None => this.fetch(&url).await,
+            };
+            drop((turn, underway));
+            answer
+        });
+        fetching.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// What a fetch that ended while this caller waited for its turn came to.
+    fn shared(&self, url: &str, asked: Boot, anew: bool) -> Option<Result<Arc<KeySet>, Fault>> {
+        let since = |state: &State| state.held.as_ref().is_some_and(|held| held.at >= asked);
+        let enough = !anew || since(&self.state());
+        if let Some(set) = self.believed(url, self.clock.boot()).filter(|_| enough) {
+            return Some(Ok(set));
+        }
+        self.state().failed.is_some_and(|failed| failed >= asked).then(|| Err(self.unavailable()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

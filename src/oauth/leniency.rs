@@ -1,6 +1,7 @@
 //! An answer read by what `[issuer.accept]` declares of its server. Strict where nothing is declared; and whatever is
 //! declared, nothing here widens what policy allowed.
 
+use super::answer::{RULE, broken};
 use crate::{
     config::{Accept, Issuer},
     model::{Fault, Reason, Scope, ScopeSet, fault::Detection},
@@ -21,10 +22,10 @@ pub(super) fn lifetime(value: &Value, accept: &Accept) -> Result<Duration, Fault
     let seconds = value.as_u64().or(text).filter(|seconds| (1..=EXPIRES_IN_MAX).contains(seconds));
     match seconds {
         Some(_) if value.is_string() && !accept.expires_in_string => {
-            Err(Fault::new(Reason::AsResponseMalformed).with(CURE, "[issuer.accept] expires_in_string"))
+            Err(broken("expires_in").with(CURE, "[issuer.accept] expires_in_string"))
         }
         Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err(Reason::AsResponseMalformed.into()),
+        None => Err(broken("expires_in")),
     }
 }
 
@@ -51,12 +52,19 @@ pub(super) fn scopes(
         return Err(fault.with(CURE, "[issuer.accept] tolerated_extra_scopes or scope_aliases"));
     }
     // With nothing granted there is nothing to hand out, whatever else the token carries.
-    let granted = ScopeSet::new(granted).ok_or(Reason::AsResponseMalformed)?;
+    let granted = ScopeSet::new(granted).ok_or_else(|| broken("scope"))?;
     Ok((granted, extra.into_iter().collect()))
 }
 
-/// Tells the operator the line that would have let an answer pass, for the case that this is how the server is.
+/// Tells the operator which rule an answer broke, and the line that would have let it pass, for the case that this is
+/// how the server is.
 pub(super) fn tell_cure(issuer: &Issuer, fault: &Fault) {
+    if let (Reason::AsResponseMalformed, Some(rule)) = (fault.reason, fault.metadata.get(RULE)) {
+        tracing::error!(
+            issuer = %issuer.alias, rule,
+            "its token endpoint's answer breaks RFC 6749 §5, and every token in it is revoked"
+        );
+    }
     let curable = fault.metadata.contains_key(CURE);
     let invalid_request = fault.metadata.get("oauth_error").is_some_and(|error| error == "invalid_request");
     let line = match fault.reason {

@@ -2,13 +2,14 @@
 
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
-    answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Leftover, Success},
+    answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Success, broken},
     bound::{self, Binding},
     http::{self, Answer, Broken, Line},
     identity::Presented,
     jose::jwks::KeySet,
     leniency::{CURE, tell_cure},
     revoke::open,
+    salvage::Leftover,
     wiped,
 };
 use crate::{
@@ -126,14 +127,14 @@ pub(super) async fn attempt(
     if let Some(passage) = passage {
         passage.ended(&answered);
     }
-    let reason = match answered {
+    let fault: Fault = match answered {
         Ok(Ok(answer)) => return judge(&answer, begun, allowed),
-        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown,
-        Ok(Err(Broken::TooLong)) => Reason::AsResponseMalformed,
-        Err(_) => Reason::AsTimeout,
+        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown.into(),
+        Ok(Err(Broken::TooLong)) => broken("size"),
+        Err(_) => Reason::AsTimeout.into(),
     };
     // A token may have come whole before the answer broke off: it lives at the server all the same.
-    Err(Box::new(Failed { fault: reason.into(), status: None, leftover: Leftover::of_fragment(&came) }))
+    Err(Box::new(Failed { fault, status: None, leftover: Leftover::of_fragment(&came) }))
 }
 
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
@@ -171,7 +172,10 @@ pub(super) fn hold_against(
 
 /// A well-formed answer of which nothing may be kept.
 pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
-    let leftover = Leftover { access: Some(open(&success.access)), refresh: success.refresh.as_ref().map(open) };
+    let leftover = Leftover {
+        access: vec![open(&success.access)],
+        refresh: success.refresh.as_ref().map(open).into_iter().collect(),
+    };
     Box::new(Failed { fault, status: Some(200), leftover })
 }
 

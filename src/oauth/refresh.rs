@@ -3,10 +3,11 @@
 
 use super::{
     AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn,
-    answer::{Leftover, Success},
+    answer::Success,
     http::Line,
     leniency::tell_cure,
     redeem::{Failed, attempt, hold_against, unkept},
+    salvage::Leftover,
     wiped,
 };
 use crate::{
@@ -181,15 +182,15 @@ impl AuthorizationServers {
     }
 }
 
-/// Takes over a refresh token that came whole in an answer that is refused.
+/// Takes over a refresh token that came whole in an answer that is refused: the last, if it names several.
 fn adopt(family: &Family, leftover: &mut Leftover) {
-    let Some(text) = leftover.refresh.take() else { return };
+    let Some(text) = leftover.refresh.pop() else { return };
     let homeless = RefreshToken::parse(text.to_string()).map(|new| family.rotate(new));
-    leftover.refresh = match homeless {
-        Some(None) => None,
+    match homeless {
+        Some(None) => {}
         // It cannot be one, or the family has ended: then it must not live on.
-        None | Some(Some(_)) => Some(text),
-    };
+        None | Some(Some(_)) => leftover.refresh.push(text),
+    }
 }
 
 /// The reasons of a code's redemption in the words of a refresh.

@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009): what must not live is told so, and what became of it is said honestly.
 
-use super::{AuthorizationServers, answer::Leftover, http, issued::Kept, lane::Ways, strict_json, wiped};
+use super::{AuthorizationServers, http, issued::Kept, lane::Ways, salvage::Leftover, strict_json, wiped};
 use crate::{
     audit::{Actor, Code, Event, Session, Severity},
     model::{DecisionId, RefreshToken, Secret, Wall},
@@ -20,7 +20,8 @@ const REVOCATION_BYTES_MAX: usize = 16 * 1024;
 pub struct Disposal {
     begun: Arc<Begun>,
     access: Vec<DoomedAccess>,
-    refresh: Option<Zeroizing<String>>,
+    /// One, but for an answer that names several.
+    refresh: Vec<Zeroizing<String>>,
     created: Option<(Wall, Duration)>,
 }
 
@@ -58,8 +59,8 @@ impl Disposal {
     pub(super) fn of_leftover(begun: &Arc<Begun>, leftover: Leftover) -> Option<Self> {
         let disposal = Self {
             begun: Arc::clone(begun),
-            access: leftover.access.filter(|token| !token.is_empty()).map(|token| (token, None)).into_iter().collect(),
-            refresh: leftover.refresh.filter(|token| !token.is_empty()),
+            access: leftover.access.into_iter().filter(|token| !token.is_empty()).map(|token| (token, None)).collect(),
+            refresh: leftover.refresh.into_iter().filter(|token| !token.is_empty()).collect(),
             created: None,
         };
         disposal.not_empty()
@@ -71,7 +72,7 @@ impl Disposal {
         Self {
             begun: Arc::clone(&kept.begun),
             access: vec![doomed_access(kept)],
-            refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open),
+            refresh: kept.tokens.refresh.as_ref().or(kept.tokens.retired.as_ref()).map(open).into_iter().collect(),
             created: Some((kept.at.1, kept.lifetime)),
         }
     }
@@ -85,14 +86,14 @@ impl Disposal {
     ) -> Option<Self> {
         let rest = Self {
             access: access.into_iter().map(doomed_access).collect(),
-            refresh: refresh.map(open),
+            refresh: refresh.map(open).into_iter().collect(),
             ..Self::of_kept(origin)
         };
         rest.not_empty()
     }
 
     fn not_empty(self) -> Option<Self> {
-        (!self.access.is_empty() || self.refresh.is_some()).then_some(self)
+        (!self.access.is_empty() || !self.refresh.is_empty()).then_some(self)
     }
 }
 
@@ -128,7 +129,7 @@ impl AuthorizationServers {
     }
 
     /// Revokes the refresh token, then the access tokens, and says what became of them: (access, refresh). Of several
-    /// access tokens the worst counts.
+    /// the worst counts.
     pub async fn revoke(
         self: &Arc<Self>,
         disposal: Disposal,
@@ -146,15 +147,14 @@ impl AuthorizationServers {
             exchange,
             created,
         };
-        let refresh = match refresh {
-            Some(token) => self.revoke_one(doomed(token, "refresh_token", created)).await,
-            None => Outcome::Absent,
-        };
-        let mut worst = Outcome::Absent;
-        for (token, created) in access {
-            worst = worst.max(self.revoke_one(doomed(token, "access_token", created)).await);
+        let (mut of_access, mut of_refresh) = (Outcome::Absent, Outcome::Absent);
+        for token in refresh {
+            of_refresh = of_refresh.max(self.revoke_one(doomed(token, "refresh_token", created)).await);
         }
-        (worst, refresh)
+        for (token, created) in access {
+            of_access = of_access.max(self.revoke_one(doomed(token, "access_token", created)).await);
+        }
+        (of_access, of_refresh)
     }
 
     async fn revoke_one(self: &Arc<Self>, doomed: Doomed) -> Outcome {

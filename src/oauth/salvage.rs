@@ -7,22 +7,40 @@ use serde::{
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// What of a broken object can be revoked: the first of each kind that came whole.
+/// Tokens of one kind that are taken from one answer. A server that sends more has them revoked by nobody but itself.
+const TOKENS_MAX: usize = 64;
+
+/// Tokens that came with an answer that is refused: to be revoked, and nothing else. As they came, because one that
+/// no `Authorization` header could carry lives at the server all the same.
 #[derive(Default)]
-pub(super) struct Salvaged {
-    pub(super) access: Option<Zeroizing<String>>,
-    pub(super) refresh: Option<Zeroizing<String>>,
+pub(super) struct Leftover {
+    /// Each once, in the order they came.
+    pub(super) access: Vec<Zeroizing<String>>,
+    /// The same.
+    pub(super) refresh: Vec<Zeroizing<String>>,
 }
 
-/// Looks for tokens in an object, up to where it is no JSON any more.
-pub(super) fn salvage(body: &[u8]) -> Salvaged {
-    let mut found = Salvaged::default();
+impl Leftover {
+    /// Of a body that broke off. A token that did not come whole is none.
+    pub(super) fn of_fragment(body: &[u8]) -> Self {
+        salvage(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.access.is_empty() && self.refresh.is_empty()
+    }
+}
+
+/// Looks for tokens in an object, up to where it is no JSON any more: every one, for a member that is named twice may
+/// hold two.
+pub(super) fn salvage(body: &[u8]) -> Leftover {
+    let mut found = Leftover::default();
     // How it ends is known already: the answer is broken.
     let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Seeker(&mut found));
     found
 }
 
-struct Seeker<'s>(&'s mut Salvaged);
+struct Seeker<'s>(&'s mut Leftover);
 
 impl<'de> Visitor<'de> for Seeker<'_> {
     type Value = ();
@@ -42,9 +60,8 @@ impl<'de> Visitor<'de> for Seeker<'_> {
                 }
             };
             let Perhaps(text) = map.next_value()?;
-            if place.is_none() {
-                *place = text;
-            }
+            let text = text.filter(|text| !text.is_empty() && !place.contains(text));
+            place.extend(text.filter(|_| place.len() < TOKENS_MAX));
         }
         Ok(())
     }
@@ -105,7 +122,12 @@ impl<'de> Visitor<'de> for PerhapsVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::salvage;
+    use super::{Leftover, salvage};
+    use zeroize::Zeroizing;
+
+    fn texts(tokens: &[Zeroizing<String>]) -> Vec<&str> {
+        tokens.iter().map(|token| token.as_str()).collect()
+    }
 
     // rows: INTR-01
     #[test]
@@ -119,10 +141,34 @@ mod tests {
         ] {
             for after in [r#","token_type":"Bearer"}"#, "", ",", "}}", r#","refresh_token":"cut"#] {
                 let found = salvage(format!(r#"{{{before},"access_token":"at"{after}"#).as_bytes());
-                assert_eq!(found.access.map(|t| t.to_string()).as_deref(), Some("at"), "{before} … {after}");
-                assert!(found.refresh.is_none());
+                assert_eq!(texts(&found.access), ["at"], "{before} … {after}");
+                assert!(found.refresh.is_empty());
             }
         }
-        assert!(salvage(b"[]").access.is_none() && salvage(b"").access.is_none());
+        assert!(salvage(b"[]").is_empty() && salvage(b"").is_empty());
+    }
+
+    // rows: INTR-01
+    #[test]
+    fn every_token_of_a_repeated_member_is_found_once() {
+        let body = r#"{"access_token":"a","refresh_token":"r","access_token":"b","access_token":"a","access_token":"",
+            "access_token":9,"refresh_token":"a","access\u005ftoken":"c"}"#;
+        for end in [body.len(), body.len() - 1] {
+            let found = salvage(&body.as_bytes()[..end]);
+            assert_eq!(texts(&found.access), ["a", "b", "c"]);
+            assert_eq!(texts(&found.refresh), ["r", "a"]);
+        }
+        let many: Vec<String> = (0..1000).map(|i| format!(r#""access_token":"t{i}""#)).collect();
+        assert_eq!(salvage(format!("{{{}}}", many.join(",")).as_bytes()).access.len(), super::TOKENS_MAX);
+    }
+
+    // rows: INTR-01
+    #[test]
+    fn a_token_that_came_whole_is_found_in_a_fragment() {
+        let of = |body: &str| Leftover::of_fragment(body.as_bytes());
+        let cut = r#"{"access_token":"at","refresh_token":"r"#;
+        assert_eq!(texts(&of(cut).access), ["at"]);
+        assert!(of(cut).refresh.is_empty() && of(r#"{"access_token":"a"#).is_empty() && of("").is_empty());
+        assert!(!of("\u{feff}{\"access_token\":\"at\"}").is_empty());
     }
 }

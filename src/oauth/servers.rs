@@ -7,11 +7,12 @@ use super::{
     jose::jwks::KeySet,
     keys::Keys,
     lane::{Passage, Ways},
-    tls,
+    rejected::{Cause, rejected},
+    tls::Tls,
 };
 use crate::{
     audit::{Code, Event, Recorder, Severity},
-    config::{Client, Config, Endpoints, Finding, Issuer, about},
+    config::{Client, Config, Endpoints, Finding, Issuer},
     model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
     platform::{Clock, Work, trace},
     transaction::Begun,
@@ -70,40 +71,30 @@ impl AuthorizationServers {
         recorder: Recorder,
         work: Arc<Work>,
     ) -> Result<Arc<Self>, Vec<Finding>> {
-        let mut findings = Vec::new();
+        let Tls { plain, mutual } = Tls::of(config, file)?;
         let mut servers = BTreeMap::new();
-        for (alias, issuer) in &config.issuers {
-            match tls::client_config(&issuer.roots, None) {
-                Ok(plain) => {
-                    let ours = config.clients.values().filter(|client| client.issuer == *alias);
-                    let methods = ours.map(|client| client.auth.as_str()).collect();
-                    let (found, known, trouble) = (Arc::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
-                    let issuer = Arc::clone(issuer);
-                    let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
-                    let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
-                    let names = ways.names.clone();
-                    let keys = Arc::new(Keys::new(Arc::clone(&issuer), Arc::clone(&plain), names, to_clock, to_log));
-                    let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
-                    servers.insert(alias.clone(), Arc::new(server));
-                }
-                Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
-            }
-        }
-        let mut mutual = BTreeMap::new();
-        for (alias, client) in &config.clients {
-            let Some(issuer) = config.issuers.get(&client.issuer) else { continue };
-            match tls::client_config(&issuer.roots, Some(&client.identity)) {
-                Ok(tls) => {
-                    mutual.insert(alias.clone(), tls);
-                }
-                Err(wrong) => findings.push(about(file, format!("client `{alias}`: {wrong}"))),
-            }
-        }
-        if !findings.is_empty() {
-            return Err(findings);
+        for (issuer, plain) in config.issuers.values().zip(plain) {
+            let ours = config.clients.values().filter(|client| client.issuer == issuer.alias);
+            let methods = ours.map(|client| client.auth.as_str()).collect();
+            let (found, known, trouble) = (Arc::default(), ArcSwapOption::empty(), ArcSwapOption::empty());
+            let issuer = Arc::clone(issuer);
+            let (to_clock, to_log) = (Arc::clone(&clock), recorder.clone());
+            let ways = Ways::new(&issuer, &config.limits, &clock, &recorder);
+            let names = ways.names.clone();
+            let (of, roots, to_work) = (Arc::clone(&issuer), Arc::clone(&plain), Arc::clone(&work));
+            let keys = Arc::new(Keys::new(of, roots, names, to_clock, to_log, to_work));
+            let alias = issuer.alias.clone();
+            let server = Server { issuer, plain, ways, keys, methods, found, known, trouble };
+            servers.insert(alias, Arc::new(server));
         }
         let retry_base = config.limits.revocation_retry;
         Ok(Arc::new(Self { servers, mutual, clock, recorder, work, retry_base }))
+    }
+
+    /// The certificates and keys that [`Self::new`] would refuse.
+    #[must_use]
+    pub fn refused(config: &Config, file: &Path) -> Vec<Finding> {
+        Tls::of(config, file).err().unwrap_or_default()
     }
 
     /// The endpoints of an issuer: from the configuration, or discovered and believed for a while. When news is slow
@@ -274,7 +265,8 @@ impl AuthorizationServers {
         let tls = self.mutual.get(&client.alias).ok_or(Reason::Internal)?;
         let url = Url::parse(endpoint).map_err(|_| Fault::new(Reason::Internal))?;
         let Server { issuer, ways, .. } = &**self.servers.get(&client.issuer).ok_or(Reason::Internal)?;
-        let reach = issuer.allowed_hosts.reach(&url).map_err(|_| Fault::new(Reason::MetadataRejected))?;
+        let reach = issuer.allowed_hosts.reach(&url);
+        let reach = reach.map_err(|why| rejected(&issuer.alias, "endpoint", &Cause::NotAllowed(why)))?;
         let begun = self.clock.boot();
         let connected = tokio::time::timeout(deadline, http::connect(&url, tls, reach, &ways.names)).await;
         let mut line = connected.map_err(|_| Fault::new(Reason::AsUnreachable))??;

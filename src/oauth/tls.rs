@@ -1,6 +1,9 @@
 //! TLS towards authorization servers: pinned roots, our certificate, nothing from the environment.
 
-use crate::config::CertificateAndKey;
+use crate::{
+    config::{CertificateAndKey, Config, Finding, about},
+    model::ClientAlias,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     client::{ResolvesClientCert, Resumption},
@@ -8,7 +11,39 @@ use rustls::{
     pki_types::CertificateDer,
     sign::CertifiedKey,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// The TLS configurations of a daemon.
+pub(super) struct Tls {
+    /// For each issuer, in order: without a client certificate.
+    pub(super) plain: Vec<Arc<ClientConfig>>,
+    /// For each client, with its own.
+    pub(super) mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
+}
+
+impl Tls {
+    /// Makes those of every issuer and client.
+    ///
+    /// # Errors
+    /// Every certificate or key that cannot be used.
+    pub(super) fn of(config: &Config, file: &Path) -> Result<Self, Vec<Finding>> {
+        let (mut tls, mut findings) = (Self { plain: Vec::new(), mutual: BTreeMap::new() }, Vec::new());
+        for (alias, issuer) in &config.issuers {
+            match client_config(&issuer.roots, None) {
+                Ok(plain) => tls.plain.push(plain),
+                Err(wrong) => findings.push(about(file, format!("issuer `{alias}`: {wrong}"))),
+            }
+        }
+        for (alias, client) in &config.clients {
+            let Some(issuer) = config.issuers.get(&client.issuer) else { continue };
+            match client_config(&issuer.roots, Some(&client.identity)) {
+                Ok(mutual) => drop(tls.mutual.insert(alias.clone(), mutual)),
+                Err(wrong) => findings.push(about(file, format!("client `{alias}`: {wrong}"))),
+            }
+        }
+        if findings.is_empty() { Ok(tls) } else { Err(findings) }
+    }
+}
 
 /// Always presents the one certificate of this client.
 #[derive(Debug)]
@@ -28,7 +63,7 @@ impl ResolvesClientCert for Present {
 ///
 /// # Errors
 /// What is wrong with which part, for a person.
-pub(super) fn client_config(
+fn client_config(
     roots: &[CertificateDer<'static>],
     identity: Option<&CertificateAndKey>,
 ) -> Result<Arc<ClientConfig>, String> {

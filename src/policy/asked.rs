@@ -6,6 +6,11 @@ use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Schema}
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
+/// Facts of a base, and what they are where there is nothing to say: left out of the log then, and put back.
+fn unsaid() -> [(&'static str, Value); 2] {
+    [("actors", json!({ "depth": 0, "members": [] })), ("claimed", json!({}))]
+}
+
 /// What an answer is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Part {
@@ -55,8 +60,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The form in the log. What several questions share is there once: `bases` holds their common facts, and questions
-    /// that differ in their resource alone are one entry with several `ids`. A person stands there by `person`, the keyed
+    /// The form in the log. What several questions share is there once: `bases` holds their common facts, but for those
+    /// that say nothing, and questions that differ in their resource alone are one entry with several `ids`. A person stands there by `person`, the keyed
     /// reference of the event, never by name: so a policy that names one person cannot be replayed from it exactly.
     #[must_use]
     pub fn to_json(&self, person: Option<&str>) -> Value {
@@ -141,7 +146,10 @@ impl Step {
         let unaskable = || (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
         let Some(question) = &self.question else { return unaskable() };
         let Ok(mut context) = question.context_json() else { return unaskable() };
-        let base = context.remove("base").map(|base| {
+        let base = context.remove("base").map(|mut base| {
+            if let Some(base) = base.as_object_mut() {
+                base.retain(|name, value| !unsaid().iter().any(|(unsaid, nothing)| name == unsaid && value == nothing));
+            }
             bases.iter().position(|b| *b == base).unwrap_or_else(|| {
                 bases.push(base);
                 bases.len() - 1
@@ -180,7 +188,11 @@ impl Step {
         let mut context = entry.get("context").and_then(Value::as_object).cloned().unwrap_or_default();
         if let Some(base) = entry.get("base").and_then(Value::as_u64) {
             let base = usize::try_from(base).ok().and_then(|at| bases.get(at)).ok_or("a question's base is missing")?;
-            context.insert("base".to_owned(), base.clone());
+            let mut base = base.as_object().cloned().ok_or("a question's base is no record")?;
+            for (unsaid, nothing) in unsaid() {
+                base.entry(unsaid).or_insert(nothing);
+            }
+            context.insert("base".to_owned(), Value::Object(base));
         }
         let principal = principal.cloned().ok_or("has no principal")?;
         let resource = read_uid(&json!({ "type": text("type")?, "id": id }))?;

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
-    model::{Agent, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
+    model::{Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
 };
 use std::sync::{Arc, Mutex, atomic::AtomicU32};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub struct Opening {
     pub offline_refused: bool,
     /// The decision that allowed it.
     pub decision: DecisionId,
+    /// The front end that registered it, where narrowgate did not begin it itself.
+    pub registered_by: Option<AgentId>,
 }
 
 /// A transaction's facts.
@@ -58,7 +60,7 @@ impl Opening {
 /// A transaction in the store.
 pub(super) struct Entry {
     pub(super) begun: Arc<Begun>,
-    pub(super) state: StateValue,
+    pub(super) state: Expected,
     pub(super) status: Mutex<Status>,
     /// Attempts so far.
     pub(super) attempts: AtomicU32,
@@ -71,9 +73,25 @@ pub(super) struct Attempt {
     pub(super) request_id: Option<Uuid>,
 }
 
+/// What the state of the callback must be.
+pub(super) enum Expected {
+    /// The one that was minted here.
+    State(StateValue),
+    /// One with this SHA-256: whoever registered the request minted it.
+    Hash([u8; 32]),
+}
+
+/// The PKCE secret of a transaction (RFC 7636 §4).
+pub(super) enum Pkce {
+    /// Minted here.
+    Ours(CodeVerifier),
+    /// Minted by the front end, which registered its S256 challenge and presents it with the code.
+    Registered(String),
+}
+
 /// What one attempt needs and no two may have.
 pub(super) struct Once {
-    pub(super) verifier: CodeVerifier,
+    pub(super) pkce: Pkce,
     /// Where an ID token is asked for.
     pub(super) nonce: Option<Nonce>,
 }

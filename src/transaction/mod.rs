@@ -5,10 +5,12 @@
 
 pub mod callback;
 mod entry;
+mod registered;
 mod settle;
 mod store;
 
 pub use callback::Callback;
 pub use entry::{Begun, Opening};
+pub use registered::Registration;
 pub use settle::{Claim, Closing, HANDLE_PREFIX, Presented, Settled, Spent, Waiting};
 pub use store::{Bounds, Minted, Transactions};

@@ -3,7 +3,7 @@
 use super::{
     Begun, Callback, Transactions,
     callback::Answer,
-    entry::{Attempt, Entry, Once, Status},
+    entry::{Attempt, Entry, Once, Pkce, Status},
     store::Tables,
 };
 use crate::{
@@ -35,6 +35,8 @@ pub struct Presented<'a> {
     pub redirect_uri: Option<&'a str>,
     /// Scopes the caller cannot do without.
     pub required: Option<ScopeSet>,
+    /// The PKCE verifier, where the request was begun elsewhere.
+    pub code_verifier: Option<CodeVerifier>,
     /// When the daemon received the code.
     pub received: Boot,
 }
@@ -91,6 +93,8 @@ struct Lock {
     done: watch::Sender<bool>,
     /// What to put back; `None` once the attempt is over.
     restore: Option<Once>,
+    /// The verifier that came with the code.
+    presented: Option<CodeVerifier>,
 }
 
 /// A claim that has been spent: the code is on its way, and the transaction is over whatever happens.
@@ -127,7 +131,8 @@ impl Transactions {
     /// # Errors
     /// [`Reason::TxnUnknown`], [`Reason::TxnTerminal`], [`Reason::TxnBusy`], [`Reason::StateMismatch`],
     /// [`Reason::IssMismatch`], [`Reason::RedirectUriMismatch`], [`Reason::AuthorizationRefused`],
-    /// [`Reason::CodeAlreadyUsed`], [`Reason::CodeReplayed`], [`Reason::ScopeNotInTransaction`].
+    /// [`Reason::CodeAlreadyUsed`], [`Reason::CodeReplayed`], [`Reason::ScopeNotInTransaction`],
+    /// [`Reason::PkceMismatch`].
     pub fn settle(self: &Arc<Self>, caller: Caller, presented: Presented<'_>) -> Result<Settled, Box<(Caller, Fault)>> {
         match self.examine(&caller, presented) {
             Ok(Examined::Fresh(fresh)) => Ok(Settled::Claimed(Box::new(fresh.claim(caller)))),
@@ -147,7 +152,7 @@ impl Transactions {
             Answer::Error(_) => None,
         };
         let attempt = code_hash.map(|code_hash| Attempt { code_hash, request_id: presented.request_id });
-        let wrong_tries = match &mut *status {
+        let (wrong_tries, once) = match &mut *status {
             Status::Terminal { attempt: ended, grant, at } => {
                 let fresh = now < at.plus(self.bounds.replay_window);
                 return repeated(attempt.as_ref(), ended.as_ref(), grant.filter(|_| fresh));
@@ -162,9 +167,9 @@ impl Transactions {
                 };
             }
             Status::Open { .. } if now >= entry.begun.ends => return Err(Reason::TxnUnknown.into()),
-            Status::Open { wrong_tries, .. } => wrong_tries,
+            Status::Open { wrong_tries, once } => (wrong_tries, once),
         };
-        if let Err(fault) = check_origin(&entry, &presented) {
+        if let Err(fault) = check_origin(&entry, &presented).and_then(|()| once.pkce.admits(&presented)) {
             *wrong_tries += 1;
             if *wrong_tries >= WRONG_TRIES_MAX {
                 *status = Status::Terminal { attempt: None, grant: None, at: now };
@@ -193,8 +198,16 @@ impl Transactions {
             return Err(Reason::Internal.into());
         };
         drop(status);
-        let lock =
-            Lock { store: Arc::clone(self), entry, attempt, wrong_tries: tries, done: sender, restore: Some(once) };
+        let (store, presented_verifier) = (Arc::clone(self), presented.code_verifier);
+        let lock = Lock {
+            store,
+            entry,
+            attempt,
+            wrong_tries: tries,
+            done: sender,
+            restore: Some(once),
+            presented: presented_verifier,
+        };
         Ok(Examined::Fresh(Box::new(Fresh { lock, code, required: presented.required, received: presented.received })))
     }
 
@@ -241,7 +254,7 @@ fn repeated(attempt: Option<&Attempt>, ended: Option<&Attempt>, grant: Option<Ha
 
 /// State in constant time, then `iss` by the four-case table (RFC 9207 §2.4; MCP 2026-07-28).
 fn check_origin(entry: &Entry, presented: &Presented<'_>) -> Result<(), Fault> {
-    if !presented.callback.state.as_ref().is_some_and(|state| state.matches(&entry.state)) {
+    if !presented.callback.state.as_ref().is_some_and(|state| entry.state.is(state)) {
         return Err(Fault::new(Reason::StateMismatch).detected(Detection::StateMismatch));
     }
     let opening = &entry.begun.opening;
@@ -324,7 +337,12 @@ impl Claim {
     /// # Errors
     /// [`Reason::Internal`] if the lock holds no verifier, which cannot be.
     pub fn spend(mut self) -> Result<Spent, Box<(Caller, Fault)>> {
-        let Some(Once { verifier, nonce }) = self.lock.restore.take() else {
+        let presented = self.lock.presented.take();
+        let taken = self.lock.restore.take().and_then(|Once { pkce, nonce }| match pkce {
+            Pkce::Ours(verifier) => Some((verifier, nonce)),
+            Pkce::Registered(_) => presented.map(|verifier| (verifier, nonce)),
+        });
+        let Some((verifier, nonce)) = taken else {
             return Err(Box::new((self.caller, Reason::Internal.into())));
         };
         let closing = Closing {

@@ -1,12 +1,12 @@
 //! The store: bounded per agent, single use under concurrency, tombstones by keyed hash.
 
 use super::{
-    Begun, Opening,
-    entry::{Entry, Once, Status},
+    Begun, Opening, Registration,
+    entry::{Entry, Expected, Once, Pkce, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, Boot, CodeVerifier, Fault, Handle, Nonce, Reason, StateValue},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, Handle, Nonce, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -78,7 +78,8 @@ impl Transactions {
     /// Mints state, verifier, handle and, where an ID token is asked for, a nonce, and keeps the transaction.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`]; [`Reason::Internal`] without entropy.
+    /// [`Reason::QuotaExceeded`](crate::model::Reason::QuotaExceeded);
+    /// [`Reason::Internal`](crate::model::Reason::Internal) without entropy.
     pub fn open(&self, opening: Opening) -> Result<Minted, Fault> {
         let mut bits = [0u8; 16];
         self.entropy.fill(&mut bits)?;
@@ -87,28 +88,39 @@ impl Transactions {
         let challenge = s256(&verifier_text);
         let asks = opening.scopes.asks_identity();
         let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
-        let (now, wall) = (self.clock.boot(), self.clock.wall());
-        let begun = Arc::new(Begun {
-            handle: Handle::new(bits),
-            at: now,
-            ends: now.plus(self.bounds.ttl),
-            ends_wall: wall.plus(self.bounds.ttl),
-            opening,
-        });
-        let entry = Entry {
-            begun: Arc::clone(&begun),
-            state: StateValue::new(state_text.clone()),
-            status: Mutex::new(Status::Open {
-                once: Once { verifier: CodeVerifier::new(verifier_text), nonce: nonce_text.clone().map(Nonce::new) },
-                wrong_tries: 0,
-            }),
-            attempts: AtomicU32::new(0),
-        };
-        let mut tables = self.tables();
-        self.sweep(&mut tables, now);
-        self.admit(&tables, &begun.opening.agent.id, now)?;
-        tables.entries.insert(begun.handle, Arc::new(entry));
+        let begun = self.begun(Handle::new(bits), opening);
+        let once =
+            Once { pkce: Pkce::Ours(CodeVerifier::new(verifier_text)), nonce: nonce_text.clone().map(Nonce::new) };
+        self.insert(Arc::clone(&begun), Expected::State(StateValue::new(state_text.clone())), once)?;
         Ok(Minted { begun, state: StateValue::new(state_text), challenge, nonce: nonce_text.map(Nonce::new) })
+    }
+
+    /// Keeps a transaction whose request somebody else began.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn register(&self, opening: Opening, registration: Registration) -> Result<Arc<Begun>, Fault> {
+        let mut bits = [0u8; 16];
+        self.entropy.fill(&mut bits)?;
+        let begun = self.begun(Handle::new(bits), opening);
+        let Registration { challenge, state_hash, nonce } = registration;
+        self.insert(Arc::clone(&begun), Expected::Hash(state_hash), Once { pkce: Pkce::Registered(challenge), nonce })?;
+        Ok(begun)
+    }
+
+    fn begun(&self, handle: Handle, opening: Opening) -> Arc<Begun> {
+        let (at, ttl) = (self.clock.boot(), self.bounds.ttl);
+        Arc::new(Begun { handle, at, ends: at.plus(ttl), ends_wall: self.clock.wall().plus(ttl), opening })
+    }
+
+    fn insert(&self, begun: Arc<Begun>, state: Expected, once: Once) -> Result<(), Fault> {
+        let mut tables = self.tables();
+        self.sweep(&mut tables, begun.at);
+        self.admit(&tables, &begun.opening.agent.id, begun.at)?;
+        let status = Mutex::new(Status::Open { once, wrong_tries: 0 });
+        let handle = begun.handle;
+        tables.entries.insert(handle, Arc::new(Entry { begun, state, status, attempts: AtomicU32::new(0) }));
+        Ok(())
     }
 
     /// How many transactions are open and how many codes are remembered, for tests and status.
@@ -131,19 +143,23 @@ impl Transactions {
 
     fn admit(&self, tables: &Tables, agent: &AgentId, now: Boot) -> Result<(), Fault> {
         let of_agent = tables.entries.values().filter(|e| e.begun.opening.agent.id == *agent);
-        let (mut open, mut all, mut soonest) = (0usize, 0usize, None);
+        let (mut open, mut ended) = (Vec::new(), Vec::new());
         for entry in of_agent {
-            all += 1;
-            if !matches!(*entry.lock(), Status::Terminal { .. }) {
-                open += 1;
-                soonest = soonest.into_iter().chain([entry.begun.ends]).min();
+            match &*entry.lock() {
+                Status::Terminal { at, .. } => ended.push(at.plus(self.bounds.replay_window)),
+                _ => open.push(entry.begun.ends),
             }
         }
-        if open < self.bounds.open_per_agent && all < self.bounds.open_per_agent * REMEMBERED_PER_OPEN {
-            return Ok(());
-        }
-        let wait = soonest.map_or(self.bounds.ttl, |ends| ends.since(now));
-        Err(Fault::new(Reason::QuotaExceeded).with("quota", "transactions_per_agent").retry_after(wait))
+        let most = self.bounds.open_per_agent;
+        let (quota, room) = match () {
+            () if open.len() >= most => (AgentQuota::TransactionsOpen, open),
+            () if open.len() + ended.len() >= most * REMEMBERED_PER_OPEN => (AgentQuota::TransactionsRemembered, ended),
+            () => return Ok(()),
+        };
+        let soonest = room.into_iter().min();
+        // What is being redeemed right now may be past its end.
+        let wait = soonest.map_or(self.bounds.ttl, |end| end.since(now)).max(Duration::from_millis(100));
+        Err(quota.met(wait))
     }
 
     /// Forgets what has ended and can no longer be asked for. At most once a second.

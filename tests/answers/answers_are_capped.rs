@@ -1,6 +1,6 @@
 use crate::{
     house::{
-        House,
+        House, fact,
         scripted_as::behaviour::{Behaviour, Script},
     },
     kit::{BOTH, MALFORMED, NONE, member, plan, refuses, settled},
@@ -28,7 +28,8 @@ async fn an_answer_without_end_is_cut_off() {
     for behaviour in [Behaviour::EndlessBody, Behaviour::EndlessChunks] {
         let before = house.server.endless_bytes();
         // The tokens in it had come whole before it was cut off.
-        refuses(&house, &mut agent, behaviour, MALFORMED, BOTH).await;
+        let status = refuses(&house, &mut agent, behaviour, MALFORMED, BOTH).await;
+        assert_eq!(fact(&status, "rule").as_deref(), Some("size"));
         assert!(house.server.endless_bytes() - before < SOCKET_BUFFERS);
     }
     refuses(&house, &mut agent, Behaviour::HugeHeader(1 << 20), UNKNOWN, NONE).await;

@@ -70,7 +70,16 @@ async fn an_error_code_that_nobody_registered_is_not_repeated() {
         Behaviour::Status(502),
     ];
     for behaviour in other {
-        refuses(&house, &mut agent, behaviour, rejected, NONE).await;
+        let failed = match behaviour {
+            Behaviour::Status(status) => Some((status >= 500, status.to_string())),
+            _ => None,
+        };
+        let told = refuses(&house, &mut agent, behaviour, rejected, NONE).await;
+        let Some((failed, status)) = failed else { continue };
+        // A server that has failed has refused nothing.
+        assert_eq!(told.message().contains("It failed: it answered with a server error"), failed, "{told:?}");
+        assert_eq!(told.message().contains("refused"), !failed, "{told:?}");
+        assert_eq!(fact(&told, "http_status"), Some(status));
     }
     settled(&house, &mut agent).await;
 }

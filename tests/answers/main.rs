@@ -24,6 +24,7 @@ mod an_issuer_strays_only_where_declared;
 mod answers_are_capped;
 mod client_files_are_checked;
 mod discovery_reaches_only_where_it_may;
+mod each_cause_of_rejected_metadata_is_told;
 mod error_answers_become_closed_reasons;
 mod lifetimes_are_bounded;
 mod metadata_is_believed_strictly;

@@ -59,6 +59,58 @@ async fn a_token_that_policy_refuses_is_revoked_once() {
     house.assert_no_secret_leaked();
 }
 
+// rows: INTR-01 TOK-04
+#[tokio::test]
+async fn every_token_that_one_answer_names_is_revoked() {
+    let house = plan().open().await;
+    let mut agent = house.agent().await;
+    let kind = r#""token_type":"Bearer","expires_in":60"#;
+    for (body, rule, tokens) in [
+        (
+            format!(
+                r#"{{"access_token":"canary-at-1a","access_token":"canary-at-1b","refresh_token":"canary-rt-1",{kind}}}"#
+            ),
+            "duplicate_member",
+            vec!["canary-rt-1", "canary-at-1a", "canary-at-1b"],
+        ),
+        (
+            format!(
+                r#"{{{kind},"refresh_token":"canary-rt-2a","access_token":"canary-at-2","refresh_token":"canary-rt-2b"}}"#
+            ),
+            "duplicate_member",
+            vec!["canary-rt-2a", "canary-rt-2b", "canary-at-2"],
+        ),
+        (
+            format!(
+                r#"{{"access_token":"canary-at-3a","access_token":"canary-at-3a","access_token":"canary-at-3b",{kind}"#
+            ),
+            "duplicate_member",
+            vec!["canary-at-3a", "canary-at-3b"],
+        ),
+        // Handed out, it would be a refresh token in the agent's hands.
+        (
+            format!(r#"{{"access_token":"canary-both-4","refresh_token":"canary-both-4",{kind}}}"#),
+            "same_token",
+            vec!["canary-both-4", "canary-both-4"],
+        ),
+    ] {
+        let before = house.server.revocations().len();
+        house.server.behave(Script::Token(crate::kit::raw(200, &body)));
+        let status = house.login(&mut agent, &[READ]).await.err().unwrap();
+        assert_eq!((reason(&status).as_str(), fact(&status, "rule").as_deref()), ("AS_RESPONSE_MALFORMED", Some(rule)));
+        assert!(!format!("{status:?}").contains("canary"), "{status:?}");
+        let decision = fact(&status, "decision_id").unwrap();
+        eventually(&body, || (about(&house, "token.revoked", &decision).len() == tokens.len()).then_some(())).await;
+        let gone = house.server.revocations().split_off(before);
+        assert_eq!(gone.iter().map(|(_, token)| token.as_str()).collect::<Vec<_>>(), tokens);
+        // The rule is a word of ours, and stands wherever somebody looks for it.
+        assert_eq!(facts(&about(&house, "exchange.failed", &decision)[0])["rule"], rule);
+        let said = |line: &str| line.contains("breaks RFC 6749") && line.contains(&format!(r#""rule":"{rule}""#));
+        assert!(house.log().lines().any(said), "{}", house.log());
+    }
+    assert!(!house.log().contains("canary-") && !house.audit_text().contains("canary-"));
+}
+
 // rows: INTR-01
 #[tokio::test]
 async fn a_revocation_that_fails_is_tried_again_until_it_works() {

@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, RevokeGrantResponse, Token, WatchTokenRequest, WatchTokenResponse,
+    RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
+    RevokeGrantResponse, Token, WatchTokenRequest, WatchTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -24,6 +25,13 @@ impl TokenService for Echo {
         &self,
         _: Request<BeginAuthorizationRequest>,
     ) -> Result<Response<BeginAuthorizationResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn register_authorization(
+        &self,
+        _: Request<RegisterAuthorizationRequest>,
+    ) -> Result<Response<RegisterAuthorizationResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
 

@@ -1,23 +1,28 @@
 use crate::{
     asking::{READ, begin, refused},
-    house::{COURIER, Plan, begin_request},
+    house::{COURIER, House, Plan, begin_request},
 };
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use narrowgate::{
     api::proto::WatchTokenRequest,
-    dev::ca::{San, Validity},
+    dev::ca::{Identity, San, Validity},
     platform::{Clock, SystemClock},
 };
 use std::time::Duration;
 use tonic::Code;
 
+/// A few seconds from now, and a validity until then.
+fn soon() -> (i64, Validity) {
+    let ends = SystemClock.wall().0 / 1000 + 4;
+    (ends, Validity { not_before_secs: ends - 3600, not_after_secs: ends })
+}
+
 // rows: CALL-06 LEAK-05
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_ends_with_the_certificate_of_its_connection() {
     let house = Plan::new().open().await;
-    let ends = SystemClock.wall().0 / 1000 + 4;
-    let validity = Validity { not_before_secs: ends - 3600, not_after_secs: ends };
+    let (ends, validity) = soon();
     let identity = house.agents_ca.issue("agent", &[San::Uri(COURIER)], validity).unwrap();
     let mut agent = house.tls_agent(identity).await.unwrap();
     let grant = house.login(&mut agent, &[READ]).await.unwrap().grant;
@@ -33,10 +38,26 @@ async fn a_stream_ends_with_the_certificate_of_its_connection() {
 #[tokio::test]
 async fn a_certificate_that_has_ended_is_refused_on_the_connection_it_made_and_that_ends() {
     let house = Plan::new().open().await;
-    let ends = SystemClock.wall().0 / 1000 + 4;
-    let validity = Validity { not_before_secs: ends - 3600, not_after_secs: ends };
+    let (ends, validity) = soon();
     let identity = house.agents_ca.issue("agent", &[San::Uri(COURIER)], validity).unwrap();
-    let (config, port) = (crate::wire::tls_config(&house, &identity, &[b"h2"]), house.tcp_port().await);
+    is_refused_after(&house, &identity, ends).await;
+}
+
+// rows: CALL-06
+#[tokio::test]
+async fn so_is_one_whose_issuers_certificate_has_ended() {
+    let house = Plan::new().open().await;
+    let (ends, validity) = soon();
+    let authority = house.agents_ca.subordinate("agents of one cluster", validity).unwrap();
+    // Its own certificate is good for decades.
+    let mut identity = authority.client("agent", &[San::Uri(COURIER)]).unwrap();
+    identity.certificate_pem.push_str(authority.certificate_pem());
+    is_refused_after(&house, &identity, ends).await;
+}
+
+/// It is good until then, and not a call longer, however long its connection has stood.
+async fn is_refused_after(house: &House, identity: &Identity, ends: i64) {
+    let (config, port) = (crate::wire::tls_config(house, identity, &[b"h2"]), house.tcp_port().await);
     let stream = crate::wire::connect(config, port).await.unwrap();
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();

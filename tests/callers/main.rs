@@ -16,6 +16,7 @@ mod asking;
 mod house;
 #[path = "../record/raw.rs"]
 mod raw;
+mod who_is_not_registered_learns_no_issuer;
 mod wire;
 
 mod a_connection_ends_with_its_process;

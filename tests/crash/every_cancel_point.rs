@@ -2,7 +2,13 @@
 //! caller hangs up.
 
 use crate::{
-    house::{COURIER, House, Plan, scripted_as::Callback as Came},
+    house::{
+        COURIER, House, Plan,
+        scripted_as::{
+            Callback as Came,
+            behaviour::{Behaviour, Script},
+        },
+    },
     ledger::{Ledger, References},
 };
 use narrowgate::{
@@ -14,7 +20,7 @@ use narrowgate::{
     grant::{Reply, Wanted},
     model::{Claimed, Fault, Handle, Reason},
     oauth::AuthorizationServers,
-    transaction::{self, Callback},
+    transaction::{self, Callback, Presented, Settled},
 };
 use std::{
     future::poll_fn,
@@ -97,6 +103,7 @@ impl Inside {
         let svid = Svid {
             spiffe_id: COURIER.to_owned(),
             trust_domain: "acme.test".to_owned(),
+            not_before: now,
             not_after: now.plus(Duration::from_secs(3600)),
             thumbprint: String::new(),
         };
@@ -123,6 +130,7 @@ impl Inside {
             redirect_uri: None,
             required: None,
             claimed: Claimed::default(),
+            code_verifier: None,
             received: self.corridor().clock.boot(),
         };
         self.corridor().redeem(self.caller(), input).await
@@ -228,6 +236,43 @@ async fn of_begin() {
     // The dropped ones left nothing locked: discovery goes on for others.
     inside.login().await;
     inside.close(&[("BeginAuthorization, with discovery", discovering), ("BeginAuthorization, denied", denied)]).await;
+}
+
+// rows: GRPC-05 JOSE-02
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_fetch_of_keys() {
+    let inside = Inside::open(roomy()).await;
+    let (corridor, server) = (inside.corridor(), &inside.house.server);
+    let asked = BeginInput { scopes: vec!["customers.read".to_owned(), "openid".to_owned()], ..begin_input("") };
+    let begun = good(corridor.begin(inside.caller(), asked).await);
+    let came = server.approve(&begun.url);
+    let presented = Presented {
+        transaction: &begun.transaction.text(transaction::HANDLE_PREFIX),
+        callback: Callback::from_fields(came.code, came.state, came.iss).ok().unwrap(),
+        request_id: None,
+        redirect_uri: None,
+        required: None,
+        code_verifier: None,
+        received: corridor.clock.boot(),
+    };
+    let Ok(Settled::Claimed(claim)) = corridor.transactions.settle(inside.caller(), presented) else {
+        panic!("settled")
+    };
+    let (begun, agent) = (Arc::clone(claim.begun()), claim.caller().agent().id.clone());
+    let passage = async || good(corridor.servers.enter(&begun.opening.issuer.alias, &agent).await);
+    server.behave(Script::Jwks(Behaviour::Delay { ms: 500, then: Box::new(Behaviour::Honest) }));
+    let mut hung_up = Box::pin(corridor.servers.connect(&begun, passage().await));
+    while server.jwks_requests() == 0 {
+        let waiting = tokio::time::timeout(Duration::from_millis(5), hung_up.as_mut()).await;
+        assert!(waiting.is_err(), "it connected without keys");
+    }
+    drop(hung_up);
+    // The fetch goes on, and whoever comes next waits for it, or has what it brought.
+    let passage = passage().await;
+    good(corridor.servers.connect(&begun, passage).await.map(drop));
+    assert_eq!(server.jwks_requests(), 1);
+    drop(claim);
+    inside.close(&[]).await;
 }
 
 // rows: GRPC-05 CODE-06 (attack 28)

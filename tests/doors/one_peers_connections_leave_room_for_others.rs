@@ -6,7 +6,11 @@ use narrowgate::{
     api::proto::{GetTokenRequest, token_service_client::TokenServiceClient},
     dev::ca::San,
 };
-use std::{process::Stdio, time::Duration};
+use std::{
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Stdio,
+    time::Duration,
+};
 use tokio::{io::AsyncReadExt, net::UnixStream};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -84,6 +88,82 @@ async fn eventually_served(house: &House) -> Agent {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("the uid is not served again")
+}
+
+/// Carries bytes between its standard input, which is a socket, and the daemon's.
+const RELAY: &str = r#"
+import socket, sys, threading
+near, far = socket.socket(fileno=0), socket.socket(socket.AF_UNIX)
+far.connect(sys.argv[1])
+def pump(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+threading.Thread(target=pump, args=(far, near), daemon=True).start()
+pump(near, far)
+"#;
+
+/// An agent of its own user: a child process, which the kernel names at the socket.
+async fn agent_of(house: &House, uid: u32) -> (Agent, Kept) {
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", RELAY]).arg(house.path("run/agent.sock")).uid(uid).gid(0).current_dir("/");
+    command.stdin(std::os::fd::OwnedFd::from(far)).stdout(Stdio::null());
+    let child = Kept(command.spawn().unwrap());
+    near.set_nonblocking(true).unwrap();
+    let mut near = Some(UnixStream::from_std(near).unwrap());
+    let connector = tower::service_fn(move |_| {
+        let near = near.take().ok_or_else(|| std::io::Error::other("it was hung up on"));
+        async move { near.map(hyper_util::rt::TokioIo::new) }
+    });
+    let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
+    (TokenServiceClient::new(endpoint.connect_with_connector(connector).await.unwrap()), child)
+}
+
+// rows: GRPC-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_connections_of_one_uid_leave_room_for_another_uid() {
+    const OTHER: u32 = 65_533;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can connect as another user");
+        return;
+    }
+    // Both ends of the crowd and the daemon's descriptors for it.
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    if limits.maximum.is_some_and(|most| most < 8192) {
+        eprintln!("SKIPPED: {limits:?} is too few for two thousand connections");
+        return;
+    }
+    let wanted = rustix::process::Rlimit { current: Some(8192), ..limits };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).unwrap();
+    let mut plan = Plan::new().config("mode = \"0600\"", "mode = \"0660\"");
+    let facts = "owner = \"sales\"\ngroups = [\"sales-writers\"]\nenvironment = \"prod\"\ntrust = 3";
+    plan.agents.push_str(&format!("\n[[agent]]\nid = \"second\"\nuid = {OTHER}\n{facts}\n"));
+    let house = plan.open().await;
+    for folder in ["", "run"] {
+        let mode = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(house.path(folder), mode).unwrap();
+    }
+    let mut crowd = Vec::new();
+    for _ in 0..2000 {
+        crowd.push(UnixStream::connect(house.path("run/agent.sock")).await.unwrap());
+    }
+    // Our own uid has no more room.
+    let mut closed = 0;
+    for stream in &mut crowd {
+        closed += usize::from(is_closed(stream).await);
+    }
+    assert!((1..2000).contains(&closed), "{closed} of 2000 were turned away");
+    let (mut second, _child) = agent_of(&house, OTHER).await;
+    let grant = house.login(&mut second, &[READ]).await.unwrap().grant;
+    get(&mut second, &grant).await.unwrap();
+    // By its own name: the kernel said who it is.
+    let decided = house.event("authorization.decided").await;
+    assert!(decided.to_string().contains(r#""second""#), "{decided}");
+    // All the while there was no room for the crowd's uid.
+    let mut another = UnixStream::connect(house.path("run/agent.sock")).await.unwrap();
+    let turned_away = async { while !is_closed(&mut another).await {} };
+    tokio::time::timeout(Duration::from_secs(5), turned_away).await.expect("it is let in");
 }
 
 // rows: GRPC-09 GRPC-08

@@ -69,6 +69,8 @@ async fn a_person_at_a_terminal_is_refused_and_reported() {
     let house = strict().open().await;
     let (code, said) = begin(&house, AT_A_TERMINAL, "customers.read");
     assert!(code == Some(1) && said.contains("HUMAN_CALLER") && said.contains("PERMISSION_DENIED"), "{code:?} {said}");
+    let line = "interactive = \"allow\" in [listen.unix]";
+    assert!(said.replace('\\', "").contains(line), "the line that lets people in: {said}");
     let rejected = house.event("agent.rejected").await;
     assert_eq!((&rejected["status_code"], &rejected["actor"]["user"]["uid"]), (&"HUMAN_CALLER".into(), &QUOTER.into()));
     let alert = house.event("detect.human_caller").await;

@@ -116,8 +116,40 @@ async fn a_full_store_of_grants_puts_the_transaction_back() {
     let mut agent = house.agent().await;
     let held = house.login(&mut agent, &[READ]).await.unwrap();
     let (transaction, callback) = house.approved(&mut agent, &[READ]).await;
-    refused(redeem(&mut agent, &transaction, &callback).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    let full = redeem(&mut agent, &transaction, &callback).await;
+    let full = refused(full, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert!(full.message().contains("too many grants: revoke some"), "{full:?}");
     assert_eq!(house.server.token_connections(), 1);
     agent.revoke_grant(RevokeGrantRequest { grant: held.grant, ..RevokeGrantRequest::default() }).await.unwrap();
     redeem(&mut agent, &transaction, &callback).await.unwrap();
+}
+
+// rows: GRPC-03
+#[tokio::test]
+async fn a_quota_that_is_met_says_which_and_the_way_out() {
+    let house = Plan::new().config("[limits]", "[limits]\ntransactions_per_agent = 1").open().await;
+    let mut agent = house.agent().await;
+    let begun = house.begin(&mut agent, &[READ]).await.unwrap();
+    let full = refused(house.begin(&mut agent, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert!(full.message().contains("Too many transactions are open: redeem the callback of one"), "{full:?}");
+    // The way out: this one ends by its callback, and there is room again.
+    let callback = house.server.approve(&begun.authorization_url);
+    redeem(&mut agent, &begun.transaction, &callback).await.unwrap();
+    let mut last = None;
+    for _ in 0..40 {
+        match house.begin(&mut agent, &[READ]).await {
+            Ok(begun) => {
+                let callback = house.server.approve(&begun.authorization_url);
+                redeem(&mut agent, &begun.transaction, &callback).await.unwrap();
+            }
+            Err(status) => {
+                last = Some(status);
+                break;
+            }
+        }
+    }
+    // None is open: those that have ended are too many, and redeeming would not help.
+    let full = refused(Err::<(), _>(last.unwrap()), Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert!(full.message().contains("were begun in a short time"), "{full:?}");
+    assert!(!full.message().contains("redeem"), "{full:?}");
 }

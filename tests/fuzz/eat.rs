@@ -23,7 +23,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What a door may say to a message before the corridor is walked.
-const SAID_OF_A_MESSAGE: [Reason; 7] = [
+const SAID_OF_A_MESSAGE: [Reason; 8] = [
     Reason::FieldRequired,
     Reason::FieldInvalid,
     Reason::CodeSyntax,
@@ -31,12 +31,13 @@ const SAID_OF_A_MESSAGE: [Reason; 7] = [
     Reason::ParamDuplicate,
     Reason::ImplicitResponse,
     Reason::GrantUnknown,
+    Reason::PkceRequired,
 ];
 
 /// A gRPC request: one byte for the method, then the message. Whether it reaches the corridor.
 pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((method, message)) = bytes.split_first() else { return false };
-    match fuzz_request(method % 5, message) {
+    match fuzz_request(method % 6, message) {
         Some(Err(reason)) => {
             assert!(SAID_OF_A_MESSAGE.contains(&reason), "{reason:?} is not said of a message");
             false

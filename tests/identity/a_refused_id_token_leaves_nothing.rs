@@ -91,12 +91,15 @@ async fn one_that_is_not_well_signed() {
 async fn one_of_an_algorithm_that_is_not_registered() {
     let house = roomy("").open().await;
     let mut agent = house.agent().await;
-    let with_rsa = |house: &House, alg| {
+    let with = |house: &House, key| {
         let mut keys = house.server.keys();
-        keys.push(rsa_jwk(alg));
+        keys.push(key);
         house.server.publish(keys);
     };
-    with_rsa(&house, "PS256");
+    // It does not say what it is for (RFC 7517 §4.4).
+    let mut bare = rsa_jwk("PS256");
+    bare.as_object_mut().unwrap().remove("alg");
+    with(&house, bare.clone());
     house.server.behave(Script::Token(Behaviour::IdToken(Forgery::Ps256)));
     login(&house, &mut agent).await.unwrap();
     refuses(&house, &mut agent, Forgery::Rs256, INVALID, "alg").await;
@@ -105,12 +108,23 @@ async fn one_of_an_algorithm_that_is_not_registered() {
 
     let house = roomy("algs = [\"RS256\"]").open().await;
     let mut agent = house.agent().await;
-    with_rsa(&house, "RS256");
+    with(&house, rsa_jwk("RS256"));
     house.server.behave(Script::Token(Behaviour::IdToken(Forgery::Rs256)));
     login(&house, &mut agent).await.unwrap();
     refuses(&house, &mut agent, Forgery::Ps256, INVALID, "alg").await;
     // Not even a key for RS256 may sign with it where ES256 is all that was registered for others.
     refuses(&house, &mut agent, claims(json!({})), INVALID, "alg").await;
+
+    // Both are registered, and one key without `alg` is for both; the token cannot choose a third.
+    let house = roomy("algs = [\"RS256\", \"PS256\"]").open().await;
+    let mut agent = house.agent().await;
+    with(&house, bare);
+    for forgery in [Forgery::Rs256, Forgery::Ps256] {
+        house.server.behave(Script::Token(Behaviour::IdToken(forgery)));
+        login(&house, &mut agent).await.unwrap();
+    }
+    refuses(&house, &mut agent, claims(json!({})), INVALID, "alg").await;
+    assert!(house.events("detect.id_token_forged").is_empty());
 }
 
 // rows: IDT-05 TIME-01 JOSE-10

@@ -15,6 +15,7 @@
 mod house;
 mod kit;
 
+mod a_cure_is_named_where_it_cures;
 mod a_persons_facts_reach_policy_after_the_id_token;
 mod a_refused_id_token_leaves_nothing;
 mod an_id_token_goes_to_nobody;

@@ -2,11 +2,14 @@ use crate::house::{
     Agent, Plan, reason,
     scripted_as::behaviour::{Behaviour, Script},
 };
-use narrowgate::api::proto::GetTokenRequest;
+use narrowgate::{
+    api::proto::GetTokenRequest,
+    platform::{Clock, SystemClock},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::{Code, Status};
@@ -60,8 +63,8 @@ async fn insist(agent: &mut Agent, grant: &str, noes: &Mutex<BTreeMap<String, us
 }
 
 fn passes(status: &Status) -> Duration {
-    // A call that waited for its turn for as long as it may: the next one finds what has become of it.
-    if reason(status) == "DEADLINE_EXCEEDED" {
+    // Told to wait so often that its time was up: the next one finds what has become of it.
+    if status.code() == Code::DeadlineExceeded {
         return Duration::from_millis(100);
     }
     assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status:?}");
@@ -90,13 +93,14 @@ async fn logins(house: &Arc<crate::house::House>, agents: usize, grants: usize) 
 async fn every_grant_has_its_token_in_the_end_and_never_two_posts_at_once() {
     let (agents, grants) = size();
     let house = Arc::new(plan(agents).open().await);
-    let begun = Instant::now();
+    let begun = SystemClock.boot();
     let all = logins(&house, agents, grants).await;
-    let logged_in = begun.elapsed();
+    let since = |begun| SystemClock.boot().since(begun);
+    let logged_in = since(begun);
     let later = ("Retry-After".to_owned(), "1".to_owned());
     let busy = Behaviour::Raw { status: 503, headers: vec![later], body: Vec::new() };
     house.server.always(Script::Token(Behaviour::Delay { ms: 20, then: Box::new(busy) }));
-    let (noes, mut calls, begun) = (Arc::new(Mutex::default()), JoinSet::new(), Instant::now());
+    let (noes, mut calls, begun) = (Arc::new(Mutex::default()), JoinSet::new(), SystemClock.boot());
     for (agent, own) in &all {
         for grant in own.iter().flat_map(|grant| std::iter::repeat_n(grant, CALLS)) {
             let (mut agent, grant, noes) = (agent.clone(), grant.clone(), Arc::clone(&noes));
@@ -105,13 +109,13 @@ async fn every_grant_has_its_token_in_the_end_and_never_two_posts_at_once() {
     }
     // The storm lasts until every call has been told no once, on average, and for a while.
     let told = || noes.lock().unwrap().values().sum::<usize>();
-    while told() < agents * grants * CALLS || begun.elapsed() < Duration::from_secs(3) {
+    while told() < agents * grants * CALLS || since(begun) < Duration::from_secs(3) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (stormed, refused) = (begun.elapsed(), house.server.refreshes().len());
+    let (stormed, refused) = (since(begun), house.server.refreshes().len());
     house.server.always(Script::Token(Behaviour::Delay { ms: 20, then: Box::new(Behaviour::Honest) }));
     assert_eq!(calls.join_all().await.len(), agents * grants * CALLS);
-    let (calmed, posts) = (begun.elapsed() - stormed, house.server.refreshes().len() - refused);
+    let (calmed, posts) = (since(begun) - stormed, house.server.refreshes().len() - refused);
     assert_eq!(house.server.most_refreshes_at_once(), 1);
     assert_eq!(house.server.reused_families(), 0);
     // One good POST for each grant, but for those whose answers were told no when the storm had just ended.

@@ -14,6 +14,7 @@
 #[path = "../house/mod.rs"]
 mod house;
 
+mod glewlwyd_house;
 mod oidc_house;
 mod stock_agent;
 mod tools;
@@ -22,6 +23,7 @@ mod a_bearer_client_runs_the_whole_flow;
 mod a_bound_client_gets_the_certificates_own_token;
 mod a_certified_provider_names_the_person;
 mod a_grant_is_narrowed_again_and_again;
+mod a_server_that_answers_oddly_is_no_danger;
 mod a_wrong_certificate_is_told_as_such;
 mod agents_come_by_mutual_tls;
 mod stock_clients_need_nothing_made_for_narrowgate;

@@ -154,6 +154,42 @@ async fn every_decision_of_a_varied_session_is_the_same_again() {
     assert!(text.is_ascii() && text.contains("\\u202e") && !text.contains("\"deny_kind\":\"x\""));
 }
 
+// rows: POL-09 AUD-05
+#[tokio::test]
+async fn a_record_says_nothing_twice_and_nothing_that_is_not() {
+    let house = plan().open().await;
+    let mut agent = house.agent().await;
+    let redeemed = house.login(&mut agent, &["customers.read", "customers.write"]).await.unwrap();
+    get(&mut agent, &redeemed.grant).await.unwrap();
+    house.event("token.served").await;
+    for event in decisions(&house) {
+        let said = event["policy"]["uid"].as_str().unwrap();
+        let digest = said.strip_prefix("sha256:").unwrap();
+        assert_eq!(event["unmapped"]["narrowgate"]["policy_digest"], digest);
+        // Once for a program that replays, and once for a reader of OCSF.
+        assert_eq!(event.to_string().matches(digest).count(), 2, "{event}");
+        for base in event["unmapped"]["narrowgate"]["asked"]["bases"].as_array().unwrap() {
+            assert!(
+                base["scopes"].is_array() && base.get("claimed").is_none() && base.get("actors").is_none(),
+                "{base}"
+            );
+        }
+    }
+    let (exit, said) = replay(&house, &["--audit", &house.path("audit").display().to_string()]);
+    assert!(exit == 0 && said["same"].as_u64().unwrap() >= 4, "{said}");
+    // An earlier narrowgate wrote them out.
+    let log = copy(&house, "earlier.jsonl", |e| {
+        for base in
+            e.pointer_mut("/unmapped/narrowgate/asked/bases").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            base["claimed"] = serde_json::json!({});
+            base["actors"] = serde_json::json!({ "depth": 0, "members": [] });
+        }
+    });
+    let (exit, again) = replay(&house, &["--audit", &log]);
+    assert_eq!((exit, &again["same"]), (0, &said["same"]), "{again}");
+}
+
 // rows: POL-09
 #[tokio::test]
 async fn one_changed_fact_in_a_record_is_found() {

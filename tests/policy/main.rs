@@ -16,6 +16,7 @@ mod house;
 mod a_no_says_why;
 mod a_policy_ends_at_its_date;
 mod an_evaluation_error_denies;
+mod check_refuses_what_serve_refuses;
 mod decisions_can_be_asked_again;
 mod every_hand_out_asks_again;
 mod ids_are_data;

@@ -45,7 +45,7 @@ const MAIN: &[Mistake] = &[
     main("\"tls_client_auth\"", "\"tls_client_ath\"", Some("\"tls_client_ath\""), "`client.auth` must be"),
     hint(main("auth = \"tls", "auht = \"tls", Some("auht"), "unknown key `client.auht`"), "did you mean `auth`?"),
     hint(main("[audit]", "[audits]", Some("audits"), "unknown key `audits`"), "did you mean `audit`?"),
-    main("[audit]", "[audits]", None, "[audit] is missing"),
+    main("[audit]", "[unheard]", None, "[audit] is missing"),
     hint(main("[limits]", "[limits]\nunheard_of = 1", Some("unheard_of"), "unknown key"), "known keys: "),
     main("\"prod\"", "\"production\"", Some("\"production\""), "`environment` must be"),
     main("environment = \"prod\"\n", "", None, "`environment` is missing"),

@@ -9,6 +9,7 @@ use std::{
     collections::HashSet,
     fs::{self, OpenOptions},
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
 };
 
@@ -117,14 +118,20 @@ async fn a_folder_moved_away_and_made_anew() {
     house.wait_until_serving().await;
     house.login(&mut agent, READ).await.unwrap();
     assert_eq!(house.stop().await, Some(0));
-    // Its key went with the old log. Made anew, one token would have two references.
+    // Its key went with the old log, and was put back: made anew, one token would have two references.
+    let (old, new) = (house.path("audit-2026/correlation.key"), house.path("audit/correlation.key"));
+    assert_eq!(fs::read(&old).unwrap(), fs::read(&new).unwrap());
+    assert_eq!(fs::metadata(&new).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert!(!house.path("audit/correlation.key.new").exists());
+    // Once the daemon is gone too, nobody has it.
+    fs::remove_file(&new).unwrap();
     let mut command = house.command("serve");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("correlation.key") && said.contains("is missing beside a log"), "{said}");
-    assert!(!house.path("audit/correlation.key").exists());
-    fs::copy(house.path("audit-2026/correlation.key"), house.path("audit/correlation.key")).unwrap();
+    assert!(!new.exists());
+    fs::copy(old, new).unwrap();
     house.start();
     house.wait_until_serving().await;
     let numbers = sequences(&house.audit());

@@ -5,11 +5,20 @@ use crate::house::{
     scripted_as::behaviour::{Behaviour, RevocationBehaviour, Script},
     write,
 };
-use narrowgate::api::proto::{Claimed, GetTokenRequest, RevokeGrantRequest};
+use narrowgate::{
+    api::proto::{Claimed, GetTokenRequest, RedeemCodeRequest, RegisterAuthorizationRequest, RevokeGrantRequest},
+    platform::digest::sha256,
+};
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-const CODES: [&str; 29] = [
+const MAY_REGISTER: &str = r#"
+@id("flow.front-end")
+permit (principal, action == Narrowgate::Action::"register_authorization", resource is Narrowgate::Client)
+when { principal in resource.owner };
+"#;
+
+const CODES: [&str; 30] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -35,6 +44,7 @@ const CODES: [&str; 29] = [
     "detect.cross_agent_handle",
     "detect.code_replay",
     "detect.state_mismatch",
+    "detect.pkce_mismatch",
     "detect.iss_mismatch",
     "detect.redirect_mismatch",
     "detect.scope_escalation",
@@ -82,6 +92,7 @@ async fn attacks(house: &House, agent: &mut Agent) {
     refused(agent, &transaction, &changed("iss=https", "iss=http"), "ISS_MISMATCH").await;
     refused(agent, &transaction, &changed("/callback", "/callbacks"), "REDIRECT_URI_MISMATCH").await;
     redeem(agent, &transaction, &callback).await.unwrap();
+    injected(house, agent).await;
     assert_eq!(reason(&redeem(agent, &transaction, &callback).await.err().unwrap()), "CODE_ALREADY_USED");
     house.server.behave(Script::Token(Behaviour::Broader("customers.delete".to_owned())));
     assert_eq!(reason(&house.login(agent, &["customers.read"]).await.err().unwrap()), "SCOPE_UPGRADED");
@@ -89,6 +100,27 @@ async fn attacks(house: &House, agent: &mut Agent) {
         house.server.behave(Script::Token(behaviour));
         house.login(agent, &["customers.read"]).await.err().unwrap();
     }
+}
+
+/// A code with a verifier that is not the registered one's.
+async fn injected(house: &House, agent: &mut Agent) {
+    let state = "state-of-a-front-end-0123456789";
+    let registration = RegisterAuthorizationRequest {
+        client: "sales-crm".to_owned(),
+        scopes: vec!["customers.read".to_owned()],
+        for_agent: "quoter".to_owned(),
+        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
+        code_challenge_method: "S256".to_owned(),
+        state_hash: sha256(state.as_bytes()).to_vec(),
+        ..RegisterAuthorizationRequest::default()
+    };
+    let transaction = agent.register_authorization(registration).await.unwrap().into_inner().transaction;
+    let url = format!("http://127.0.0.1/callback?code=code-of-another&state={state}&iss={}", house.server.issuer());
+    let request = RedeemCodeRequest {
+        code_verifier: "verifier-of-another-0123456789-0123456789-0123456789".to_owned(),
+        ..redeem_request(&transaction, &url)
+    };
+    assert_eq!(reason(&agent.redeem_code(request).await.err().unwrap()), "PKCE_MISMATCH");
 }
 
 /// The server's metadata promises less than it did.
@@ -173,7 +205,7 @@ fn validate(house: &House) {
 // rows: AUD-01 AUD-05 AUD-08 DEC-25
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_event() {
-    let plan = Plan::new().config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n");
+    let plan = Plan::new().policy(MAY_REGISTER).config("[limits]\n", "[limits]\ntransactions_per_agent = 1000\n");
     let mut house =
         plan.config("[[issuer]]\n", "[[issuer]]\nmetadata_ttl = \"100ms\"\ncircuit_backoff = \"100ms\"\n").open().await;
     let mut agent = house.agent().await;

@@ -258,6 +258,8 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "AuthorizationResponse.state",
         "BeginAuthorizationResponse.authorization_url",
         "RedeemCodeRequest.callback_url",
+        "RedeemCodeRequest.code_verifier",
+        "RegisterAuthorizationRequest.nonce",
         "Token.access_token",
     ];
     assert_eq!(marked.iter().collect::<Vec<_>>(), secret);

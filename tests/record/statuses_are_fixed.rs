@@ -20,7 +20,10 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 35] = [
+    // exchange: a_request_begun_elsewhere_is_registered
+    "PKCE_REQUIRED",
+    "PKCE_MISMATCH",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",
@@ -256,6 +259,9 @@ async fn for_every_reason() {
         begun = house.begin(&mut agent, &READ).await;
     }
     let full = witness.expect(begun, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    for way_out in ["Too many transactions are open", "that of a refusal too", "ends by itself"] {
+        assert!(full.message().contains(way_out), "{way_out:?} is not in {:?}", full.message());
+    }
     assert!(tonic_types::StatusExt::get_details_retry_info(&full).is_some(), "it says when to come back");
     // Nothing on the list is left out, here or elsewhere.
     let listed: BTreeSet<String> = narrowgate::model::Reason::ALL.iter().map(|r| r.name().to_owned()).collect();

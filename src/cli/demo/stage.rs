@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use std::{
-    fs,
+    fs, io,
     net::Ipv4Addr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -50,8 +50,17 @@ impl Stage {
             Some(folder) => (folder, true),
             None => (std::env::temp_dir().join(format!("narrowgate-demo-{}", uuid::Uuid::new_v4())), false),
         };
-        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+        make(&folder).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => format!(
+                "{0} is there already, perhaps from a demo before: give --keep the name of a new folder, or remove this \
+                 one with rm -r {0}",
+                folder.display()
+            ),
+            io::ErrorKind::NotFound => {
+                format!("{} cannot be made: the folder above it is not there; make that first", folder.display())
+            }
+            _ => format!("{} cannot be made: {e}", folder.display()),
+        })?;
         let folder = folder.canonicalize().map_err(|e| e.to_string())?;
         let built = Self::build(&folder, kept).await;
         if built.is_err() && !kept {
@@ -89,7 +98,7 @@ impl Stage {
         let uid = rustix::process::geteuid().as_raw();
         write(folder, "agents.toml", &AGENTS.replace("uid = 1001", &format!("uid = {uid}")))?;
         write(folder, "apis.toml", APIS)?;
-        fs::create_dir(folder.join("policies")).map_err(|e| e.to_string())?;
+        make(&folder.join("policies")).map_err(|e| e.to_string())?;
         for (name, text) in POLICIES {
             write(&folder.join("policies"), name, text)?;
         }
@@ -135,6 +144,11 @@ fn resource(identifier: &str, scopes: &[&str]) -> DevResource {
 fn pair(folder: &Path, name: &str, identity: &Identity) -> Result<(), Trouble> {
     write(folder, &format!("{name}.pem"), &identity.certificate_pem)?;
     write(folder, &format!("{name}.key"), &identity.key_pem)
+}
+
+/// Makes a new folder for its owner alone.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(folder)
 }
 
 /// Writes a new file that only its owner may read.

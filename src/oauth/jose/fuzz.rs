@@ -41,7 +41,7 @@ pub fn fuzz_id_token(token: &str, keys: &[u8], now: i64) -> Result<String, &'sta
     };
     let judged = verify(token, &keys, &Algorithms::default(), Kind::IdToken)
         .map_err(IdTokenFault::from)
-        .and_then(|verified| validate(verified, &expect, Wall(now.saturating_mul(1000))));
+        .and_then(|verified| validate(&verified, &expect, Wall(now.saturating_mul(1000))));
     judged.map(|subject| subject.sub).map_err(|fault| match fault {
         IdTokenFault::Invalid(rule) => rule,
         IdTokenFault::Nonce => "nonce",

@@ -31,6 +31,7 @@ const FACTORS: [&[&str]; 3] = [
 ];
 
 /// What the token is held against.
+#[derive(Clone, Copy)]
 pub(crate) struct Expect<'a> {
     /// The issuer that was asked.
     pub(crate) issuer: &'a str,
@@ -72,7 +73,7 @@ impl From<Rejected> for IdTokenFault {
 }
 
 /// Judges the claims.
-pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Result<Subject, IdTokenFault> {
+pub(crate) fn validate(verified: &Verified, expect: &Expect<'_>, now: Wall) -> Result<Subject, IdTokenFault> {
     if verified.kind() != Kind::IdToken {
         return Err(IdTokenFault::Invalid("kind"));
     }
@@ -82,14 +83,14 @@ pub(crate) fn validate(verified: Verified, expect: &Expect<'_>, now: Wall) -> Re
     }
     let sub = verified.claim("sub").and_then(Value::as_str).filter(|sub| is_sub(sub));
     let sub = sub.ok_or(IdTokenFault::Invalid("sub"))?.to_owned();
-    audience(&verified, expect)?;
-    lifetime(&verified, skew, now)?;
-    let auth_time = instant(&verified, "auth_time")?;
+    audience(verified, expect)?;
+    lifetime(verified, skew, now)?;
+    let auth_time = instant(verified, "auth_time")?;
     if auth_time.is_some_and(|at| at > now.plus(skew)) {
         return Err(IdTokenFault::Invalid("auth_time"));
     }
-    nonce(&verified, expect.nonce)?;
-    at_hash(&verified, expect.access_token)?;
+    nonce(verified, expect.nonce)?;
+    at_hash(verified, expect.access_token)?;
     let acr = verified.claim("acr").and_then(Value::as_str).filter(|acr| is_word(acr)).map(str::to_owned);
     if let Some(max_age) = expect.max_age {
         let until = auth_time.ok_or(IdTokenFault::StepUp)?.plus(max_age.saturating_add(skew));

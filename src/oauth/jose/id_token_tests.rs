@@ -36,7 +36,7 @@ impl Login {
         let token = signer.sign_raw(&json!({"alg": signer.algorithm.name(), "kid": "k"}).to_string(), payload);
         let keys = key_set(&[signer.jwk("k")]);
         let verified = verify(&token, &keys, &algorithms(&[signer.algorithm]), Kind::IdToken)?;
-        validate(verified, &self.expect("https://as.example", "us"), Wall(NOW * 1000))
+        validate(&verified, &self.expect("https://as.example", "us"), Wall(NOW * 1000))
     }
 
     fn expect<'a>(&'a self, issuer: &'a str, client_id: &'a str) -> Expect<'a> {
@@ -102,7 +102,7 @@ fn the_example_of_oidc_core_a3_is_good() {
         let login = Login { nonce, token: access, ..Login::new() };
         let verified = verify(token, &keys, &rs256, Kind::IdToken).ok().unwrap();
         let expect = login.expect("http://server.example.com", "s6BhdRkqt3");
-        validate(verified, &expect, Wall(1_311_281_000_000)).map(|subject| subject.sub)
+        validate(&verified, &expect, Wall(1_311_281_000_000)).map(|subject| subject.sub)
     };
     let access = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
     assert_eq!(judge("n-0S6_WzA2Mj", access), Ok("248289761001".to_owned()));
@@ -391,7 +391,7 @@ fn another_kind_of_token_is_no_id_token() {
     for kind in Kind::ALL {
         let token = signer.sign("k", json!({"typ": kind.typ()}), &good());
         let verified = verify(&token, &keys, &Algorithms::default(), kind).ok().unwrap();
-        let answer = validate(verified, &login.expect("https://as.example", "us"), Wall(NOW * 1000)).err();
+        let answer = validate(&verified, &login.expect("https://as.example", "us"), Wall(NOW * 1000)).err();
         assert_eq!(answer, if kind == Kind::IdToken { None } else { invalid("kind") }, "{kind:?}");
     }
     let unsigned = format!("{}.{}.", b64(r#"{"alg":"none"}"#), b64(good().to_string()));

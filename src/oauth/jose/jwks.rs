@@ -1,4 +1,5 @@
-//! An issuer's public keys (RFC 7517). Each key has one algorithm; what cannot be used is left out and counted.
+//! An issuer's public keys (RFC 7517). Each key is for the algorithm that it names or that its type implies; an RSA key
+//! that names none is for those the issuer's configuration pins. What cannot be used is left out and counted.
 
 use super::{Algorithm, Algorithms};
 use crate::{oauth::strict_json, platform::digest::sha256};
@@ -81,7 +82,7 @@ pub(crate) enum Change {
 /// One public key.
 pub(crate) struct Key {
     kid: Option<String>,
-    /// None for an RSA key that does not say: the issuer's configuration decides.
+    /// None for an RSA key that does not say (RFC 7517 §4.4): the issuer's configuration decides.
     algorithm: Option<Algorithm>,
     material: Material,
     thumbprint: String,
@@ -167,9 +168,11 @@ impl Key {
         &self.thumbprint
     }
 
-    /// Whether this key is for this algorithm, where the issuer may use these.
+    /// Whether this key is for this algorithm, where the issuer may use these. A key that does not say which is for any
+    /// of its type that is pinned: a token's `alg` chooses among those, and among nothing else.
     pub(super) fn fits(&self, algorithm: Algorithm, allowed: &Algorithms) -> bool {
-        self.algorithm.or_else(|| allowed.sole_rsa()) == Some(algorithm)
+        let its_own = self.algorithm.map_or_else(|| algorithm.is_rsa(), |own| own == algorithm);
+        its_own && allowed.allow(algorithm)
     }
 
     /// Whether the signature over the message is this key's. The caller has asked [`Self::fits`].

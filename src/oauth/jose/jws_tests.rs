@@ -91,13 +91,23 @@ fn algorithms_cannot_be_confused() {
     }
     assert_eq!(answer(&rsa.sign_raw("{}", "{}"), &ours, &Algorithm::ALL), Some(Rejected::Algorithm));
 
-    // A key for PS256 verifies no RS256, though its numbers could; a key that does not say, only what is configured.
+    // A key for PS256 verifies no RS256, though its numbers could; a key that does not say, whatever of its type is
+    // configured, and nothing else.
     let (token, ps) = (rsa.sign("k", json!({}), &claims()), Signer::new(Algorithm::Ps256));
     assert_eq!(answer(&token, &key_set(&[ps.jwk("k")]), &Algorithm::ALL), Some(Rejected::WrongKey));
     assert_eq!(answer(&token, &key_set(&[ps.jwk("k")]), &[Algorithm::Ps256]), Some(Rejected::Algorithm));
     let bare = key_set(&[rsa.bare_jwk("k")]);
     assert_eq!(answer(&token, &bare, &[Algorithm::Rs256]), None);
-    assert_eq!(answer(&token, &bare, &[Algorithm::Rs256, Algorithm::Ps256]), Some(Rejected::WrongKey));
+    for both in [[Algorithm::Rs256, Algorithm::Ps256], [Algorithm::Ps256, Algorithm::Rs256]] {
+        assert_eq!(answer(&token, &bare, &both), None);
+        let by_pss = ps.sign("k", json!({}), &claims());
+        assert_eq!(answer(&by_pss, &key_set(&[ps.bare_jwk("k")]), &both), None);
+        // One signature under the other's name is neither's.
+        let renamed = rsa.sign("k", json!({"alg": "PS256"}), &claims());
+        assert_eq!(answer(&renamed, &bare, &both), Some(Rejected::Signature));
+    }
+    let elliptic = [Algorithm::Es256, Algorithm::Rs256];
+    assert_eq!(answer(&rsa.sign("k", json!({"alg": "ES256"}), &claims()), &bare, &elliptic), Some(Rejected::WrongKey));
     assert_eq!(answer(&token, &bare, &[Algorithm::Ps256]), Some(Rejected::Algorithm));
 
     let p384 = Signer::new(Algorithm::Es384);
