@@ -4,9 +4,12 @@ use crate::{
     watching::{broken, ended, request, token, value, watch},
 };
 use hyper_util::rt::TokioIo;
-use narrowgate::api::proto::RevokeGrantRequest;
+use narrowgate::{
+    api::proto::RevokeGrantRequest,
+    platform::{Clock, SystemClock},
+};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tonic::{Code, Request, transport::Endpoint};
 
@@ -43,10 +46,11 @@ async fn a_stop_waits_for_no_stream() {
         token(&mut messages).await;
         streams.push(messages);
     }
-    let begun = Instant::now();
+    let begun = SystemClock.boot();
     assert_eq!(house.stop().await, Some(0));
     // A stop that waits for work gives up after its issuer's deadline of 5 s and more.
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let took = SystemClock.boot().since(begun);
+    assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(house.event("daemon.stopped").await["unmapped"]["narrowgate"].get("under_way"), None);
     for mut messages in streams {
         assert_eq!(broken(&mut messages).await, (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
@@ -82,10 +86,10 @@ async fn only_its_readers_own_deadline_ends_a_stream() {
     token(&mut lasting).await;
     let mut timed = Request::new(request(&redeemed.grant));
     timed.metadata_mut().insert("grpc-timeout", "2500m".parse().unwrap());
-    let begun = Instant::now();
+    let begun = SystemClock.boot();
     let mut messages = agent.watch_token(timed).await.unwrap().into_inner();
     assert_eq!(broken(&mut messages).await, (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
-    assert!(begun.elapsed() >= Duration::from_millis(2500));
+    assert!(SystemClock.boot().since(begun) >= Duration::from_millis(2500));
     // The other has outlived every call's deadline.
     agent.revoke_grant(RevokeGrantRequest { grant: redeemed.grant, ..RevokeGrantRequest::default() }).await.unwrap();
     assert_eq!(ended(&mut lasting).await.reason, "GRANT_UNKNOWN");
