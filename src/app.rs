@@ -9,7 +9,7 @@ use crate::{
     grant::{GrantBounds, Grants},
     oauth::AuthorizationServers,
     platform::{Clock, Entropy, SystemClock, SystemEntropy, Work, files},
-    policy::{self, Policies},
+    policy::{self, Freezes, Policies},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
 };
@@ -39,6 +39,9 @@ pub enum Failure {
     /// The installation's key cannot be used.
     #[error("the installation's key {0}: {1}")]
     Key(PathBuf, String),
+    /// The freezes of the run before cannot be read.
+    #[error("the list of freezes in {0} {1}")]
+    Freezes(PathBuf, String),
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -89,13 +92,19 @@ impl Daemon {
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
             .counting(Arc::clone(&metrics));
         let work = Arc::new(Work::default());
-        let servers = AuthorizationServers::new(&config, file, Arc::clone(&clock), recorder.clone(), Arc::clone(&work))
-            .map_err(Failure::Config)?;
+        let servers = {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
+        }
+        .map_err(Failure::Config)?;
+        let freezes = Freezes::open(&config.audit.directory, clock.boot())
+            .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
+        let admin = config.admin.as_ref().map(UnixDoor::bind).transpose()?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         close_open_exchanges(&recorder, open);
-        let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), &recorder);
+        let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
@@ -109,6 +118,8 @@ impl Daemon {
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
         // Before anything is served: what is on record after it belongs to this run.
         corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+        corridor.purge_frozen();
+        corridor.servers.tell_weak_authentication(&corridor.config);
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -119,7 +130,8 @@ impl Daemon {
             Arc::clone(&metrics),
         ));
         let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
-        for door in unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities))) {
+        let to_agents = unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities)));
+        for door in to_agents.chain(admin.map(Door::Admin)) {
             let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
             serving.spawn(async move { doors.serve(door, stopping).await });
         }
@@ -182,6 +194,11 @@ impl Daemon {
         let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
+    /// Waits until an operator asks for an orderly stop.
+    pub async fn drained(&self) {
+        self.corridor.work.drained().await;
+    }
+
     /// Records that a second signal cuts a stop short. The exchanges cut off are closed as unknown at the next start.
     pub async fn record_cut_off(corridor: &Corridor) {
         let mut event = Event::new(Code::DaemonStopped, "lifecycle")
@@ -231,9 +248,10 @@ pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
 fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str>>) -> impl Fn() -> Held + use<> {
     let corridor = Arc::downgrade(corridor);
     move || {
-        let (transactions, grants) =
-            corridor.upgrade().map_or((0, 0), |c| (c.transactions.open_count(), c.grants.len()));
-        Held { transactions, grants, serving: readiness.borrow().is_none() }
+        let (transactions, grants, frozen) = corridor
+            .upgrade()
+            .map_or((0, 0, 0), |c| (c.transactions.open_count(), c.grants.len(), c.policies.freezes().len()));
+        Held { transactions, grants, frozen, serving: readiness.borrow().is_none() }
     }
 }
 
@@ -252,7 +270,12 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
     }
 }
 
-fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) -> (Arc<Policies>, Vec<Finding>) {
+fn load_policies(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    freezes: Freezes,
+    recorder: &Recorder,
+) -> (Arc<Policies>, Vec<Finding>) {
     match policy::load(config, 1, Some(clock.wall())) {
         Ok(snapshot) => {
             let event = Event::new(Code::PolicyActivated, "policy")
@@ -264,7 +287,7 @@ fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) ->
                 None => event,
             };
             recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
-            (Arc::new(Policies::new(Some(snapshot), clock)), Vec::new())
+            (Arc::new(Policies::new(Some(snapshot), clock).under(freezes)), Vec::new())
         }
         Err(findings) => {
             for finding in &findings {
@@ -275,7 +298,7 @@ fn load_policies(config: &Config, clock: Arc<dyn Clock>, recorder: &Recorder) ->
             event.severity = Severity::Critical;
             event.reason = Some(crate::model::Reason::PolicyNotLoaded);
             recorder.report(event);
-            (Arc::new(Policies::new(None, clock)), findings)
+            (Arc::new(Policies::new(None, clock).under(freezes)), findings)
         }
     }
 }

@@ -17,11 +17,11 @@
 //! | [`model`] | the words of the trade as types | no tokio, tonic, Cedar, hyper, serde |
 //! | [`platform`] | clock, entropy, files: the only ports | no policy, no protocol |
 //! | [`config`] | files to a checked [`config::Config`], all mistakes at once | nothing is half loaded |
-//! | [`caller`] | who is calling; mints [`caller::Caller`] | nothing a request says is looked at |
+//! | [`caller`] | who is calling; mints [`caller::Caller`], [`caller::AttestedOperator`] | nothing a request says is looked at |
 //! | [`transaction`] | begun and not yet finished; mints [`transaction::Claim`] | no network |
-//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`] | no pluggable policy port |
+//! | [`policy`] | may this be done, and on what terms; mints [`policy::Permitted`], [`policy::Released`], [`policy::AdminPermitted`] | no pluggable policy port |
 //! | [`audit`] | nothing happens unrecorded; mints [`audit::Recorded`] | no secret, no text from outside |
-//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code, no redirect, no proxy |
+//! | [`oauth`] | the only room that talks to an authorization server; mints [`oauth::Issued`] | no retry of a code (but `dpop/retry.rs`), no redirect, no proxy |
 //! | [`grant`] | the tokens held for agents | a handle of another agent finds nothing |
 //! | [`exchange`] | the corridor | no cleverness: each walk reads top to bottom |
 //! | [`api`] | doors, services, the one table of statuses | prost types go no further |
@@ -33,12 +33,17 @@
 //! # Invariants
 //! * A caller is who the kernel or a verified certificate says, asked anew for every call.
 //! * Any Cedar evaluation error, missing entity or unknown annotation is a no.
+//! * What an operator has frozen gets no permit and no release, whatever policies say and whatever is under way; what was
+//!   begun before a freeze stays ended after it ([`policy::Freezes`]).
 //! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be
 //!   recorded is not done, and a token that cannot be recorded is revoked.
-//! * A code is sent at most once, to the endpoint captured when its transaction began.
+//! * A code is used at most once, at the endpoint captured when its transaction began. It is sent once; a second time
+//!   only, and only once, where the server has answered that it looked no further than the proof (RFC 9449 §8).
 //! * A refresh token is used by one call at a time, inside a recorded permit of that call, with its scopes named.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
-//! * A token broader than allowed is revoked, never handed out.
+//! * A token broader than allowed is revoked, never handed out; so is one that is not bound as its client demands.
+//! * The key of a bound grant signs for that grant's agent alone, about a token that it is served, for a request to an
+//!   origin of its API, at the daemon's own time; each proof is a decision, and on record.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
 //!   release, to the log by keyed reference, and to nobody else.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in

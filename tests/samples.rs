@@ -38,6 +38,12 @@ impl Deployment {
         deployment.pair("daemon", &ca.server(&[San::Dns("narrowgate.internal")]).unwrap());
         let client = ca.client("narrowgate", &[San::Uri("spiffe://acme.test/narrowgate")]).unwrap();
         deployment.pair("client", &client);
+        deployment.write("assertion.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+        deployment.write("google.secret", "canary-secret\n");
+        let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let entra = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&rsa).unwrap();
+        deployment.write("entra.key", &rsa.serialize_pem());
+        deployment.write("entra.pem", &entra.pem());
         let published = STANDARD.encode(&client.certificate_der);
         deployment.write("client.jwks.json", &format!(r#"{{"keys":[{{"kty":"EC","x5c":["{published}"]}}]}}"#));
         deployment

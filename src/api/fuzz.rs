@@ -3,15 +3,16 @@
 use super::{
     proto::{
         BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RegisterAuthorizationRequest,
-        RevokeGrantRequest, WatchTokenRequest,
+        RevokeGrantRequest, SignProofRequest, WatchTokenRequest,
     },
-    wire,
+    wire, wire_proof,
 };
 use crate::model::{Boot, Fault, Reason};
 use prost::Message;
 
-/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 watch) as if a caller had sent them: it must
-/// never panic. `None` if they are no such message, else what the doors say to it before the corridor is walked.
+/// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 prove, 6 watch) as if a
+/// caller had sent them: it must never panic. `None` if they are no such message, else what the doors say to it before
+/// the corridor is walked.
 pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
     match method {
         0 => said(bytes, |request: BeginAuthorizationRequest| wire::begin(request).map(drop)),
@@ -19,7 +20,8 @@ pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
         2 => said(bytes, |request: GetTokenRequest| wire::get(request, Boot(0)).map(drop)),
         3 => said(bytes, |request: RevokeGrantRequest| wire::revoke(&request).map(drop)),
         4 => said(bytes, |request: RegisterAuthorizationRequest| wire::register(request).map(drop)),
-        5 => said(bytes, |request: WatchTokenRequest| wire::watch(request, Boot(0)).map(drop)),
+        5 => said(bytes, |request: SignProofRequest| wire_proof::sign(request).map(drop)),
+        6 => said(bytes, |request: WatchTokenRequest| wire::watch(request, Boot(0)).map(drop)),
         _ => None,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: prost types live here alone. A call reaches the corridor only with an attested caller.
 
+mod admin;
+mod admin_wire;
 mod calls;
 mod calm;
 mod count;
@@ -18,6 +20,7 @@ mod traced;
 mod unix;
 mod watch;
 mod wire;
+mod wire_proof;
 
 /// The generated protocol.
 #[expect(

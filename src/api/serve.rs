@@ -2,9 +2,10 @@
 
 use super::{
     MtlsDoor, Readiness, UnixDoor,
+    admin::Administration,
     calls::{Gate, Link},
     calm::Calm,
-    proto::token_service_server::TokenServiceServer,
+    proto::{admin_service_server::AdminServiceServer, token_service_server::TokenServiceServer},
     quota::Quotas,
     service::Tokens,
 };
@@ -40,6 +41,8 @@ const CONNECTIONS_MAX: usize = 1024;
 const DESCRIPTORS_KEPT: u64 = 256;
 /// Descriptors of one connection on each of the two doors: its own, and that of the process it is pinned to.
 const DESCRIPTORS_PER_CONNECTION: u64 = 4;
+/// Connections of the operators' door.
+const ADMIN_CONNECTIONS_MAX: usize = 16;
 /// How long a connection may be open without a single call.
 const FIRST_CALL_MAX: Duration = Duration::from_secs(30);
 /// Streams of one connection.
@@ -59,6 +62,8 @@ pub enum Door {
     Unix(UnixDoor),
     /// Mutual TLS.
     Mtls(MtlsDoor, Vec<String>),
+    /// The operators' Unix socket.
+    Admin(UnixDoor),
 }
 
 /// What every door leads to.
@@ -81,23 +86,27 @@ impl Doors {
     /// Serves a door until `stop` says so, then sends GOAWAY and waits for the calls under way.
     pub async fn serve(&self, door: Door, mut stop: watch::Receiver<bool>) {
         let gate = Arc::new(Gate {
-            routes: self.routes(),
+            routes: match &door {
+                Door::Admin(_) => self.admin_routes(),
+                Door::Unix(_) | Door::Mtls(..) => self.routes(),
+            },
             deadline_max: self.corridor.config.limits.call_deadline,
             connection_age: self.corridor.config.limits.connection_age,
             keepalive: self.corridor.config.limits.keepalive,
             authorities: match &door {
-                Door::Unix(_) => None,
+                Door::Unix(_) | Door::Admin(_) => None,
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
             },
             entropy: Arc::clone(&self.corridor.entropy),
             clock: Arc::clone(&self.corridor.clock),
             metrics: Arc::clone(&self.metrics),
         });
-        let name = match &door {
-            Door::Unix(_) => "unix",
-            Door::Mtls(..) => "tcp",
+        let all = connections_max(descriptors());
+        let (name, most) = match &door {
+            Door::Unix(_) => ("unix", all),
+            Door::Mtls(..) => ("tcp", all),
+            Door::Admin(_) => ("admin", all.min(ADMIN_CONNECTIONS_MAX)),
         };
-        let most = connections_max(descriptors());
         let room = Arc::new(Semaphore::new(most));
         let peers = Arc::new(Peers { most: most.div_ceil(2), table: Mutex::default() });
         let mut connections = JoinSet::new();
@@ -137,6 +146,13 @@ impl Doors {
                 .max_encoding_message_size(REPLY_BYTES_MAX);
         let health = HealthServer::new(self.readiness.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
         Routes::new(tokens).add_service(health).prepare()
+    }
+
+    /// What operators reach: nothing that agents do.
+    fn admin_routes(&self) -> Routes {
+        let admin = Administration { corridor: Arc::clone(&self.corridor), quotas: Arc::clone(&self.quotas) };
+        let admin = AdminServiceServer::new(admin).max_decoding_message_size(REQUEST_BYTES_MAX);
+        Routes::new(admin).prepare()
     }
 }
 
@@ -190,7 +206,7 @@ async fn accept(
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<Connection> {
     Ok(match door {
-        Door::Unix(door) => {
+        Door::Unix(door) | Door::Admin(door) => {
             let (stream, peer) = door.accept().await?;
             let name = match &peer {
                 Peer::Unix(Some(peer)) => peer.uid.to_string(),

@@ -5,11 +5,12 @@ use super::{
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-        RevokeGrantResponse, WatchTokenRequest, token_service_server::TokenService,
+        RevokeGrantResponse, SignProofRequest, SignProofResponse, WatchTokenRequest,
+        token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
     watch::{Messages, Watch},
-    wire,
+    wire, wire_proof,
 };
 use crate::{
     audit::Recorded,
@@ -103,7 +104,7 @@ fn claimed_identity(metadata: &MetadataMap) -> Option<&'static str> {
     IDENTITY_HEADERS.into_iter().find(|name| metadata.contains_key(*name))
 }
 
-fn evidence(peer: &Peer) -> String {
+pub(super) fn evidence(peer: &Peer) -> String {
     match peer {
         Peer::Unix(None) => "unix peer without credentials".to_owned(),
         Peer::Unix(Some(peer)) => format!("unix uid {} gid {}", peer.uid, peer.gid),
@@ -183,6 +184,13 @@ impl TokenService for Tokens {
         let mut response = taken(Response::new(watch.begin(reply)), stream);
         response.extensions_mut().insert(deliveries);
         Ok(response)
+    }
+
+    async fn sign_proof(&self, request: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "SignProof", |r| &r.agent).await?;
+        let input = wire_proof::sign(request.into_inner()).map_err(|f| refused(&f))?;
+        let signed = self.corridor.sign_proof(caller, input).await.map_err(|f| refused(&f))?;
+        Ok(taken(Response::new(wire_proof::signed(signed)), in_flight))
     }
 
     async fn revoke_grant(

@@ -19,6 +19,8 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         R::PeerCredMissing | R::PeerCredentialExpired | R::PeerChanged => Code::Unauthenticated,
         R::AgentUnknown
+        | R::OperatorUnknown
+        | R::Frozen
         | R::HumanCaller
         | R::RequestRefused
         | R::ScopeNotInTransaction
@@ -36,6 +38,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ParamDuplicate
         | R::ImplicitResponse
         | R::PkceRequired
+        | R::DpopProofInvalid
         | R::ScopeUndeclared => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -59,6 +62,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::MetadataIssuerMismatch
         | R::MetadataRejected
         | R::IssuerEndpointChanged
+        | R::ParRequired
+        | R::ParResponseMalformed
         | R::AsResponseMalformed
         | R::GrantRejected
         | R::ReauthRequired
@@ -67,6 +72,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch
+        | R::DpopKeyMismatch
         | R::IdTokenInvalid
         | R::NonceMismatch
         | R::AtHashMismatch
@@ -75,12 +81,15 @@ pub const fn code_of(reason: Reason) -> Code {
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
+        | R::FreezeNotKept
         | R::MetadataUnavailable
         | R::JwksUnavailable
         | R::MetadataStale
+        | R::ClientCredentialUnusable
         | R::AsUnreachable
         | R::AsTlsUntrusted
         | R::AsUnavailable
+        | R::DpopNonceLoop
         | R::AuditUnavailable
         | R::ClockImplausible
         | R::ShuttingDown => Code::Unavailable,

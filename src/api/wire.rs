@@ -5,7 +5,10 @@ use crate::{
     audit::Recorded,
     exchange::{BeginInput, BegunReply, RedeemInput, RegisterInput, RegisteredReply, RevokedReply, TokenInput},
     grant::{self, By, Reply, Wanted},
-    model::{Boot, Claimed, CodeVerifier, Fault, Handle, Reason, Scope, ScopeSet, Wall, scope::SCOPES_MAX},
+    model::{
+        Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, TokenBinding,
+        Wall, scope::SCOPES_MAX,
+    },
     oauth::Outcome,
     transaction::{self, Callback, Registration},
 };
@@ -14,7 +17,9 @@ use std::time::Duration;
 
 pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginInput, Fault> {
     required("client", &request.client)?;
+    let login = login(&request)?;
     Ok(BeginInput {
+        login,
         client: request.client,
         issuer: request.issuer,
         scopes: request.scopes,
@@ -22,12 +27,16 @@ pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginIn
         redirect_uri: request.redirect_uri,
         allow_partial: request.allow_partial,
         claimed: claimed(request.claimed)?,
+        proof: proof(request.dpop_proof),
     })
 }
 
 pub(super) fn begun(reply: BegunReply) -> proto::BeginAuthorizationResponse {
     let refused = |(scope, policy_code): (Scope, String)| proto::RefusedScope { scope: scope.to_string(), policy_code };
+    let (token_endpoint, dpop_nonce) = reply.to_be_proven.unwrap_or_default();
     proto::BeginAuthorizationResponse {
+        token_endpoint,
+        dpop_nonce,
         transaction: reply.transaction.text(transaction::HANDLE_PREFIX),
         authorization_url: reply.url,
         scopes: reply.scopes.to_strings(),
@@ -50,6 +59,7 @@ pub(super) fn register(request: proto::RegisterAuthorizationRequest) -> Result<R
         )?,
         for_agent: request.for_agent,
         request: BeginInput {
+            login: LoginDemand::default(),
             client: request.client,
             issuer: request.issuer,
             scopes: request.scopes,
@@ -57,6 +67,7 @@ pub(super) fn register(request: proto::RegisterAuthorizationRequest) -> Result<R
             redirect_uri: request.redirect_uri,
             allow_partial: false,
             claimed: claimed(request.claimed)?,
+            proof: None,
         },
     })
 }
@@ -92,6 +103,7 @@ pub(super) fn redeem(request: proto::RedeemCodeRequest, received: Boot) -> Resul
         required: scopes("required_scopes", &request.required_scopes)?,
         code_verifier: code_verifier(request.code_verifier)?,
         claimed: claimed(request.claimed)?,
+        proof: proof(request.dpop_proof),
         received,
     })
 }
@@ -165,6 +177,7 @@ pub(super) fn revoked(reply: &RevokedReply) -> proto::RevokeGrantResponse {
         Outcome::Revoked => proto::RevocationOutcome::Revoked,
         Outcome::Queued => proto::RevocationOutcome::Queued,
         Outcome::Unsupported => proto::RevocationOutcome::Unsupported,
+        Outcome::Failed => proto::RevocationOutcome::Failed,
     };
     proto::RevokeGrantResponse {
         access_token: wire(reply.access).into(),
@@ -178,13 +191,24 @@ fn token(reply: &Reply) -> proto::Token {
     let kept = &reply.held().kept;
     proto::Token {
         access_token: reply.token().reveal().to_owned(),
-        token_type: "Bearer".to_owned(),
+        token_type: kept.bound.token_type().to_owned(),
         scopes: reply.scopes().to_strings(),
         resource: kept.begun.opening.resource().unwrap_or_default().to_owned(),
         expire_time: Some(timestamp(reply.expires())),
         lease_time: Some(timestamp(reply.lease_ends())),
-        binding: if kept.bound { proto::Binding::Mtls } else { proto::Binding::Bearer }.into(),
+        binding: match kept.bound {
+            TokenBinding::Unbound => proto::Binding::Bearer,
+            TokenBinding::Certificate => proto::Binding::Mtls,
+            TokenBinding::Dpop => proto::Binding::Dpop,
+        }
+        .into(),
+        jkt: kept.begun.bound_key.as_ref().map(|bound| bound.jkt.clone()).unwrap_or_default(),
     }
+}
+
+/// An agent's own proof, where there is one.
+fn proof(text: String) -> Option<DpopProof> {
+    (!text.is_empty()).then(|| DpopProof::new(text))
 }
 
 /// A duration that is not negative, in its one spelling: prost would set right what `google.protobuf.Duration` forbids,
@@ -195,17 +219,17 @@ fn duration(span: &prost_types::Duration) -> Option<Duration> {
 }
 
 /// A grant's handle. An ill-formed one is as unknown as any other: nothing is to be learnt by trying.
-fn grant_handle(text: &str) -> Result<Handle, Fault> {
+pub(super) fn grant_handle(text: &str) -> Result<Handle, Fault> {
     required("grant", text)?;
     Handle::parse(grant::HANDLE_PREFIX, text).ok_or_else(|| Reason::GrantUnknown.into())
 }
 
-fn required(field: &'static str, text: &str) -> Result<(), Fault> {
+pub(super) fn required(field: &'static str, text: &str) -> Result<(), Fault> {
     if text.is_empty() { Err(Fault::field(Reason::FieldRequired, field, "is required")) } else { Ok(()) }
 }
 
 /// Scopes that may be left out.
-fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fault> {
+pub(super) fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fault> {
     if texts.is_empty() {
         return Ok(None);
     }
@@ -217,7 +241,14 @@ fn scopes(field: &'static str, texts: &[String]) -> Result<Option<ScopeSet>, Fau
     parsed.and_then(ScopeSet::new).map(Some).ok_or_else(bad)
 }
 
-fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
+/// How the person is to log in.
+fn login(request: &proto::BeginAuthorizationRequest) -> Result<LoginDemand, Fault> {
+    let wrong = |(field, wrong): (&'static str, &'static str)| Fault::field(Reason::FieldInvalid, field, wrong);
+    let max_age = request.max_age.map(Duration::try_from).transpose().map_err(|_| wrong(("max_age", "is negative")))?;
+    LoginDemand::parse(&request.prompt, max_age, request.acr_values.clone(), request.login_hint.clone()).map_err(wrong)
+}
+
+pub(super) fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
     let Some(claimed) = claimed else { return Ok(Claimed::default()) };
     let word = |field, text: String, bytes_max| {
         if text.len() > bytes_max || text.chars().any(char::is_control) {
@@ -243,7 +274,7 @@ fn claimed(claimed: Option<proto::Claimed>) -> Result<Claimed, Fault> {
     })
 }
 
-fn timestamp(at: Wall) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: Wall) -> prost_types::Timestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
 }

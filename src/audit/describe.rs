@@ -4,7 +4,9 @@ use super::{Auditable, Code, Event};
 use crate::{
     model::Fault,
     platform::KeyedHash,
-    policy::{BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RegisterPermitted},
+    policy::{
+        AdminPermitted, BeginPermitted, DenyKind, Permitted, RefreshPermitted, Refreshable, Refused, RegisterPermitted,
+    },
     telemetry::metrics::Happening,
     transaction::Begun,
 };
@@ -51,6 +53,12 @@ impl<T: Refreshable> Auditable for RefreshPermitted<T> {
         event.requested = subject.facts().allowed.to_strings();
         let event = event.acting_for(subject.facts().subject, keyed);
         event.with("phase", "intent").with("grant_type", "refresh_token").with("refresh_count", subject.refreshes())
+    }
+}
+
+impl Auditable for AdminPermitted {
+    fn event(&self, _: &KeyedHash) -> Event {
+        Event::new(Code::AdminDecided, self.operation()).by_operator(self.operator()).decided(self.verdict())
     }
 }
 

@@ -1,7 +1,7 @@
 //! An event as the corridor tells it: typed fields only, no free text from outside.
 
 use crate::{
-    caller::{Attestation, Caller},
+    caller::{Attestation, AttestedOperator, Caller},
     config::{Client, Issuer},
     model::{Agent, DecisionId, Fault, Reason, Subject, TraceId, Wall, fault::Detection},
     platform::KeyedHash,
@@ -32,6 +32,8 @@ pub enum Code {
     TokenRefreshed,
     /// A held token was handed out again.
     TokenServed,
+    /// A DPoP proof was signed for a held token.
+    ProofSigned,
     /// A hand-out of a held token was refused.
     TokenWithheld,
     /// A token was revoked.
@@ -52,6 +54,16 @@ pub enum Code {
     IssuerUnavailable,
     /// It answered again.
     IssuerRecovered,
+    /// Policy was asked whether an operator may do something.
+    AdminDecided,
+    /// What an operator was allowed to do is done.
+    AdminCompleted,
+    /// An operator froze an agent, a client or an issuer.
+    Frozen,
+    /// An operator lifted a freeze.
+    Unfrozen,
+    /// A client proves itself in a way that is weaker than it need be.
+    ClientAuthenticationWeak,
     /// Somebody removed, replaced or changed the file in use.
     AuditFileLost,
     /// Something the SOC should look at.
@@ -73,6 +85,7 @@ impl Code {
             Self::TokenIssued => "token.issued",
             Self::TokenRefreshed => "token.refreshed",
             Self::TokenServed => "token.served",
+            Self::ProofSigned => "proof.signed",
             Self::TokenWithheld => "token.withheld",
             Self::TokenRevoked => "token.revoked",
             Self::TokenRevokeFailed => "token.revoke_failed",
@@ -83,9 +96,15 @@ impl Code {
             Self::AuditResumed => "audit.resumed",
             Self::IssuerUnavailable => "issuer.unavailable",
             Self::IssuerRecovered => "issuer.recovered",
+            Self::AdminDecided => "admin.decided",
+            Self::AdminCompleted => "admin.completed",
+            Self::Frozen => "admin.frozen",
+            Self::Unfrozen => "admin.unfrozen",
+            Self::ClientAuthenticationWeak => "client.authentication_weak",
             Self::AuditFileLost => "audit.file_lost",
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
+                Detection::UnknownOperator => "detect.unknown_operator",
                 Detection::PeerChanged => "detect.peer_changed",
                 Detection::HumanCaller => "detect.human_caller",
                 Detection::BreakGlass => "detect.break_glass",
@@ -139,13 +158,24 @@ pub struct Actor {
     pub spiffe_id: Option<String>,
     /// Its address, by mutual TLS.
     pub ip: Option<String>,
+    /// Whether this is an operator, and `agent` the operator's id.
+    pub is_operator: bool,
 }
 
 impl From<&Agent> for Actor {
     /// The agent that something is done for, without a connection of its own.
     fn from(agent: &Agent) -> Self {
         let (groups, owner) = (agent.groups.clone(), agent.owner.to_string());
-        Self { agent: agent.id.to_string(), owner, groups, uid: None, pid: None, spiffe_id: None, ip: None }
+        Self {
+            agent: agent.id.to_string(),
+            owner,
+            groups,
+            uid: None,
+            pid: None,
+            spiffe_id: None,
+            ip: None,
+            is_operator: false,
+        }
     }
 }
 
@@ -157,7 +187,24 @@ impl From<&Caller> for Actor {
             Attestation::SpiffeX509 { svid, ip } => (None, None, Some(svid.spiffe_id.clone()), Some(ip.to_string())),
         };
         let (groups, owner) = (agent.groups.clone(), agent.owner.to_string());
-        Self { agent: agent.id.to_string(), owner, groups, uid, pid, spiffe_id, ip }
+        Self { agent: agent.id.to_string(), owner, groups, uid, pid, spiffe_id, ip, is_operator: false }
+    }
+}
+
+impl From<&AttestedOperator> for Actor {
+    fn from(attested: &AttestedOperator) -> Self {
+        let (operator, peer) = (attested.operator(), attested.peer());
+        let groups: Vec<String> = operator.teams.iter().map(ToString::to_string).collect();
+        Self {
+            agent: operator.id.to_string(),
+            owner: groups.first().cloned().unwrap_or_default(),
+            groups,
+            uid: Some(peer.uid),
+            pid: peer.pid,
+            spiffe_id: None,
+            ip: None,
+            is_operator: true,
+        }
     }
 }
 
@@ -260,6 +307,13 @@ impl Event {
     #[must_use]
     pub fn by(mut self, caller: &Caller) -> Self {
         self.actor = Some(caller.into());
+        self
+    }
+
+    /// Names the operator who did it.
+    #[must_use]
+    pub fn by_operator(mut self, operator: &AttestedOperator) -> Self {
+        self.actor = Some(operator.into());
         self
     }
 

@@ -3,7 +3,7 @@
 use super::{
     Code, Event, Installation, decision,
     line::{prune, write_line},
-    words::{Class, class, message, severity},
+    words::{Class, class, fact, message, severity},
 };
 use crate::{
     model::fault::Detection,
@@ -14,6 +14,7 @@ use std::{io, sync::Arc};
 
 const VERSION: &str = "1.8.0";
 const SERVICE: &str = "narrowgate.v1.TokenService";
+const ADMIN_SERVICE: &str = "narrowgate.v1.AdminService";
 
 pub(super) struct Renderer {
     installation: Installation,
@@ -99,7 +100,8 @@ impl Renderer {
             return json!({ "app_name": "narrowgate", "app_uid": self.installation.uid });
         };
         let groups: Vec<Value> = actor.groups.iter().map(|g| json!({ "name": g })).collect();
-        let user = json!({ "uid": actor.agent, "name": actor.agent, "type_id": 4, "type": "Service", "groups": groups, "domain": actor.owner });
+        let (type_id, kind) = if actor.is_operator { (1, "User") } else { (4, "Service") };
+        let user = json!({ "uid": actor.agent, "name": actor.agent, "type_id": type_id, "type": kind, "groups": groups, "domain": actor.owner });
         let process = actor.pid.map(|pid| json!({ "pid": pid, "user": { "uid": actor.uid.map(|u| u.to_string()) } }));
         let client = event.client.as_ref();
         json!({
@@ -113,7 +115,9 @@ impl Renderer {
 
     fn source(&self, event: &Event) -> Value {
         let ip = event.actor.as_ref().and_then(|a| a.ip.clone());
-        json!({ "svc_name": "narrowgate-agent-api", "ip": ip, "name": self.installation.hostname, "type_id": 1, "type": "Server" })
+        let by_operator = event.actor.as_ref().is_some_and(|a| a.is_operator);
+        let service = if by_operator { "narrowgate-admin-api" } else { "narrowgate-agent-api" };
+        json!({ "svc_name": service, "ip": ip, "name": self.installation.hostname, "type_id": 1, "type": "Server" })
     }
 
     fn authentication(&self, event: &Event, record: &mut Map<String, Value>) {
@@ -170,14 +174,16 @@ impl Renderer {
         put(record, "status_code", json!(code));
         put(record, "src_endpoint", self.source(event));
         put(record, "dst_endpoint", destination(event));
+        let is_admin = matches!(event.code, Code::AdminDecided | Code::AdminCompleted);
+        let service = if is_admin { ADMIN_SERVICE } else { SERVICE };
         let request = event.exchange.map_or_else(|| "none".to_owned(), |id| id.to_string());
         put(
             record,
             "api",
             json!({
-                "operation": format!("{SERVICE}/{}", event.operation),
+                "operation": format!("{service}/{}", event.operation),
                 "version": "v1",
-                "service": { "name": SERVICE, "uid": self.installation.uid },
+                "service": { "name": service, "uid": self.installation.uid },
                 "request": { "uid": request, "data": { "requested_scopes": event.requested } },
             }),
         );
@@ -191,18 +197,29 @@ impl Renderer {
     }
 
     fn entity_management(&self, event: &Event, record: &mut Map<String, Value>) {
-        let fact = |key| event.facts.iter().find(|(k, _)| *k == key).map_or(json!("none"), |(_, v)| v.clone());
-        if matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered) {
+        let entity = match event.code {
             // What failed is the server; leaving it alone, and coming back to it, succeeded.
-            outcome(record, true);
-            put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
-            let server = json!({ "name": fact("issuer_alias"), "uid": fact("issuer"), "type_id": 99, "type": "Authorization server" });
-            put(record, "entity", server);
-        } else {
-            outcome(record, event.reason.is_none());
-            let policies = json!({ "name": "policies", "uid": fact("policy_digest"), "type_id": 5, "type": "Policy" });
-            put(record, "entity", policies);
-        }
+            Code::IssuerUnavailable | Code::IssuerRecovered => {
+                put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
+                json!({ "name": fact(event, "issuer_alias"), "uid": fact(event, "issuer"), "type_id": 99, "type": "Authorization server" })
+            }
+            Code::Frozen | Code::Unfrozen => {
+                put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
+                let (kind, name) = fact(event, "target").split_once(' ').unwrap_or_default();
+                json!({ "name": name, "uid": name, "type_id": 99, "type": kind })
+            }
+            Code::ClientAuthenticationWeak => {
+                put(record, "status_code", json!("OK"));
+                let client = event.client.as_ref();
+                let (alias, id) = client.map(|c| (c.alias.as_str(), c.client_id.as_str())).unwrap_or_default();
+                json!({ "name": alias, "uid": id, "type_id": 99, "type": "Client registration" })
+            }
+            _ => json!({ "name": "policies", "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" }),
+        };
+        let of_issuer =
+            matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered | Code::ClientAuthenticationWeak);
+        outcome(record, of_issuer || event.reason.is_none());
+        put(record, "entity", entity);
         put(record, "src_endpoint", self.source(event));
     }
 

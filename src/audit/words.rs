@@ -24,13 +24,16 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         | Code::RevocationDecided
         | Code::ExchangeRefused
         | Code::ExchangeFailed
-        | Code::ExchangeUnknown => (API_ACTIVITY, 1, "Create"),
-        Code::TokenIssued | Code::TokenRefreshed | Code::TokenServed | Code::TokenWithheld => {
+        | Code::ExchangeUnknown
+        | Code::AdminDecided
+        | Code::AdminCompleted => (API_ACTIVITY, 1, "Create"),
+        Code::TokenIssued | Code::TokenRefreshed | Code::TokenServed | Code::ProofSigned | Code::TokenWithheld => {
             (AUTHORIZE_SESSION, 1, "Assign Privileges")
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
-        Code::IssuerUnavailable => (ENTITY_MANAGEMENT, 12, "Suspend"),
-        Code::IssuerRecovered => (ENTITY_MANAGEMENT, 13, "Resume"),
+        Code::IssuerUnavailable | Code::Frozen => (ENTITY_MANAGEMENT, 12, "Suspend"),
+        Code::IssuerRecovered | Code::Unfrozen => (ENTITY_MANAGEMENT, 13, "Resume"),
+        Code::ClientAuthenticationWeak => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::DaemonStarted => (LIFECYCLE, 3, "Start"),
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
@@ -73,6 +76,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::TokenIssued => format!("A token was issued to {agent}"),
         Code::TokenRefreshed => format!("A token of a grant of {agent} was refreshed"),
         Code::TokenServed => format!("A held token was handed out to {agent} again"),
+        Code::ProofSigned => format!("A proof for a held token was signed for {agent}"),
         Code::TokenWithheld => format!("A held token was withheld from {agent}"),
         Code::TokenRevoked => format!("A token of {agent} was revoked"),
         Code::TokenRevokeFailed => format!("A token of {agent} could not be revoked"),
@@ -83,9 +87,17 @@ pub(super) fn message(event: &Event) -> String {
         Code::AuditResumed => "The audit log can be written again".to_owned(),
         Code::IssuerUnavailable => "An authorization server fails again and again, and is left alone".to_owned(),
         Code::IssuerRecovered => "An authorization server answers again".to_owned(),
+        Code::AdminDecided => {
+            format!("Policy {} operator {agent} to do {}", if denied { "denied" } else { "allowed" }, event.operation)
+        }
+        Code::AdminCompleted => format!("Operator {agent} has done {}", event.operation),
+        Code::Frozen => format!("Operator {agent} froze {}", fact(event, "target")),
+        Code::Unfrozen => format!("Operator {agent} unfroze {}", fact(event, "target")),
+        Code::ClientAuthenticationWeak => "A client's authentication is weaker than it need be".to_owned(),
         Code::AuditFileLost => "A file of the audit log was removed, replaced or changed while in use".to_owned(),
         Code::Detected(detection) => match detection {
             Detection::UnknownAgent => "An unregistered peer called".to_owned(),
+            Detection::UnknownOperator => "A peer that is no operator called the admin service".to_owned(),
             Detection::PeerChanged => "A connection outlived its process, or came from another program".to_owned(),
             Detection::HumanCaller => format!("A person called as {agent} and was refused"),
             Detection::BreakGlass => format!("A person calls as {agent}, by a break-glass permit"),
@@ -108,4 +120,9 @@ pub(super) fn message(event: &Event) -> String {
             }
         },
     }
+}
+
+/// A fact of an event that is a text.
+pub(super) fn fact<'e>(event: &'e Event, key: &str) -> &'e str {
+    event.facts.iter().find(|(k, _)| *k == key).and_then(|(_, value)| value.as_str()).unwrap_or("none")
 }

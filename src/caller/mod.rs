@@ -4,10 +4,12 @@
 //! registry knows it. No request field and no metadata reaches this room.
 
 mod mint;
+mod operator;
 mod person;
 mod pin;
 mod svid;
 
 pub use mint::{Attestation, Caller, Peer, Transport, UnixPeer};
+pub use operator::AttestedOperator;
 pub use pin::{Ended, Pin};
 pub use svid::Svid;

@@ -30,7 +30,7 @@ pub(super) async fn connect(daemon: &DaemonArgs) -> Result<Channel, (Exit, Strin
     Err((Exit::Usage, format!("--endpoint must be unix:/path or https://host:port, not {:?}", daemon.endpoint)))
 }
 
-async fn unix(path: PathBuf) -> Result<Channel, String> {
+pub(super) async fn unix(path: PathBuf) -> Result<Channel, String> {
     let shown = path.display().to_string();
     let connector = service_fn(move |_| {
         let path = path.clone();

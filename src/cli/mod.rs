@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin;
 mod check;
 mod client;
 #[cfg(feature = "dev")]
@@ -105,6 +106,8 @@ enum Command {
     /// Get, use and give back tokens, as an agent would.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Administer a daemon: look, revoke, freeze, stop.
+    Admin(admin::Admin),
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -182,6 +185,7 @@ pub fn run() -> Exit {
             }
             Command::Metrics { socket } => metrics::run(&socket, &output).await,
             Command::Token(command) => token::run(command, &output).await,
+            Command::Admin(command) => admin::run(command, &output).await,
             Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -80,6 +80,7 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+        () = daemon.drained() => tracing::info!("stopping: an operator drains it"),
     }
     // No more than a hint of it: the audit thread ends with the last who holds it.
     let corridor = Arc::downgrade(daemon.corridor());
@@ -111,7 +112,7 @@ async fn outlive_other_signals() {
 fn refuse(failure: Failure, output: &Output) -> Exit {
     match failure {
         Failure::Config(findings) => super::check::report(&findings, Exit::Usage, output),
-        Failure::Key(..) => output.fail(Exit::Usage, &failure.to_string()),
+        Failure::Key(..) | Failure::Freezes(..) => output.fail(Exit::Usage, &failure.to_string()),
         Failure::Audit(_) | Failure::Bind(_) => output.fail(Exit::Unavailable, &failure.to_string()),
     }
 }

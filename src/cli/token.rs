@@ -329,6 +329,7 @@ async fn revoke(args: Revoke, output: &Output) -> Result<(), Wrong> {
         Ok(RevocationOutcome::Revoked) => "revoked",
         Ok(RevocationOutcome::Queued) => "queued",
         Ok(RevocationOutcome::Unsupported) => "unsupported",
+        Ok(RevocationOutcome::Failed) => "failed",
         _ => "absent",
     };
     let (access, refresh) = (word(revoked.access_token), word(revoked.refresh_token));
@@ -365,6 +366,6 @@ fn of_token(token: &Token, shown: &str, grant: Option<&str>, decision: &str) -> 
     })
 }
 
-fn time(at: Option<prost_types::Timestamp>) -> String {
+pub(super) fn time(at: Option<prost_types::Timestamp>) -> String {
     at.map(|at| crate::model::Wall(at.seconds.saturating_mul(1000)).rfc3339()).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! `apis.toml`: the protected resources and the scopes they understand.
 
 use super::{
+    binding,
     findings::Finding,
     named::Named,
     reader::{Document, Table},
@@ -25,6 +26,8 @@ pub struct Api {
     pub owner: TeamId,
     /// `public`, `internal`, `confidential` or `restricted`.
     pub data_class: String,
+    /// Where it is (RFC 6454): proofs for its tokens are signed for these alone.
+    pub origins: Vec<String>,
 }
 
 /// A scope that may be asked for.
@@ -107,8 +110,15 @@ impl Catalog {
                 Err("must be public, internal, confidential or restricted".to_owned())
             }
         });
-        let api =
-            Api { alias: alias?, identifier: identifier?, issuer: issuer?, owner: owner?, data_class: data_class? };
+        let origins = binding::origins(table, identifier.as_deref());
+        let api = Api {
+            alias: alias?,
+            identifier: identifier?,
+            issuer: issuer?,
+            owner: owner?,
+            data_class: data_class?,
+            origins,
+        };
         if self.apis.values().any(|a| a.identifier == api.identifier && a.issuer == api.issuer) {
             table.wrong_at("identifier", "is declared twice for this issuer", None);
         }

@@ -48,7 +48,10 @@ impl AllowedHosts {
     #[must_use]
     pub fn of(issuer: &str, endpoints: Option<&Endpoints>) -> Self {
         let mut hosts = Self { named: BTreeSet::new(), under: Vec::new(), ports: BTreeSet::from([HTTPS_PORT]) };
-        let fixed = endpoints.map(|e| [Some(&e.authorization), Some(&e.token), e.revocation.as_ref(), e.jwks.as_ref()]);
+        let fixed = endpoints.map(|e| {
+            let optional = [&e.revocation, &e.pushed, &e.jwks].map(Option::as_ref);
+            [Some(&e.authorization), Some(&e.token)].into_iter().chain(optional)
+        });
         let fixed = fixed.into_iter().flatten().flatten().map(String::as_str);
         for url in fixed.chain([issuer]).filter_map(|text| Url::parse(text).ok()) {
             hosts.named.extend(url.host_str().map(str::to_owned));
@@ -117,7 +120,7 @@ pub(super) fn entries(table: &Table<'_>) -> (Vec<Entry>, Vec<u16>) {
 
 /// Parameters that narrowgate puts into the authorization request, and those that would put another request in its
 /// place (RFC 9101 §5).
-const OURS: [&str; 15] = [
+const OURS: [&str; 17] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -126,6 +129,8 @@ const OURS: [&str; 15] = [
     "nonce",
     "max_age",
     "acr_values",
+    "prompt",
+    "login_hint",
     "code_challenge",
     "code_challenge_method",
     "resource",

@@ -1,21 +1,22 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
-    distinguished_name::DistinguishedName,
+    assertion::{ClientAssertions, client_assertions},
+    binding,
+    client_auth::{ClientAuth, client_auth, not_this_flow},
     hosts::{self, AllowedHosts},
     id_token::{IdTokens, id_tokens},
     keeping::{Narrowing, narrowing},
     leniency::{self, Accept, Profile},
+    par::{ParUse, par_use},
     pem::{self, CertificateAndKey},
-    published,
     reader::Table,
     registry::{environment, team},
     share::{Share, share},
 };
-use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId};
+use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId, TokenBinding};
 use rustls::pki_types::CertificateDer;
-use std::{net::IpAddr, time::Duration};
-use x509_parser::{extensions::GeneralName, prelude::FromDer};
+use std::{sync::Arc, time::Duration};
 
 /// An authorization server we trust.
 #[derive(Debug)]
@@ -54,6 +55,12 @@ pub struct Issuer {
     pub revoke_on_stop: bool,
     /// How much of narrowgate it may use up.
     pub share: Share,
+    /// How client assertions for it are made.
+    pub assertions: ClientAssertions,
+    /// Whether authorization requests are pushed to it (RFC 9126).
+    pub par: ParUse,
+    /// Clients may prove themselves to it by a shared secret (RFC 6749 §2.3.1).
+    pub allow_client_secret: bool,
 }
 
 /// Endpoints from the configuration.
@@ -65,45 +72,40 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Pushed authorization request endpoint (RFC 9126 §2).
+    pub pushed: Option<String>,
+    /// The server takes no other authorization requests (RFC 9126 §5).
+    pub push_required: bool,
     /// Where its keys are (RFC 7517 §5). Needed where ID tokens are asked for.
     pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
     pub iss_parameter: bool,
+    /// What the metadata has beside its aliases for mutual TLS (RFC 8705 §5), for clients without a certificate.
+    pub without_certificate: Option<WithoutCertificate>,
 }
 
-/// How a client proves itself to the issuer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// PKI mutual TLS (RFC 8705 §2.1), with the one subject value that the issuer expects.
-    TlsClientAuth(SubjectValue),
-    /// Self-signed certificate mutual TLS (RFC 8705 §2.2).
-    SelfSignedTlsClientAuth,
+/// The direct endpoints at the top level of metadata that has aliases too.
+#[derive(Debug, Clone)]
+pub struct WithoutCertificate {
+    /// Token endpoint; `None` if there is none that may be used.
+    pub token: Option<String>,
+    /// Revocation endpoint.
+    pub revocation: Option<String>,
+    /// Pushed authorization request endpoint.
+    pub pushed: Option<String>,
 }
 
-impl ClientAuth {
-    /// The registered name of the method.
+impl Endpoints {
+    /// The endpoints as they are for a client: without a certificate the aliases for mutual TLS are of no use to it.
+    /// `None` if there is no token endpoint then.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::TlsClientAuth(_) => "tls_client_auth",
-            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
-        }
+    pub fn of(self: &Arc<Self>, client: &Client) -> Option<Arc<Self>> {
+        let Some(direct) = self.without_certificate.as_ref().filter(|_| client.identity.is_none()) else {
+            return Some(Arc::clone(self));
+        };
+        let WithoutCertificate { token, revocation, pushed } = direct.clone();
+        Some(Arc::new(Self { token: token?, revocation, pushed, without_certificate: None, ..Self::clone(self) }))
     }
-}
-
-/// The subject value registered at the issuer (RFC 8705 §2.1.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SubjectValue {
-    /// `tls_client_auth_subject_dn`
-    Dn(String),
-    /// `tls_client_auth_san_dns`
-    SanDns(String),
-    /// `tls_client_auth_san_uri`
-    SanUri(String),
-    /// `tls_client_auth_san_ip`
-    SanIp(IpAddr),
-    /// `tls_client_auth_san_email`
-    SanEmail(String),
 }
 
 /// A client registration.
@@ -117,20 +119,30 @@ pub struct Client {
     pub client_id: String,
     /// How it proves itself.
     pub auth: ClientAuth,
-    /// With which certificate.
-    pub identity: CertificateAndKey,
+    /// The certificate it shows: to authenticate with, or only for tokens to be bound to (RFC 8705 §3).
+    pub identity: Option<CertificateAndKey>,
     /// The redirect URIs registered for it.
     pub redirects: Vec<PinnedRedirect>,
     /// The team that answers for it.
     pub owner: TeamId,
     /// Where it belongs.
     pub environment: Environment,
-    /// The issuer binds its tokens to the certificate (RFC 8705 §3).
-    pub bound_tokens: bool,
+    /// What the issuer binds its tokens to.
+    pub bound_tokens: TokenBinding,
+    /// The agents have the keys that its tokens are bound to, and make every proof themselves (RFC 9449).
+    pub agent_holds_key: bool,
     /// The agents hold the same certificate, so bound tokens are of use to them.
     pub shared_certificate: bool,
     /// The longest token that may be issued to it.
     pub lifetime_ceiling: Duration,
+}
+
+impl Client {
+    /// `x5t#S256` of its certificate, where it has one.
+    #[must_use]
+    pub fn thumbprint(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.thumbprint.as_str())
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,6 +176,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
     let narrowing = narrowing(table);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
     let share = share(table);
+    let assertions = table.table("client_assertion", client_assertions).unwrap_or_default();
+    let par = par_use(table);
+    let allow_client_secret = table.boolean("allow_client_secret", false);
     let (url, endpoints) = (
         url?,
         match endpoints {
@@ -191,6 +206,9 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         id_tokens,
         revoke_on_stop,
         share,
+        assertions,
+        par,
+        allow_client_secret,
     })
 }
 
@@ -234,9 +252,19 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let pushed = table.optional("pushed_authorization_request", endpoint);
     let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
-    Some(Endpoints { authorization: authorization?, token: token?, revocation, jwks, iss_parameter })
+    Some(Endpoints {
+        authorization: authorization?,
+        token: token?,
+        revocation,
+        pushed,
+        push_required: false,
+        jwks,
+        iss_parameter,
+        without_certificate: None,
+    })
 }
 
 pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
@@ -246,8 +274,8 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         let vschar = !t.is_empty() && t.len() <= 512 && t.bytes().all(|b| (0x20..=0x7e).contains(&b));
         if vschar { Ok(t.to_owned()) } else { Err("must be 1*VSCHAR (RFC 6749 App. A.1)".to_owned()) }
     });
-    let identity = pem::identity(table);
     not_this_flow(table);
+    let identity = pem::identity(table);
     let auth = client_auth(table, identity.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
     if table.is_bare("redirect_uris") {
@@ -255,123 +283,27 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     }
     let owner = table.required("owner", team);
     let environment = own_environment(table, daemon);
-    let bound_tokens = table.boolean("bound_tokens", false);
+    let (bound_tokens, agent_holds_key) = binding::token_binding(table);
     let shared_certificate = table.boolean("shared_certificate", false);
+    let by_certificate = bound_tokens == TokenBinding::Certificate;
+    if identity.is_none() && (by_certificate || shared_certificate) {
+        let bound = if table.holds("token_binding") { "token_binding" } else { "bound_tokens" };
+        let key = if by_certificate { bound } else { "shared_certificate" };
+        table.wrong_at(key, "needs a certificate (RFC 8705 §3)", Some("add `certificate` and `key`"));
+    }
     let lifetime_ceiling = table.span("max_token_lifetime", 3600 * SECOND, SECOND..=30 * DAY);
     Some(Client {
         alias: alias?,
         issuer: issuer?,
         client_id: client_id?,
         auth: auth?,
-        identity: identity?,
+        identity,
         redirects,
         owner: owner?,
         environment: environment?,
         bound_tokens,
+        agent_holds_key,
         shared_certificate,
         lifetime_ceiling,
     })
-}
-
-/// Grants and methods that people write and that narrowgate does not speak.
-fn not_this_flow(table: &Table<'_>) {
-    for key in ["grants", "grant_types", "grant_type", "response_types", "response_type"] {
-        table.refuse(
-            key,
-            "cannot be chosen: narrowgate speaks the authorization code flow alone",
-            "take the line out; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
-        );
-    }
-    for key in ["client_secret", "username", "password"] {
-        table.refuse(
-            key,
-            "is a shared secret, and narrowgate authenticates by certificate (RFC 8705 §2)",
-            "take the line out; deploy/issuers.md says what that means for servers without mutual TLS",
-        );
-    }
-}
-
-fn client_auth(table: &Table<'_>, identity: Option<&CertificateAndKey>) -> Option<ClientAuth> {
-    let method = table.required("auth", |t| match t {
-        "tls_client_auth" | "self_signed_tls_client_auth" => Ok(t.to_owned()),
-        _ => Err("must be \"tls_client_auth\" or \"self_signed_tls_client_auth\" (RFC 8705 §2)".to_owned()),
-    });
-    let subject = table.table("subject", subject).flatten();
-    let jwks = table.path("published_jwks");
-    if method?.starts_with("self") {
-        published::check(table, jwks.as_deref(), identity?)?;
-        return Some(ClientAuth::SelfSignedTlsClientAuth);
-    }
-    if jwks.is_some() {
-        table.wrong_at("published_jwks", "belongs to self_signed_tls_client_auth (RFC 8705 §2.2)", None);
-    }
-    let Some(subject) = subject else {
-        if table.holds("subject") {
-            return None;
-        }
-        table.wrong(
-            "tls_client_auth needs `subject` with exactly one of dn, san_dns, san_uri, san_ip, san_email (RFC 8705 §2.1.2)",
-            Some("write for example: subject = { san_uri = \"spiffe://example.org/narrowgate\" }"),
-        );
-        return None;
-    };
-    let leaf = identity?.chain.first()?;
-    if !carries(leaf, &subject) {
-        table.wrong_at(
-            "subject",
-            "is not in the certificate, so the issuer would refuse it (CLIENT_CERT_SUBJECT_MISMATCH)",
-            matches!(subject, SubjectValue::Dn(_))
-                .then(|| format!("the certificate's subject is {:?}", subject_of(leaf)))
-                .as_deref(),
-        );
-        return None;
-    }
-    Some(ClientAuth::TlsClientAuth(subject))
-}
-
-fn subject(table: &Table<'_>) -> Option<SubjectValue> {
-    let text = |t: &str| if t.is_empty() { Err("is empty".to_owned()) } else { Ok(t.to_owned()) };
-    let values: Vec<SubjectValue> = [
-        table.optional("dn", |t| DistinguishedName::parse(t).map(|_| t.to_owned())).map(SubjectValue::Dn),
-        table.optional("san_dns", text).map(SubjectValue::SanDns),
-        table.optional("san_uri", text).map(SubjectValue::SanUri),
-        table.optional("san_ip", |t| t.parse().map_err(|_| "is not an IP address".to_owned())).map(SubjectValue::SanIp),
-        table.optional("san_email", text).map(SubjectValue::SanEmail),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    match values.len() {
-        1 => values.into_iter().next(),
-        _ => {
-            table.wrong("exactly one subject value is allowed (RFC 8705 §2.1)", None);
-            None
-        }
-    }
-}
-
-/// Whether a certificate carries a subject value.
-fn carries(certificate: &[u8], wanted: &SubjectValue) -> bool {
-    let Ok((_, parsed)) = x509_parser::certificate::X509Certificate::from_der(certificate) else { return false };
-    let ip_bytes = |ip: &IpAddr| match ip {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    let names = parsed.subject_alternative_name().ok().flatten();
-    let mut names = names.iter().flat_map(|san| san.value.general_names.iter());
-    match wanted {
-        SubjectValue::Dn(dn) => {
-            DistinguishedName::parse(dn).is_ok_and(|wanted| wanted == DistinguishedName::of(parsed.subject()))
-        }
-        SubjectValue::SanDns(v) => names.any(|n| matches!(n, GeneralName::DNSName(x) if x == v)),
-        SubjectValue::SanUri(v) => names.any(|n| matches!(n, GeneralName::URI(x) if x == v)),
-        SubjectValue::SanEmail(v) => names.any(|n| matches!(n, GeneralName::RFC822Name(x) if x == v)),
-        SubjectValue::SanIp(v) => names.any(|n| matches!(n, GeneralName::IPAddress(x) if *x == ip_bytes(v).as_slice())),
-    }
-}
-
-/// The subject of a certificate in the form that `subject = { dn = ... }` has.
-fn subject_of(certificate: &[u8]) -> String {
-    let parsed = x509_parser::certificate::X509Certificate::from_der(certificate);
-    parsed.map(|(_, leaf)| DistinguishedName::of(leaf.subject()).to_string()).unwrap_or_default()
 }

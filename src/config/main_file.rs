@@ -3,10 +3,12 @@
 use super::{
     AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
     UnixListener,
+    assertion::unfit,
     issuers::{client, issuer},
     keeping::keeping,
     leniency::past_policy,
     named::Named,
+    operators::misplaced,
     pem,
     reader::{Document, Table},
     registry::environment,
@@ -50,6 +52,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         unix: draft.unix,
         serves_people: draft.serves_people,
         tcp: draft.tcp,
+        admin: draft.admin,
         metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
@@ -62,7 +65,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         sandbox: draft.sandbox,
         files: files.take(),
     };
-    let mixed_up = undefended(path, &config);
+    let mut mixed_up = undefended(path, &config);
+    mixed_up.extend(misplaced(path, &config));
+    mixed_up.extend(unfit(path, &config));
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
 }
 
@@ -94,6 +99,7 @@ struct Draft {
     unix: Option<UnixListener>,
     serves_people: bool,
     tcp: Option<TcpListener>,
+    admin: Option<UnixListener>,
     metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
@@ -114,16 +120,20 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let listeners = root.table("listen", |t| {
         listens = t.holds("unix") || t.holds("tcp");
         let unix = t.table("unix", |t| (unix_socket(t), t.optional("interactive", interactive)));
-        (unix, t.table("tcp", tcp).flatten())
+        (unix, t.table("tcp", tcp).flatten(), t.table("admin", unix_socket).flatten())
     });
-    let (unix, tcp) = listeners.unwrap_or_default();
+    let (unix, tcp, admin) = listeners.unwrap_or_default();
     let (unix, serves_people) = unix.unwrap_or_default();
     if !listens {
         root.wrong("nothing to listen on", Some("add [listen.unix] with a path, or [listen.tcp] with certificates"));
     }
     let metrics = root.table("metrics", unix_socket).flatten();
-    if metrics.is_some() && metrics.as_ref().map(|m| &m.path) == unix.as_ref().map(|u| &u.path) {
-        root.wrong("[metrics] and [listen.unix] have the same path", Some("give each its own socket"));
+    let sockets = [("metrics", &metrics), ("listen.unix", &unix), ("listen.admin", &admin)];
+    let mut taken: BTreeMap<&Path, &str> = BTreeMap::new();
+    for (name, socket) in sockets.into_iter().filter_map(|(name, socket)| Some((name, socket.as_ref()?))) {
+        if let Some(other) = taken.insert(&socket.path, name) {
+            root.wrong(format!("[{other}] and [{name}] have the same path"), Some("give each its own socket"));
+        }
     }
     let audit = section(root, "audit", audit).flatten();
     let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
@@ -139,6 +149,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         unix,
         serves_people: serves_people.unwrap_or(daemon == Environment::Dev),
         tcp,
+        admin,
         metrics,
         audit: audit?,
         policies: policies?,

@@ -2,7 +2,10 @@
 //!
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
+mod assertion;
+mod binding;
 mod catalog;
+mod client_auth;
 mod distinguished_name;
 mod findings;
 mod hosts;
@@ -12,23 +15,30 @@ mod keeping;
 mod leniency;
 mod main_file;
 mod named;
+mod operators;
+mod par;
 mod pem;
 mod published;
 mod reader;
 mod registry;
 mod share;
 
+pub(crate) use assertion::AssertionKeyPair;
+pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
+pub use client_auth::{ClientAuth, SubjectValue};
 pub use findings::{Finding, about, nearest, position};
 pub(crate) use hosts::repeats_ours;
 pub use hosts::{AllowedHosts, NotAllowed, Reach};
 pub(crate) use id_token::CLOCK_SKEW_MAX;
 pub use id_token::IdTokens;
 pub(crate) use issuers::https;
-pub use issuers::{Client, ClientAuth, Endpoints, Issuer, SubjectValue};
+pub use issuers::{Client, Endpoints, Issuer, WithoutCertificate};
 pub use keeping::{Keeping, Narrowing};
 pub use leniency::{Accept, Profile};
 pub use main_file::load;
+pub use operators::Operators;
+pub use par::ParUse;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};
@@ -58,6 +68,8 @@ pub struct Config {
     pub serves_people: bool,
     /// The mutual TLS listener, if agents may come by it.
     pub tcp: Option<TcpListener>,
+    /// The operators' Unix socket, if the daemon is administered by one.
+    pub admin: Option<UnixListener>,
     /// The socket on which the daemon's numbers are read, if they are.
     pub metrics: Option<UnixListener>,
     /// The audit log.
@@ -86,7 +98,7 @@ impl Config {
     /// Where the daemon uses files, the main file included.
     #[must_use]
     pub fn places(&self, file: &Path) -> Places {
-        let sockets = self.unix.iter().chain(&self.metrics).map(|socket| socket.path.clone());
+        let sockets = self.unix.iter().chain(&self.metrics).chain(&self.admin).map(|socket| socket.path.clone());
         Places {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.

@@ -63,8 +63,15 @@ pub enum Mistake {
 
 /// Reads the files that `certificate` and `key` of a table name; each mistake is told at its own key.
 pub(super) fn identity(table: &Table<'_>) -> Option<CertificateAndKey> {
-    let (Some(certificate), Some(key)) = (table.required_path("certificate"), table.required_path("key")) else {
-        return None;
+    let (certificate, key) = match (table.path("certificate"), table.path("key")) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return None,
+        _ => {
+            for name in ["certificate", "key"] {
+                table.required_path(name);
+            }
+            return None;
+        }
     };
     let told = |mistakes: Vec<Mistake>| {
         for mistake in mistakes {

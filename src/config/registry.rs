@@ -2,6 +2,7 @@
 
 use super::{
     findings::Finding,
+    operators::Operators,
     reader::{Document, Table},
 };
 use crate::model::{Agent, AgentId, Environment, TeamId, agent::Identity};
@@ -12,7 +13,7 @@ use std::{
 };
 
 /// What the kernel shows for a uid that has no mapping in this user namespace.
-const OVERFLOW_UID: u64 = 65_534;
+pub(super) const OVERFLOW_UID: u64 = 65_534;
 
 /// The agents, by what proves them.
 #[derive(Debug, Default, Clone)]
@@ -20,6 +21,8 @@ pub struct Registry {
     agents: BTreeMap<AgentId, Arc<Agent>>,
     by_uid: HashMap<u32, AgentId>,
     by_spiffe_id: HashMap<String, AgentId>,
+    /// Who may administer the daemon.
+    pub operators: Operators,
 }
 
 impl Registry {
@@ -30,7 +33,7 @@ impl Registry {
             Err(finding) => return (Self::default(), vec![finding]),
         };
         let (registry, findings) = document.read(|root| {
-            let mut registry = Self::default();
+            let mut registry = Self { operators: Operators::read(root), ..Self::default() };
             let mut written = false;
             root.tables("agent", |table| {
                 written = true;

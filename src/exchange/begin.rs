@@ -4,13 +4,14 @@ use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::{Attestation, Caller},
-    config::{Api, Client, Endpoints, ScopeHome},
+    config::{Api, Client, Endpoints, Issuer, ParUse, ScopeHome},
     model::{
-        Claimed, DecisionId, Fault, Handle, Reason, RedirectUri, Scope, ScopeSet, Wall,
+        Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope, ScopeSet, TokenBinding,
+        Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
-    oauth::authorization_url,
-    policy::BeginAsk,
+    oauth::possession,
+    policy::{BeginAsk, BeginPermitted},
     transaction::Opening,
 };
 use std::sync::Arc;
@@ -31,6 +32,10 @@ pub struct BeginInput {
     pub allow_partial: bool,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The proof that the agent has a key, where it is to have it.
+    pub proof: Option<DpopProof>,
+    /// How the person is to log in.
+    pub login: LoginDemand,
 }
 
 /// An authorization that was begun.
@@ -45,7 +50,9 @@ pub struct BegunReply {
     pub refused: Vec<(Scope, String)>,
     /// The resource.
     pub resource: Option<String>,
-    /// When the transaction ends.
+    /// Where and with which nonce the agent has to prove next, where it has the key itself.
+    pub to_be_proven: Option<(String, String)>,
+    /// When the URL is of no use any more: the transaction has ended then, or the pushed request (RFC 9126 §2.2).
     pub ends: Wall,
     /// The decision.
     pub decision: DecisionId,
@@ -56,13 +63,16 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
+    pub async fn begin(&self, caller: Caller, mut input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
+        let proof = input.proof.take();
         let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
-        let ask = match resolved {
-            Ok(ask) => ask,
+        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
+        let (agent_jkt, ask) = match proven {
+            Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
@@ -80,13 +90,15 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let endpoints = match self.servers.endpoints(&client.issuer, &permitted.caller().agent().id).await {
+        let endpoints = match self.servers.endpoints(&client, &permitted.caller().agent().id).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         };
-        if let Err(fault) = self.sufficient(&client, &endpoints, permitted.scopes()) {
-            return Err(self.refuse(event.of(permitted.verdict().id), fault).await);
-        }
+        let sufficient = self.sufficient(&client, &endpoints, permitted.scopes());
+        let login = match sufficient.and_then(|()| demanded(&permitted, &issuer)) {
+            Ok(login) => login,
+            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
+        };
         let (ask, verdict) = (permitted.ask(), permitted.verdict());
         let iss_parameter = endpoints.iss_parameter;
         let opened = self.transactions.open(Opening {
@@ -98,7 +110,9 @@ impl Corridor {
             told_by_redirect: !iss_parameter && self.config.issuers.len() > 1,
             scopes: permitted.scopes().clone(),
             api: ask.api.clone(),
+            login,
             offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
+            agent_jkt,
             decision: verdict.id,
             registered_by: None,
         });
@@ -106,14 +120,21 @@ impl Corridor {
             Ok(minted) => minted,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
+        let provisional = self.transactions.provisional(&minted);
+        let request = match self.servers.authorization_request(&minted).await {
+            Ok(request) => request,
+            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
+        };
+        provisional.keep();
         tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,
-            url: authorization_url(&minted)?,
+            url: request.url,
             scopes: permitted.scopes().clone(),
             refused: verdict.refused.clone(),
             resource: minted.begun.opening.resource().map(str::to_owned),
-            ends: minted.begun.ends_wall,
+            to_be_proven: self.servers.to_be_proven(&minted.begun)?,
+            ends: request.ends,
             decision: verdict.id,
         })
     }
@@ -147,7 +168,14 @@ impl Corridor {
         }
         let api = self.api(&client, &scopes, &input.resource)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
-        Ok(BeginAsk { client, api, scopes, redirect, allow_partial: input.allow_partial, claimed: input.claimed })
+        let BeginInput { allow_partial, claimed, login, .. } = input;
+        if login.needs_proof() && !scopes.asks_identity() {
+            let field = if login.max_age.is_some() { "max_age" } else { "acr_values" };
+            return Err(Fault::field(Reason::FieldInvalid, field, "needs the scope openid, or nobody could check it"));
+        }
+        let issuer = self.config.issuers.get(&client.issuer).ok_or(Reason::IssuerUnknown)?;
+        let pushed = issuer.par == ParUse::Required;
+        Ok(BeginAsk { client, api, scopes, redirect, allow_partial, claimed, login, pushed })
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
@@ -176,6 +204,16 @@ impl Corridor {
         }
         Ok(api.map(Arc::clone))
     }
+}
+
+/// What is demanded of the login: what the agent asked and policy allowed, and what the issuer's configuration demands.
+fn demanded(permitted: &BeginPermitted, issuer: &Issuer) -> Result<LoginDemand, Fault> {
+    let (asked, settings) = (permitted.ask().login.clone(), &issuer.id_tokens);
+    if asked.needs_proof() && !permitted.scopes().asks_identity() {
+        return Err(Fault::new(Reason::PolicyDenied).with("scopes", "openid"));
+    }
+    let strictest = asked.with(settings.max_age, &settings.acr_values);
+    strictest.map_err(|(field, wrong)| Fault::field(Reason::FieldInvalid, field, wrong))
 }
 
 /// Reads scopes from a request.
@@ -213,13 +251,14 @@ fn redirect(client: &Client, named: &str) -> Result<RedirectUri, Fault> {
 
 /// A certificate-bound token is of use only to a caller that can present the same certificate (RFC 8705 §3).
 pub(super) fn usable_binding(caller: &Caller, client: &Client) -> Result<(), Fault> {
-    if !client.bound_tokens {
+    // A key of the grant's own needs nothing of the caller: narrowgate signs for it.
+    if client.bound_tokens != TokenBinding::Certificate {
         return Ok(());
     }
     let shares = client.shared_certificate
         && match caller.attestation() {
             Attestation::UnixPeer(_) => true,
-            Attestation::SpiffeX509 { svid, .. } => svid.thumbprint == client.identity.thumbprint,
+            Attestation::SpiffeX509 { svid, .. } => client.thumbprint() == Some(svid.thumbprint.as_str()),
         };
     if shares { Ok(()) } else { Err(Fault::new(Reason::BindingUnusable).with("client", client.alias.as_str())) }
 }

@@ -2,11 +2,14 @@
 //! over where the next room asks for it.
 //!
 //! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
-//! [`token`](Corridor::token) with its refresh, [`watch`](Corridor::watch) and [`revoke`](Corridor::revoke) each read
-//! top to bottom.
+//! [`token`](Corridor::token) with its refresh, [`watch`](Corridor::watch), [`sign_proof`](Corridor::sign_proof) and
+//! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
+mod admin;
 mod begin;
+mod freeze;
 mod person;
+mod proof;
 mod redeem;
 mod refresh;
 mod register;
@@ -14,7 +17,10 @@ mod revoke;
 mod token;
 mod watch;
 
+pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
 pub use begin::{BeginInput, BegunReply};
+pub use freeze::{FrozenReply, Toll};
+pub use proof::ProofInput;
 pub use redeem::RedeemInput;
 pub use register::RegisterInput;
 pub use revoke::RevokedReply;
@@ -103,6 +109,14 @@ impl Corridor {
         is_plausible(self.clock.wall())
     }
 
+    /// Refuses a frozen agent at once, whatever it asks for.
+    async fn refuse_frozen(&self, operation: &'static str, caller: &Caller) -> Result<(), Fault> {
+        match self.policies.freezes().admit_agent(&caller.agent().id) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.refuse(refusal(operation, caller), fault).await),
+        }
+    }
+
     /// Records a refusal before it is told, and what the SOC should know of it.
     async fn refuse(&self, event: Event, fault: Fault) -> Fault {
         tracing::debug!(operation = event.operation, reason = fault.reason.name(), "refused");
@@ -119,6 +133,9 @@ impl Corridor {
     /// Records a no of policy before it is told.
     async fn deny(&self, event: Event, refused: Refused) -> Fault {
         tracing::debug!(operation = event.operation, reason = refused.fault.reason.name(), "policy says no");
+        // A freeze says no before any policy is asked.
+        let before = refused.verdict.is_none() && refused.fault.reason == Reason::Frozen;
+        let event = if before { Event { code: Code::ExchangeRefused, ..event } } else { event };
         match self.recorder.durable(event.refused(&refused)).await {
             Ok(()) => refused.fault,
             Err(unavailable) => unavailable,

@@ -4,8 +4,8 @@ use super::{Corridor, begin::usable_binding, refusal, token::TokenInput};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
-    grant::{By, Reply, Wanted},
-    model::{Boot, Claimed, CodeVerifier, DecisionId, Fault, Handle, Reason, ScopeSet},
+    grant::{By, EndedBy, Grant, Reply, Wanted},
+    model::{Boot, Claimed, CodeVerifier, DecisionId, DpopProof, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
     policy::Permitted,
@@ -35,8 +35,17 @@ pub struct RedeemInput {
     pub claimed: Claimed,
     /// The PKCE verifier, where the request was begun elsewhere.
     pub code_verifier: Option<CodeVerifier>,
+    /// The proof for the token request, where the agent has the key.
+    pub proof: Option<DpopProof>,
     /// When it came.
     pub received: Boot,
+}
+
+/// What a claim needs on its way out.
+struct Way {
+    passage: Passage,
+    /// The agent's own proof, judged.
+    proof: Option<DpopProof>,
 }
 
 impl Corridor {
@@ -47,8 +56,10 @@ impl Corridor {
     pub async fn redeem(self: &Arc<Self>, caller: Caller, input: RedeemInput) -> Result<Recorded<Reply>, Fault> {
         let underway = self.work.enter()?;
         self.plausible_clock()?;
-        let RedeemInput { transaction, callback, request_id, redirect_uri, required, claimed, code_verifier, received } =
-            input;
+        self.refuse_frozen(OPERATION, &caller).await?;
+        let RedeemInput { transaction, callback, request_id, redirect_uri, required, .. } = input;
+        let (claimed, code_verifier, proof, received) =
+            (input.claimed, input.code_verifier, input.proof, input.received);
         let presented = Presented {
             transaction: &transaction,
             callback,
@@ -73,8 +84,8 @@ impl Corridor {
                 return Err(self.refuse(refusal(OPERATION, &caller), fault).await);
             }
         };
-        let passage = match self.preconditions(&claim).await {
-            Ok(passage) => passage,
+        let way = match self.preconditions(&claim, proof).await {
+            Ok(way) => way,
             Err(fault) => {
                 let event = refusal(OPERATION, claim.caller());
                 drop(claim);
@@ -92,7 +103,7 @@ impl Corridor {
         let (this, caller_waits) = (Arc::clone(self), Arc::new(()));
         let waits = Arc::downgrade(&caller_waits);
         let rest = trace::spawn(async move {
-            let result = this.spend(permitted, &claimed, received, &waits, passage).await;
+            let result = this.spend(permitted, &claimed, received, &waits, way).await;
             drop(underway);
             result
         });
@@ -102,11 +113,13 @@ impl Corridor {
     }
 
     /// What can be known to fail before anything is spent, a server that is busy or gone included. The claim goes back.
-    async fn preconditions(&self, claim: &Claim) -> Result<Passage, Fault> {
+    async fn preconditions(&self, claim: &Claim, proof: Option<DpopProof>) -> Result<Way, Fault> {
         let (opening, agent) = (&claim.begun().opening, &claim.caller().agent().id);
         usable_binding(claim.caller(), &opening.client)?;
+        let proof = self.servers.passable(claim.begun(), proof)?;
         self.grants.room_for(agent)?;
-        self.servers.enter(&opening.issuer.alias, agent).await
+        let passage = self.servers.enter(&opening.issuer.alias, agent).await?;
+        Ok(Way { passage, proof })
     }
 
     /// Records the decision, redeems, and sees the outcome through to its record.
@@ -116,7 +129,7 @@ impl Corridor {
         claimed: &Claimed,
         received: Boot,
         caller_waits: &Weak<()>,
-        passage: Passage,
+        Way { passage, proof }: Way,
     ) -> Result<Recorded<Reply>, Fault> {
         let begun = Arc::clone(permitted.claim().begun());
         let decision = permitted.verdict().id;
@@ -128,7 +141,7 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
         };
-        let issued = match self.servers.redeem(recorded, line).await {
+        let issued = match self.servers.redeem(recorded, line.carrying(proof)).await {
             Ok(issued) => issued,
             Err(not_issued) => return Err(self.not_issued(*not_issued).await),
         };
@@ -152,6 +165,10 @@ impl Corridor {
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
+                // Either a freeze found the grant, or the freeze is found here.
+                if let Err(fault) = self.policies.stands(&begun) {
+                    return Err(self.withhold_frozen(recorded.get().grant(), caller_event, fault).await);
+                }
                 closing.granted(recorded.get().grant().handle);
                 Ok(recorded)
             }
@@ -164,6 +181,16 @@ impl Corridor {
                 Err(fault)
             }
         }
+    }
+
+    /// Takes back a grant that was frozen while its outcome was written.
+    async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
+        self.grants.end(grant, EndedBy::Operator);
+        if let Some(disposal) = grant.remains() {
+            self.servers.dispose(disposal, "frozen", grant.kept.decided.id);
+        }
+        let event = Event { code: Code::TokenWithheld, ..event };
+        self.fail(event, fault, grant.kept.decided.id).await
     }
 
     /// Makes the decision durable and opens the connection, side by side. Whatever fails here, no byte has left and the
@@ -188,6 +215,11 @@ impl Corridor {
         if self.clock.boot().since(received) > self.config.limits.code_hold {
             recorded.into_inner().into_parts().0.end();
             return Err(Reason::CodeExpiredLocally.into());
+        }
+        // The last look before the code leaves: an operator may have frozen it since the decision.
+        if let Err(fault) = self.policies.stands(begun) {
+            recorded.into_inner().into_parts().0.end();
+            return Err(fault);
         }
         Ok((recorded, line))
     }

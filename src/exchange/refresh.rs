@@ -79,6 +79,10 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
         };
+        // The last look before the refresh token leaves: an operator may have frozen it since the decision.
+        if let Err(fault) = self.policies.stands(&begun) {
+            return Err(self.fail(failed, fault, decision).await);
+        }
         let refreshed = match self.servers.refresh(recorded, line, until).await {
             Ok(refreshed) => refreshed,
             Err(not_refreshed) => return Err(self.not_refreshed(*not_refreshed, &place, failed).await),

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::{Code, Event},
     caller::Caller,
-    model::{Agent, AgentId, Fault, Reason},
+    model::{Agent, AgentId, Fault, LoginDemand, Reason},
     policy::BeginAsk,
     transaction::{Opening, Registration},
 };
@@ -35,6 +35,7 @@ impl Corridor {
     pub async fn register(&self, caller: Caller, input: RegisterInput) -> Result<RegisteredReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen(OPERATION, &caller).await?;
         let event = refusal(OPERATION, &caller);
         let RegisterInput { request, for_agent, registration } = input;
         let (ask, agent) = match self.resolve_registered(request, &for_agent, &registration) {
@@ -56,14 +57,18 @@ impl Corridor {
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
         let (ask, verdict, front_end) = (permitted.ask(), permitted.verdict(), permitted.caller().agent());
-        let endpoints = match self.servers.endpoints(&client.issuer, &front_end.id).await {
+        let endpoints = match self.servers.endpoints(&client, &front_end.id).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
         if let Err(fault) = self.sufficient(&client, &endpoints, &ask.scopes) {
             return Err(self.refuse(event.of(verdict.id), fault).await);
         }
+        // Whoever began it asked for what it asked; what the configuration demands is held against the ID token.
+        let demands = LoginDemand::default().with(issuer.id_tokens.max_age, &issuer.id_tokens.acr_values);
+        let login = demands.map_err(|_| Fault::new(Reason::Internal))?;
         let opening = Opening {
+            login,
             agent: Arc::clone(permitted.agent()),
             told_by_redirect: !endpoints.iss_parameter && self.config.issuers.len() > 1,
             client,
@@ -73,6 +78,7 @@ impl Corridor {
             scopes: ask.scopes.clone(),
             api: ask.api.clone(),
             offline_refused: false,
+            agent_jkt: None,
             decision: verdict.id,
             registered_by: Some(front_end.id.clone()),
         };
@@ -94,6 +100,11 @@ impl Corridor {
         let agent = AgentId::parse(for_agent).and_then(|id| self.config.registry.agent(&id).map(Arc::clone));
         let agent = agent.ok_or_else(unknown)?;
         let ask = self.resolve(request)?;
+        if ask.client.agent_holds_key {
+            let wrong =
+                "has keys that its agents have: one of them must begin itself, for nobody can prove its key for it";
+            return Err(Fault::field(Reason::FieldInvalid, "client", wrong));
+        }
         if ask.scopes.asks_identity() && !registration.has_nonce() {
             return Err(Fault::field(Reason::FieldRequired, "nonce", "is needed where openid is asked for"));
         }

@@ -4,6 +4,7 @@ use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::Caller,
+    grant::EndedBy,
     model::{DecisionId, Fault, Handle},
     oauth::Outcome,
     platform::trace,
@@ -40,18 +41,18 @@ impl Corridor {
             Err(refused) => return Err(self.deny(event, *refused).await),
         };
         // Dropping it makes things safer, so it does not wait for the log.
-        self.grants.end(&grant);
+        self.grants.end(&grant, EndedBy::Agent);
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
         let told = trace::spawn(async move {
             let outcomes = match grant.remains() {
-                Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await,
+                Some(disposal) => this.servers.revoke(disposal, "asked_by_agent", decision).await.worst(),
                 None => (Outcome::Absent, Outcome::Absent),
             };
             drop(underway);
             outcomes
         });
-        let (access, refresh) = told.await.unwrap_or((Outcome::Queued, Outcome::Queued));
+        let (access, refresh) = told.await.unwrap_or((Outcome::Failed, Outcome::Failed));
         Ok(RevokedReply { access, refresh, decision })
     }
 }

@@ -51,6 +51,7 @@ impl Corridor {
     pub async fn token(self: &Arc<Self>, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
+        self.refuse_frozen("GetToken", &caller).await?;
         self.hand_out(caller, input).await
     }
 

@@ -150,6 +150,7 @@ const fn takes_away(reason: Reason) -> bool {
             | R::TokenExpired
             | R::NarrowingUnavailable
             | R::BindingUnusable
+            | R::Frozen
             | R::PolicyDenied
             | R::PolicyEvalError
             | R::ObligationUnmet

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{Keeping, Narrowing},
     model::{Agent, Boot, Fault, Handle, Reason, ScopeSet, Terms},
-    oauth::{Disposal, Family, Kept},
+    oauth::{Disposal, Family, Kept, ResourceNonces},
     platform::{Clock, KeyedHash},
 };
 use std::{
@@ -32,6 +32,8 @@ pub struct Grant {
     pub terms: Terms,
     /// Its refresh token, where there is one that may be used.
     pub(super) family: Option<Arc<Family>>,
+    /// The nonces that its resource servers want in proofs.
+    pub(super) nonces: ResourceNonces,
     /// Its tokens.
     pub(super) shelf: Mutex<Shelf<Arc<Held>>>,
     pub(super) uses: AtomicU64,
@@ -79,7 +81,7 @@ impl Grant {
             client: (opening.client.alias.as_str(), &opening.client.client_id),
             scopes,
             resource: opening.resource(),
-            binding: self.kept.bound.then_some(opening.client.identity.thumbprint.as_str()),
+            binding: self.kept.begun.holder().map(|holder| (self.kept.bound.confirmation(), holder)),
         };
         TokenKey::of(&asked, keyed)
     }

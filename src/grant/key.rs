@@ -21,8 +21,9 @@ pub(super) struct Asked<'a> {
     pub(super) scopes: &'a ScopeSet,
     /// The resource indicator (RFC 8707).
     pub(super) resource: Option<&'a str>,
-    /// The thumbprint of the certificate it is bound to (RFC 8705 §3); a bearer token has none.
-    pub(super) binding: Option<&'a str>,
+    /// How it is bound, and the thumbprint of the certificate (RFC 8705 §3) or key (RFC 9449) that it is bound to; a
+    /// bearer token has none.
+    pub(super) binding: Option<(&'a str, &'a str)>,
 }
 
 impl TokenKey {
@@ -35,7 +36,8 @@ impl TokenKey {
         put(&mut bytes, asked.client.0.as_bytes());
         put(&mut bytes, asked.client.1.as_bytes());
         put_optional(&mut bytes, asked.resource);
-        put_optional(&mut bytes, asked.binding);
+        put_optional(&mut bytes, asked.binding.map(|binding| binding.0));
+        put_optional(&mut bytes, asked.binding.map(|binding| binding.1));
         // Last, and each with its length: their number needs no field of its own.
         for scope in asked.scopes.iter() {
             put(&mut bytes, scope.as_str().as_bytes());
@@ -66,7 +68,7 @@ mod tests {
         grant: Vec<u8>,
         scopes: std::collections::BTreeSet<String>,
         resource: Option<String>,
-        binding: Option<String>,
+        binding: Option<(String, String)>,
     }
 
     fn key(owned: &Owned, keyed: &KeyedHash) -> TokenKey {
@@ -79,7 +81,7 @@ mod tests {
             client: (alias, client_id),
             scopes: &ScopeSet::parse(&scopes.join(" ")).unwrap(),
             resource: owned.resource.as_deref(),
-            binding: owned.binding.as_deref(),
+            binding: owned.binding.as_ref().map(|(how, what)| (how.as_str(), what.as_str())),
         };
         TokenKey::of(&asked, keyed)
     }
@@ -89,7 +91,7 @@ mod tests {
         let optional = || proptest::option::of(word());
         let scopes = proptest::collection::btree_set("[ab]{1,3}", 1..4);
         let words = [word(), word(), word(), word()];
-        (words, proptest::collection::vec(97u8..99, 0..3), scopes, optional(), optional())
+        (words, proptest::collection::vec(97u8..99, 0..3), scopes, optional(), proptest::option::of((word(), word())))
             .prop_map(|(words, grant, scopes, resource, binding)| Owned { words, grant, scopes, resource, binding })
     }
 
@@ -106,7 +108,7 @@ mod tests {
 
         // rows: CACH-02
         #[test]
-        fn one_changed_field_is_another_token(a in owned(), which in 0..8usize) {
+        fn one_changed_field_is_another_token(a in owned(), which in 0..9usize) {
             let keyed = KeyedHash::new(&[7; 32]);
             let mut b = a.clone();
             match which {
@@ -114,7 +116,8 @@ mod tests {
                 4 => b.grant.push(0),
                 5 => drop(b.scopes.insert("c".to_owned())),
                 6 => b.resource = b.resource.map_or(Some(String::new()), |_| None),
-                _ => b.binding = b.binding.map_or(Some(String::new()), |_| None),
+                7 => b.binding = b.binding.map_or(Some((String::new(), String::new())), |_| None),
+                _ => b.binding = b.binding.map_or(Some(Default::default()), |(how, what)| Some((what + "c", how))),
             }
             prop_assert_ne!(key(&a, &keyed), key(&b, &keyed));
         }

@@ -3,16 +3,20 @@
 //! Invariant: a token is kept only as a [`Released`](crate::policy::Released) ticket brought it, and found only by
 //! the agent it was released to.
 
+mod ending;
 mod entry;
 mod held;
 mod key;
+mod proof;
 mod refreshing;
 mod reply;
 mod store;
 mod watching;
 
+pub use ending::{EndedBy, Ending, GrantFilter, GrantSummary};
 pub use entry::Grant;
 pub use held::Held;
+pub use proof::Signed;
 pub use refreshing::{Missing, Place};
 pub use reply::{By, Delivery, HandOut, Reply};
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};

@@ -62,6 +62,7 @@ impl Releasable for HandOut {
             refreshable: self.grant.is_refreshable(),
             again: true,
             subject: kept.subject.as_ref(),
+            begun: kept.begun.at,
         }
     }
 }
@@ -256,8 +257,8 @@ impl Auditable for Reply {
             .with("original_decision_id", kept.decided.id.to_string())
             .with("release_decision_id", self.verdict.id.to_string())
             .with("grant_ref", keyed.reference("grant", self.grant.handle.bits()))
-            .with("token_type", "Bearer")
-            .with("sender_constraint", if kept.bound { "x5t#S256" } else { "none" })
+            .with("token_type", kept.bound.token_type())
+            .with("sender_constraint", kept.bound.confirmation())
             .with("lease_seconds", self.lease.as_secs())
             .with("lifetime_seconds", kept.lifetime.as_secs())
             .with("refresh_token_held", self.grant.is_refreshable())

@@ -1,7 +1,8 @@
 //! The store of grants.
 
 use super::{
-    By, Grant, HandOut, Held, Reply,
+    By, EndedBy, Ending, Grant, HandOut, Held, Reply,
+    ending::endings,
     held::{Shelf, remaining},
     refreshing::Missing,
     watching::Signal,
@@ -11,10 +12,10 @@ use crate::{
     caller::Caller,
     config::Keeping,
     model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, fault::Detection},
-    oauth::{Disposal, Family, Issued, Kept},
+    oauth::{Disposal, Family, Issued, Kept, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash},
     policy::Released,
-    transaction::Closing,
+    transaction::{BoundKey, Closing},
 };
 use std::{
     collections::HashMap,
@@ -24,6 +25,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::broadcast;
 
 /// The prefix of a grant's handle.
 pub const HANDLE_PREFIX: &str = "grant_";
@@ -56,9 +58,10 @@ pub struct Grants {
     lost_after: Duration,
     pub(super) keeping: Keeping,
     pub(super) clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
     table: Mutex<HashMap<Handle, Arc<Grant>>>,
+    pub(super) endings: broadcast::Sender<Ending>,
 }
 
 /// Bounds of the store.
@@ -92,7 +95,16 @@ impl Grants {
         keyed: Arc<KeyedHash>,
     ) -> Arc<Self> {
         let GrantBounds { per_agent, lost_after, keeping } = bounds;
-        Arc::new(Self { per_agent, lost_after, keeping, clock, entropy, keyed, table: Mutex::default() })
+        Arc::new(Self {
+            per_agent,
+            lost_after,
+            keeping,
+            clock,
+            entropy,
+            keyed,
+            table: Mutex::default(),
+            endings: endings(),
+        })
     }
 
     /// Whether an agent may hold another grant.
@@ -124,7 +136,9 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let terms = terms.strictest(kept.terms.clone());
-        if terms.no_refresh || kept.begun.opening.offline_refused {
+        // A refresh needs a proof, which narrowgate cannot make with a key that is its agent's.
+        let unprovable = kept.begun.bound_key.as_ref().is_some_and(BoundKey::is_agents);
+        if terms.no_refresh || kept.begun.opening.offline_refused || unprovable {
             // Never used and never handed out, but revoked with the grant: forgotten, it would live on at the server.
             kept.tokens.retired = kept.tokens.refresh.take();
         }
@@ -135,6 +149,7 @@ impl Grants {
             handle: Handle::new(bits),
             agent: Arc::clone(caller.agent()),
             family: refresh.map(|token| Family::new(Arc::clone(&kept), token, jitter)),
+            nonces: ResourceNonces::default(),
             shelf: Mutex::new(Shelf::new(self.keeping.tokens_per_grant)),
             used: AtomicU64::new(kept.at.0.0),
             kept,
@@ -221,9 +236,13 @@ impl Grants {
     }
 
     /// Takes a grant out: it is never handed out again, also by calls under way.
-    pub fn end(&self, grant: &Grant) -> bool {
+    pub fn end(&self, grant: &Grant, by: EndedBy) -> bool {
         grant.finish();
-        self.table().remove(&grant.handle).is_some()
+        let was_there = self.table().remove(&grant.handle).is_some();
+        if was_there {
+            self.tell(grant, by);
+        }
+        was_there
     }
 
     /// The server has ended a grant, or cannot be trusted with it: nothing of it is served any more. It is remembered
@@ -233,6 +252,7 @@ impl Grants {
         // In this order: whoever is woken finds it dead.
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
         grant.finish();
+        self.tell(grant, EndedBy::Server);
         grant.remains()
     }
 
@@ -259,6 +279,7 @@ impl Grants {
                 return true;
             };
             grant.finish();
+            self.tell(grant, EndedBy::Itself);
             ended.push((Arc::clone(grant), why));
             false
         });
@@ -286,7 +307,7 @@ impl Grants {
         self.table().is_empty()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
+    pub(super) fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

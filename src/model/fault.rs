@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub enum Detection {
     /// The peer is not in the registry.
     UnknownAgent,
+    /// The peer of the admin socket is no operator.
+    UnknownOperator,
     /// A connection outlived the process that made it, or came from another program.
     PeerChanged,
     /// A person called as an agent, and was refused.

@@ -38,6 +38,8 @@ macro_rules! ids {
 ids! {
     /// An agent of the registry: the principal of every decision.
     AgentId,
+    /// An operator of this daemon: the principal of every decision about its administration.
+    OperatorId,
     /// A team: the owner of agents, clients and APIs.
     TeamId,
     /// A trusted authorization server, by alias.

@@ -4,8 +4,11 @@
 
 pub mod agent;
 pub mod algorithm;
+pub mod binding;
 pub mod fault;
 pub mod id;
+pub mod login;
+pub mod operator;
 pub mod quota;
 pub mod reason;
 pub mod redirect;
@@ -18,13 +21,19 @@ pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
 pub use algorithm::{Algorithm, Algorithms};
+pub use binding::TokenBinding;
 pub use fault::Fault;
-pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, TeamId};
+pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, OperatorId, TeamId};
+pub use login::{LoginDemand, Prompt};
+pub use operator::{FreezeTarget, Operator};
 pub use quota::AgentQuota;
 pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
-pub use secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, Secret, StateValue};
+pub use secret::{
+    AccessToken, AuthorizationCode, ClientAssertion, ClientSecret, CodeVerifier, DpopProof, IdToken, Nonce,
+    RefreshToken, Secret, StateValue,
+};
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};
 pub use time::{Boot, Wall};

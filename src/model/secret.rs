@@ -43,6 +43,12 @@ pub mod kind {
     pub enum Refresh {}
     /// See [`super::IdToken`].
     pub enum Identity {}
+    /// See [`super::DpopProof`].
+    pub enum Proof {}
+    /// See [`super::ClientAssertion`].
+    pub enum Assertion {}
+    /// See [`super::ClientSecret`].
+    pub enum Shared {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -59,6 +65,13 @@ pub type AccessToken = Secret<kind::Access>;
 pub type RefreshToken = Secret<kind::Refresh>;
 /// An ID token (OIDC Core §2), unverified: it is judged and dropped, and never handed on.
 pub type IdToken = Secret<kind::Identity>;
+/// A client assertion (RFC 7521 §4.2): made for one request, good for a minute, never kept.
+pub type ClientAssertion = Secret<kind::Assertion>;
+/// A client secret (RFC 6749 §2.3.1).
+pub type ClientSecret = Secret<kind::Shared>;
+
+/// A DPoP proof (RFC 9449 §4.2): whoever has it and the token it is for can send that one request until it is too old.
+pub type DpopProof = Secret<kind::Proof>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.
@@ -87,6 +100,17 @@ impl AccessToken {
         let valid = !body.is_empty()
             && secret.0.len() <= Self::BYTES_MAX
             && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b));
+        valid.then_some(secret)
+    }
+}
+
+impl ClientSecret {
+    /// Accepts 1*VSCHAR (RFC 6749 App. A.2) of at most 1 KiB.
+    #[must_use]
+    pub fn parse(value: String) -> Option<Self> {
+        let secret = Self::new(value);
+        let valid =
+            !secret.0.is_empty() && secret.0.len() <= 1024 && secret.0.bytes().all(|b| (0x20..=0x7e).contains(&b));
         valid.then_some(secret)
     }
 }

@@ -3,7 +3,7 @@
 use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover};
 use crate::{
     config::Accept,
-    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet},
+    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -47,6 +47,8 @@ impl From<Reason> for Bad {
 pub(super) struct Expected<'a> {
     /// The scopes policy allowed.
     pub(super) allowed: &'a ScopeSet,
+    /// What the token must be bound to.
+    pub(super) binding: TokenBinding,
     /// What a token without `expires_in` is taken to live.
     pub(super) assumed_lifetime: Duration,
     /// Where the issuer may stray.
@@ -97,7 +99,11 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
         return Err(broken("error"));
     }
     match &members.token_type {
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case(expected.binding.token_type()) => {}
+        // Asked for DPoP, and this is what anyone could use: a downgrade (RFC 9449 §5).
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {
+            return Err(Reason::TokenBindingMismatch.into());
+        }
         Some(Value::String(_)) | None => return Err(Reason::TokenTypeUnsupported.into()),
         Some(_) => return Err(broken("token_type")),
     }
@@ -123,7 +129,17 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.
 fn refusal(members: &Members, status: u16) -> Bad {
     let Some(Value::String(code)) = &members.error else { return by_status(status).into() };
-    let (reason, name) = match code.as_str() {
+    let (reason, name) = error_of(code);
+    let fault = Fault::new(reason).with("oauth_error", name);
+    match members.description_bytes {
+        Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
+        None => fault.into(),
+    }
+}
+
+/// What an error code means (RFC 6749 §5.2), and its name in words of ours.
+pub(super) fn error_of(code: &str) -> (Reason, &'static str) {
+    match code {
         "invalid_grant" => (Reason::GrantRejected, "invalid_grant"),
         // glewlwyd's word for the same.
         "invalid_code" => (Reason::GrantRejected, "invalid_code"),
@@ -132,14 +148,11 @@ fn refusal(members: &Members, status: u16) -> Bad {
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),
+        "invalid_dpop_proof" => (Reason::AsRejected, "invalid_dpop_proof"),
+        "use_dpop_nonce" => (Reason::AsRejected, "use_dpop_nonce"),
         "unsupported_grant_type" => (Reason::AsRejected, "unsupported_grant_type"),
         "temporarily_unavailable" => (Reason::AsUnavailable, "temporarily_unavailable"),
         _ => (Reason::AsRejected, "unregistered"),
-    };
-    let fault = Fault::new(reason).with("oauth_error", name);
-    match members.description_bytes {
-        Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
-        None => fault.into(),
     }
 }
 
@@ -161,8 +174,8 @@ pub fn fuzz_answer(status: u16, body: &[u8]) -> Option<Reason> {
         body: zeroize::Zeroizing::new(body.to_vec()),
     };
     let allowed = ScopeSet::parse("a b")?;
-    let expected =
-        Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &Accept::default() };
+    let (binding, accept) = (TokenBinding::Unbound, Accept::default());
+    let expected = Expected { allowed: &allowed, binding, assumed_lifetime: Duration::from_secs(60), accept: &accept };
     judge(&answer, &expected).err().map(|bad| bad.fault.reason)
 }
 
@@ -183,7 +196,8 @@ mod tests {
             body: Zeroizing::new(body.as_bytes().to_vec()),
         };
         let (allowed, accept) = (ScopeSet::parse("a").unwrap(), Accept::default());
-        let expected = Expected { allowed: &allowed, assumed_lifetime: Duration::from_secs(60), accept: &accept };
+        let (binding, assumed_lifetime) = (TokenBinding::Unbound, Duration::from_secs(60));
+        let expected = Expected { allowed: &allowed, binding, assumed_lifetime, accept: &accept };
         *judge(&answer, &expected).err().unwrap()
     }
 

@@ -1,15 +1,15 @@
-//! Whether a JWT access token is bound to our certificate (RFC 8705 §3.1). Read only where the client is declared
+//! Whether a JWT access token is bound to our certificate (RFC 8705 §3.1) or to the grant's key (RFC 9449 §6.1). Read only where the client is declared
 //! bound, and only to refuse: nothing in a token ever widens a decision (RFC 9068 §6).
 
 use super::strict_json;
-use crate::model::AccessToken;
+use crate::model::{AccessToken, TokenBinding};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// What a token says of its binding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Binding {
-    /// It is bound to our certificate.
+    /// It is bound to our certificate, or to the grant's key.
     Right,
     /// It is not, or does not say.
     Wrong,
@@ -21,8 +21,19 @@ pub(super) enum Binding {
 /// Whether the token's `cnf` names this thumbprint, in a JWT of this `typ`.
 #[expect(clippy::disallowed_methods, reason = "the confirmation is inside the token")]
 pub(super) fn judge(token: &AccessToken, thumbprint: &str, typ: &str) -> Binding {
-    let Some((header, claims)) = parts(token.reveal()) else { return Binding::Wrong };
-    let named = claims.get("cnf").and_then(|cnf| cnf.get("x5t#S256")).and_then(Value::as_str);
+    let Some(parts) = parts(token.reveal()) else { return Binding::Wrong };
+    confirms(&parts, TokenBinding::Certificate, thumbprint, typ)
+}
+
+/// Whether a token that came as `DPoP` is bound to this key (RFC 9449 §6.1). One that nobody but its server can read is
+/// taken at its `token_type`, which says so (§5); a JWT must say it itself.
+#[expect(clippy::disallowed_methods, reason = "the confirmation is inside the token")]
+pub(super) fn judge_key(token: &AccessToken, jkt: &str, typ: &str) -> Binding {
+    parts(token.reveal()).map_or(Binding::Right, |parts| confirms(&parts, TokenBinding::Dpop, jkt, typ))
+}
+
+fn confirms((header, claims): &(Value, Value), binding: TokenBinding, thumbprint: &str, typ: &str) -> Binding {
+    let named = claims.get("cnf").and_then(|cnf| cnf.get(binding.confirmation())).and_then(Value::as_str);
     if named != Some(thumbprint) {
         return Binding::Wrong;
     }
@@ -79,6 +90,18 @@ mod tests {
         }
         assert_eq!(judge(&typed(r#""JWT""#, claims), "x", "JWT"), Binding::Right);
         assert_eq!(judge(&typed(r#""at+jwt""#, claims), "x", "JWT"), Binding::OtherTyp);
+    }
+
+    // rows: DPOP-09
+    #[test]
+    fn a_jwt_says_itself_which_key_it_is_bound_to() {
+        let is = |claims: &str| judge_key(&token(claims), "k", "at+jwt") == Binding::Right;
+        assert!(is(r#"{"cnf":{"jkt":"k"}}"#));
+        for other in ["{}", r#"{"cnf":{}}"#, r#"{"cnf":{"jkt":"K"}}"#, r#"{"cnf":{"x5t#S256":"k"}}"#, r#"{"jkt":"k"}"#]
+        {
+            assert!(!is(other), "{other}");
+        }
+        assert!(judge_key(&AccessToken::new("opaque".to_owned()), "k", "at+jwt") == Binding::Right);
     }
 
     // rows: MTLS-06 MTLS-08

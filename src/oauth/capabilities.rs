@@ -5,11 +5,11 @@
 //! is missing later is an event. Whoever has really taken a promise back restarts narrowgate.
 
 use super::{
-    discovery::Document,
+    discovery::{Document, PUSHED},
     rejected::{Cause, rejected},
 };
 use crate::{
-    config::{Endpoints, Issuer, Profile},
+    config::{Endpoints, Issuer, ParUse, Profile},
     model::{Fault, Reason},
 };
 use serde_json::Value;
@@ -28,6 +28,8 @@ pub(super) struct Capabilities {
     iss: bool,
     pkce: Pkce,
     bound: bool,
+    /// Pushed authorization requests (RFC 9126 §5).
+    pushed: bool,
     /// The endpoints that have an alias for mutual TLS.
     aliases: BTreeSet<&'static str>,
     /// The methods of client authentication that it names; absent means `client_secret_basic`.
@@ -63,7 +65,8 @@ impl Capabilities {
             iss: is_true(ISS),
             pkce,
             bound: is_true(BOUND),
-            aliases: ["token_endpoint", "revocation_endpoint"].into_iter().filter(aliased).collect(),
+            pushed: document.get(PUSHED).is_some(),
+            aliases: ["token_endpoint", "revocation_endpoint", PUSHED].into_iter().filter(aliased).collect(),
             methods,
         }
     }
@@ -76,6 +79,7 @@ impl Capabilities {
             (ISS, self.iss && !later.iss),
             (PKCE, self.pkce == Pkce::S256 && later.pkce != Pkce::S256),
             (BOUND, self.bound && !later.bound),
+            (PUSHED, self.pushed && !later.pushed),
             (ALIASES, !self.aliases.is_subset(&later.aliases)),
             (METHODS, used.iter().any(|method| lost(&method))),
         ];
@@ -88,6 +92,7 @@ impl Capabilities {
             iss: self.iss || earlier.iss,
             pkce: if earlier.pkce == Pkce::S256 { Pkce::S256 } else { self.pkce },
             bound: self.bound || earlier.bound,
+            pushed: self.pushed || earlier.pushed,
             aliases: &self.aliases | &earlier.aliases,
             methods: &self.methods | &earlier.methods,
         }
@@ -114,9 +119,11 @@ pub(super) fn judge(
     if let Err(fault) = demands(issuer, used, &capabilities, earlier.is_none()) {
         return Judged { weakened, usable: Err(fault) };
     }
+    // Requests that were pushed would go through the browser, where they can be read and changed.
     // Without its alias an endpoint would move to where no certificate is asked for; without our method the code would
     // be spent for nothing. What is only promised less of (iss, binding) is demanded as before.
-    if let Some(member) = weakened.iter().find(|member| [ALIASES, METHODS].contains(member)) {
+    let unpushed = |member: &str| member == PUSHED && issuer.par != ParUse::Off;
+    if let Some(member) = weakened.iter().find(|member| [ALIASES, METHODS].contains(member) || unpushed(member)) {
         return Judged { usable: Err(rejected(&issuer.alias, member, &Cause::TakenBack)), weakened };
     }
     let capabilities = match earlier {

@@ -8,7 +8,7 @@ use super::{
     strict_json,
 };
 use crate::{
-    config::{Endpoints, Issuer, Reach, repeats_ours},
+    config::{Endpoints, Issuer, ParUse, Reach, WithoutCertificate, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -18,6 +18,8 @@ use url::Url;
 
 /// Bytes of a metadata document.
 const METADATA_BYTES_MAX: usize = 256 * 1024;
+/// The member that names the endpoint of RFC 9126 §5.
+pub(super) const PUSHED: &str = "pushed_authorization_request_endpoint";
 /// Nesting of a metadata document.
 const METADATA_DEPTH_MAX: usize = 32;
 
@@ -76,10 +78,6 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         tracing::error!(issuer = %issuer.alias, "the metadata names another issuer than the configuration; nothing of it is used");
         return Err(Fault::new(Reason::MetadataIssuerMismatch).with("issuer", issuer.alias.as_str()));
     }
-    if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
-        let field = "require_pushed_authorization_requests";
-        return Err(rejected(&issuer.alias, field, &Cause::PushedOnly));
-    }
     let aliases = document.get("mtls_endpoint_aliases");
     // A direct endpoint's alias wins where there is one (RFC 8705 §5).
     let direct = |name: &'static str| match aliases.and_then(|a| a.get(name)) {
@@ -88,6 +86,13 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
     };
     let required = |found: Option<String>, name| found.ok_or_else(|| rejected(&issuer.alias, name, &Cause::Missing));
     let capabilities = Capabilities::of(document);
+    // Of no use to most: what is wrong with it is told to those alone who need it.
+    let top_level = |name| usable(issuer, document.get(name)?.as_str()?);
+    let without_certificate = aliases.is_some().then(|| WithoutCertificate {
+        token: top_level("token_endpoint"),
+        revocation: top_level("revocation_endpoint"),
+        pushed: top_level(PUSHED),
+    });
     let endpoints = Endpoints {
         authorization: required(
             endpoint(issuer, "authorization_endpoint", document.get("authorization_endpoint"))?,
@@ -95,11 +100,20 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         )?,
         token: required(direct("token_endpoint")?, "token_endpoint")?,
         revocation: direct("revocation_endpoint")?,
+        pushed: if issuer.par == ParUse::Off { None } else { direct(PUSHED)? },
+        push_required: document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)),
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        without_certificate,
     };
     Ok(Document { endpoints, capabilities })
+}
+
+/// An endpoint that may be used, without a word on one that may not.
+fn usable(issuer: &Issuer, text: &str) -> Option<String> {
+    let url = crate::config::https(text).ok()?;
+    issuer.allowed_hosts.reach(&url).ok().map(|_| text.to_owned())
 }
 
 /// An endpoint that is https, on a host and a port the configuration names, without parameters that are ours to set.

@@ -208,6 +208,7 @@ impl Releasable for Turn {
             refreshable: true,
             again: true,
             subject: self.family.origin.subject.as_ref(),
+            begun: self.family.origin.begun.at,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     addresses::{self, Unconnected},
+    client_authentication::Authenticated,
     jose::jwks::KeySet,
     lane::Passage,
     names::Names,
@@ -9,10 +10,10 @@ use super::{
 };
 use crate::{
     config::Reach,
-    model::{Fault, Reason},
+    model::{DpopProof, Fault, Reason},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -29,6 +30,9 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// The longest that a server may tell a caller to wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// The content type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// An open connection that has carried nothing yet.
 pub struct Line {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -39,11 +43,21 @@ pub struct Line {
     pub(super) spent: Duration,
     /// The keys to verify an ID token of the answer with, fetched before anything is sent.
     pub(super) keys: Option<Arc<KeySet>>,
+    /// The agent's own proof for the request, where it has the key (RFC 9449 §4.1).
+    pub(super) proof: Option<DpopProof>,
     /// What learns how it went, if it is for a token request.
     pub(super) passage: Option<Passage>,
 }
 
 impl Line {
+    /// Takes along the proof that the agent made for the request.
+    #[must_use]
+    pub fn carrying(self, proof: Option<DpopProof>) -> Self {
+        let mut line = self;
+        line.proof = proof;
+        line
+    }
+
     /// Whether the connection still stands. A server that refuses our certificate says so only after the handshake
     /// (RFC 8446 §4.4.2.4), so this is asked right before the code is spent.
     pub async fn stands(&mut self) -> bool {
@@ -123,46 +137,64 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     });
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, passage: None })
+    Ok(Line { sender, driver, host: authority, target, spent: Duration::ZERO, keys: None, proof: None, passage: None })
 }
 
-/// Sends a form and reads the answer. From the call on, bytes may have left. What came of a body stays in `came` when
-/// the rest never does, also when this future is dropped.
+/// Sends a form that proves who sends it, and reads the answer. From the call on, bytes may have left. What came of a
+/// body stays in `came` when the rest never does, also when this future is dropped.
 pub(super) async fn post(
-    line: Line,
-    form: Zeroizing<String>,
+    mut line: Line,
+    request: Authenticated,
     bytes_max: usize,
     came: &mut Zeroizing<Vec<u8>>,
 ) -> Result<Answer, Broken> {
+    post_with(&mut line, request, None, bytes_max, came).await
+}
+
+/// As [`post`], with a DPoP proof where there is one (RFC 9449 §4.1), on a connection that may be used again.
+pub(super) async fn post_with(
+    line: &mut Line,
+    form: Authenticated,
+    proof: Option<&str>,
+    bytes_max: usize,
+    came: &mut Zeroizing<Vec<u8>>,
+) -> Result<Answer, Broken> {
+    let mut request = head(line, Method::POST).header(header::CONTENT_TYPE, FORM);
+    if let Some(authorization) = form.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if let Some(proof) = proof {
+        let mut value = HeaderValue::from_str(proof).map_err(|_| Broken::Connection)?;
+        value.set_sensitive(true);
+        request = request.header("DPoP", value);
+    }
     // The copy inside hyper's buffers is out of our reach and is freed, not wiped (decisions 27).
-    let body = Full::new(Bytes::copy_from_slice(form.as_bytes()));
-    send(line, Method::POST, Some("application/x-www-form-urlencoded"), body, bytes_max, came).await
+    send(line, request.body(Full::new(Bytes::copy_from_slice(form.form.as_bytes()))), bytes_max, came).await
 }
 
 /// Gets a document.
-pub(super) async fn get(line: Line, bytes_max: usize) -> Result<Answer, Broken> {
-    send(line, Method::GET, None, Full::new(Bytes::new()), bytes_max, &mut Zeroizing::default()).await
+pub(super) async fn get(mut line: Line, bytes_max: usize) -> Result<Answer, Broken> {
+    let request = head(&line, Method::GET).body(Full::new(Bytes::new()));
+    send(&mut line, request, bytes_max, &mut Zeroizing::default()).await
 }
 
-async fn send(
-    mut line: Line,
-    method: Method,
-    content: Option<&str>,
-    body: Full<Bytes>,
-    bytes_max: usize,
-    came: &mut Zeroizing<Vec<u8>>,
-) -> Result<Answer, Broken> {
-    let mut request = Request::builder()
+fn head(line: &Line, method: Method) -> request::Builder {
+    Request::builder()
         .method(method)
         .uri(line.target.as_str())
         .header(header::HOST, line.host.as_str())
         .header(header::ACCEPT, "application/json")
         .header(header::ACCEPT_ENCODING, "identity")
-        .header(header::USER_AGENT, concat!("narrowgate/", env!("CARGO_PKG_VERSION")));
-    if let Some(content) = content {
-        request = request.header(header::CONTENT_TYPE, content);
-    }
-    let request = request.body(body).map_err(|_| Broken::Connection)?;
+        .header(header::USER_AGENT, concat!("narrowgate/", env!("CARGO_PKG_VERSION")))
+}
+
+async fn send(
+    line: &mut Line,
+    request: http::Result<Request<Full<Bytes>>>,
+    bytes_max: usize,
+    came: &mut Zeroizing<Vec<u8>>,
+) -> Result<Answer, Broken> {
+    let request = request.map_err(|_| Broken::Connection)?;
     let response = line.sender.send_request(request).await.map_err(|_| Broken::Connection)?;
     let (head, incoming) = response.into_parts();
     read(incoming, bytes_max, came).await?;

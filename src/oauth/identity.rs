@@ -47,8 +47,8 @@ impl AuthorizationServers {
             nonce: &presented.nonce,
             skew: settings.clock_skew,
             access_token: presented.access,
-            max_age: settings.max_age,
-            acr_values: &settings.acr_values,
+            max_age: begun.opening.login.max_age,
+            acr_values: &begun.opening.login.acr_values,
             trusted_audiences: &settings.trusted_audiences,
             groups: &settings.groups,
         };
@@ -155,7 +155,9 @@ fn hint(rule: &str, curable: bool) -> &'static str {
             "no clock_skew makes it good: the issuer must correct it, unless a clock is far off"
         }
         "groups" => "the issuer's `groups` is no list of texts; leave groups out of [issuer.id_token]",
-        "step_up" => "max_age and acr_values in [issuer.id_token] say what is demanded",
+        "step_up" => {
+            "max_age and acr_values, of [issuer.id_token] or of the call that began this, say what is demanded"
+        }
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "ambiguous_key" => "several keys fit; the issuer must name one by kid",
         _ => "the issuer must correct it",

@@ -3,7 +3,7 @@
 
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, Wall},
+    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing},
 };
@@ -40,8 +40,8 @@ pub struct Kept {
     pub lifetime: Duration,
     /// When it came, by both clocks.
     pub at: (Boot, Wall),
-    /// Whether it is bound to the client's certificate.
-    pub bound: bool,
+    /// What it is bound to.
+    pub bound: TokenBinding,
     /// The person it acts for, where an ID token was asked for.
     pub subject: Option<Subject>,
     /// The decision that let its code go.
@@ -85,6 +85,7 @@ impl Releasable for Issued {
             refreshable: self.kept.tokens.refresh.is_some(),
             again: false,
             subject: self.kept.subject.as_ref(),
+            begun: self.kept.begun.at,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     breaker::{Breaker, Change, Leave},
+    dpop::ServerNonce,
     http::{Answer, Broken},
     names::Names,
 };
@@ -38,6 +39,8 @@ pub(super) struct Ways {
     pub(super) lane: Arc<Lane>,
     /// To its hosts' addresses.
     pub(super) names: Names,
+    /// The nonce that it gave last for proofs (RFC 9449 §8).
+    pub(super) nonce: ServerNonce,
     /// To its metadata.
     beginnings: Places,
     issuer: Arc<Issuer>,
@@ -52,6 +55,7 @@ impl Ways {
         Self {
             lane: Lane::new(issuer, per_agent, clock, recorder),
             names: Names::new(),
+            nonce: ServerNonce::default(),
             beginnings: Places::new(per_agent, usize::MAX),
             issuer: Arc::clone(issuer),
             retries: Arc::new(Semaphore::new(RETRIES_MAX)),

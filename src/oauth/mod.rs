@@ -1,7 +1,7 @@
 //! The only room that talks to an authorization server.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
-//! began. A refresh token leaves only inside a recorded permit, one at a time for each grant. A token that policy has
+//! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token leaves only inside a recorded permit, one at a time for each grant. A token that policy has
 //! not released never leaves this room but to be revoked. Not even an error carries a word of the server's text.
 
 mod addresses;
@@ -11,17 +11,22 @@ mod believed;
 mod bound;
 mod breaker;
 mod capabilities;
+mod client_assertion;
+mod client_authentication;
 mod discovery;
+mod dpop;
 mod family;
 mod http;
 mod identity;
 mod issued;
 mod jose;
+mod jwt_svid;
 mod keys;
 mod lane;
 mod leniency;
 mod members;
 mod names;
+mod pushed;
 mod redeem;
 mod refresh;
 mod refreshed;
@@ -34,8 +39,9 @@ mod tls;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
-pub use authorize::authorization_url;
+pub use authorize::AuthorizationRequest;
 pub use discovery::fuzz_metadata;
+pub use dpop::{BEGIN_TARGET, DpopNonce, Proven, ResourceNonces, possession, prove, target};
 pub use family::{Family, Turn, Wish};
 pub use http::Line;
 pub use issued::{Issued, Kept, Tokens};
@@ -44,5 +50,5 @@ pub use lane::Passage;
 pub use redeem::NotIssued;
 pub use refresh::NotRefreshed;
 pub use refreshed::Refreshed;
-pub use revoke::{Disposal, Outcome};
+pub use revoke::{Disposal, Outcome, Outcomes};
 pub use servers::AuthorizationServers;

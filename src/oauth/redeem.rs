@@ -2,9 +2,10 @@
 
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens,
-    answer::{self, ANSWER_BYTES_MAX, Bad, Expected, Success, broken},
+    answer::{self, Bad, Expected, RULE, Success, broken},
     bound::{self, Binding},
-    http::{self, Answer, Broken, Line},
+    dpop,
+    http::{Answer, Broken, Line},
     identity::Presented,
     jose::jwks::KeySet,
     leniency::{CURE, tell_cure},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Nonce, Reason, ScopeSet, Subject},
+    model::{Fault, Nonce, Reason, ScopeSet, Subject, TokenBinding},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
 };
@@ -57,7 +58,7 @@ impl AuthorizationServers {
         let keys = line.keys.take();
         // Before the code leaves: a token may be as old as that, for instance after a suspend while the answer waits.
         let at = (self.clock.boot(), self.clock.wall());
-        let result = attempt(line, form(&spent), &begun, &begun.opening.scopes).await;
+        let result = self.attempt(line, &form(&spent), &begun, &begun.opening.scopes).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
         let result = match (result, nonce) {
@@ -112,35 +113,64 @@ pub(super) struct Failed {
     pub(super) leftover: Leftover,
 }
 
-/// One POST, and its answer judged. One absolute deadline covers connection and exchange, whatever trickles in.
-pub(super) async fn attempt(
-    mut line: Line,
-    form: Zeroizing<String>,
-    begun: &Begun,
-    allowed: &ScopeSet,
-) -> Result<Success, Box<Failed>> {
-    let issuer = &begun.opening.issuer;
-    let left = issuer.deadline.saturating_sub(line.spent);
-    let passage = line.passage.take();
-    let mut came = Zeroizing::default();
-    let answered = tokio::time::timeout(left, http::post(line, form, ANSWER_BYTES_MAX, &mut came)).await;
-    if let Some(passage) = passage {
-        passage.ended(&answered);
+impl AuthorizationServers {
+    /// One POST (a second one where the server has only asked for its nonce), and its answer judged. One absolute
+    /// deadline covers connection and exchange, whatever trickles in.
+    pub(super) async fn attempt(
+        &self,
+        mut line: Line,
+        form: &Zeroizing<String>,
+        begun: &Begun,
+        allowed: &ScopeSet,
+    ) -> Result<Success, Box<Failed>> {
+        let issuer = &begun.opening.issuer;
+        let unsent = |fault| Box::new(Failed { fault, status: None, leftover: Leftover::default() });
+        let proof = match line.proof.take() {
+            Some(agents) => Some(agents),
+            None => self.token_proof(begun).map_err(unsent)?,
+        };
+        let request = match self.authenticated(&begun.opening, form) {
+            Ok(request) => request,
+            Err(fault) => return Err(unsent(fault)),
+        };
+        let left = issuer.deadline.saturating_sub(line.spent);
+        let passage = line.passage.take();
+        let mut came = Zeroizing::default();
+        let posting = self.post_proven(line, (form, request), proof, begun, &mut came);
+        let answered = tokio::time::timeout(left, posting).await;
+        if let Some(passage) = passage {
+            passage.ended(&answered);
+        }
+        let fault: Fault = match answered {
+            Ok(Ok(answer)) => return judge(&answer, begun, allowed),
+            Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown.into(),
+            Ok(Err(Broken::TooLong)) => broken("size"),
+            Err(_) => Reason::AsTimeout.into(),
+        };
+        // A token may have come whole before the answer broke off: it lives at the server all the same.
+        Err(Box::new(Failed { fault, status: None, leftover: Leftover::of_fragment(&came) }))
     }
-    let fault: Fault = match answered {
-        Ok(Ok(answer)) => return judge(&answer, begun, allowed),
-        Ok(Err(Broken::Connection)) => Reason::RedeemOutcomeUnknown.into(),
-        Ok(Err(Broken::TooLong)) => broken("size"),
-        Err(_) => Reason::AsTimeout.into(),
-    };
-    // A token may have come whole before the answer broke off: it lives at the server all the same.
-    Err(Box::new(Failed { fault, status: None, leftover: Leftover::of_fragment(&came) }))
 }
 
 fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, Box<Failed>> {
     let issuer = &begun.opening.issuer;
     tracing::debug!(issuer = %issuer.alias, status = answer.status.as_u16(), bytes = answer.body.len(), "the token endpoint answered");
-    let expected = Expected { allowed, assumed_lifetime: issuer.assumed_lifetime, accept: &issuer.accept };
+    if let Some(bound) = &begun.bound_key {
+        let refused = match dpop::given(&answer.headers) {
+            // Two nonces, or one that is none (RFC 9449 §8.1): whoever sends that is not to be believed the rest.
+            Err(()) => Some(broken("dpop_nonce")),
+            Ok(_) if !dpop::is_challenge(answer) => None,
+            Ok(None) => Some(broken("dpop_nonce")),
+            Ok(Some(_)) if bound.is_agents() => Some(Fault::new(Reason::DpopProofInvalid).with(RULE, "nonce")),
+            Ok(Some(_)) => Some(Reason::DpopNonceLoop.into()),
+        };
+        if let Some(fault) = refused {
+            let (status, leftover) = (Some(answer.status.as_u16()), Leftover::of_fragment(&answer.body));
+            return Err(Box::new(Failed { fault, status, leftover }));
+        }
+    }
+    let (binding, assumed_lifetime) = (begun.opening.client.bound_tokens, issuer.assumed_lifetime);
+    let expected = Expected { allowed, binding, assumed_lifetime, accept: &issuer.accept };
     answer::judge(answer, &expected).map_err(|bad| {
         let Bad { fault, leftover } = *bad;
         Box::new(Failed { fault, status: Some(answer.status.as_u16()), leftover: *leftover })
@@ -156,7 +186,14 @@ pub(super) fn hold_against(
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let typ = &begun.opening.issuer.accept.access_token_typ;
-    let judged = client.bound_tokens.then(|| bound::judge(&success.access, &client.identity.thumbprint, typ));
+    let judged = match (client.bound_tokens, &begun.bound_key) {
+        (TokenBinding::Unbound, _) => None,
+        (TokenBinding::Certificate, _) => {
+            Some(client.thumbprint().map_or(Binding::Wrong, |own| bound::judge(&success.access, own, typ)))
+        }
+        (TokenBinding::Dpop, Some(bound)) => Some(bound::judge_key(&success.access, &bound.jkt, typ)),
+        (TokenBinding::Dpop, None) => Some(Binding::Wrong),
+    };
     let fault = if judged == Some(Binding::Wrong) {
         Fault::new(Reason::TokenBindingMismatch)
     } else if judged == Some(Binding::OtherTyp) {
@@ -179,7 +216,7 @@ pub(super) fn unkept(fault: Fault, success: &Success) -> Box<Failed> {
     Box::new(Failed { fault, status: Some(200), leftover })
 }
 
-/// The token request. Every parameter comes from the transaction; nothing the caller said is in it but the code.
+/// The token request, but for what proves the client. Every parameter comes from the transaction; nothing the caller said is in it but the code.
 #[expect(clippy::disallowed_methods, reason = "this is the wire")]
 fn form(spent: &Spent) -> Zeroizing<String> {
     let opening = &spent.begun.opening;
@@ -188,10 +225,7 @@ fn form(spent: &Spent) -> Zeroizing<String> {
     if !opening.issuer.accept.redirect_uri_omitted {
         form.append_pair("redirect_uri", opening.redirect.as_str());
     }
-    form
-        // RFC 8705 §2: the certificate proves who the client_id says.
-        .append_pair("client_id", &opening.client.client_id)
-        .append_pair("code_verifier", spent.verifier.reveal());
+    form.append_pair("code_verifier", spent.verifier.reveal());
     if let Some(resource) = opening.resource() {
         form.append_pair("resource", resource);
     }

@@ -6,7 +6,7 @@ use super::{
     answer::Success,
     http::Line,
     leniency::tell_cure,
-    redeem::{Failed, attempt, hold_against, unkept},
+    redeem::{Failed, hold_against, unkept},
     salvage::Leftover,
     wiped,
 };
@@ -104,7 +104,7 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
-        let success = attempt(line, form, begun, &wish.scopes).await?;
+        let success = self.attempt(line, &form, begun, &wish.scopes).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -172,7 +172,11 @@ impl AuthorizationServers {
         if !fatal && !matches!(fault.reason, Reason::GrantUnknown | Reason::IssuerBusy) {
             let for_all = matches!(
                 fault.reason,
-                Reason::AsUnavailable | Reason::AsUnreachable | Reason::AsTimeout | Reason::AsTlsUntrusted
+                Reason::AsUnavailable
+                    | Reason::AsUnreachable
+                    | Reason::AsTimeout
+                    | Reason::AsTlsUntrusted
+                    | Reason::DpopNonceLoop
             );
             let span = fault.retry_after.unwrap_or(REMEMBERED).min(REMEMBERED_MAX);
             let wish = (!for_all).then(|| turn.wish().clone());
@@ -218,9 +222,7 @@ fn form(turn: &Turn) -> Option<Zeroizing<String>> {
         let mut form = wiped::roomy_form(&[token.reveal()]);
         form.append_pair("grant_type", "refresh_token")
             .append_pair("refresh_token", token.reveal())
-            .append_pair("scope", &turn.wish().scopes.joined())
-            // RFC 8705 §2: the certificate proves who the client_id says.
-            .append_pair("client_id", &opening.client.client_id);
+            .append_pair("scope", &turn.wish().scopes.joined());
         if let Some(resource) = opening.resource() {
             form.append_pair("resource", resource);
         }

@@ -43,6 +43,7 @@ impl Releasable for Refreshed {
             refreshable: true,
             again: true,
             subject: self.kept.subject.as_ref(),
+            begun: self.kept.begun.at,
         }
     }
 }

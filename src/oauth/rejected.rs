@@ -17,8 +17,6 @@ pub(super) enum Cause {
     NotAllowed(NotAllowed),
     /// The authorization endpoint brings a parameter along that is ours to set.
     OurParameter(&'static str),
-    /// The server takes pushed authorization requests alone (RFC 9126 §5).
-    PushedOnly,
     /// An earlier document promised it.
     TakenBack,
     /// The method of client authentication is not offered, and the configuration is strict.
@@ -57,12 +55,6 @@ pub(super) fn rejected(issuer: &IssuerAlias, field: &'static str, cause: &Cause)
             tracing::error!(%issuer, field, parameter, "the metadata brings a parameter along that narrowgate sets: this is for the server to correct");
             fault.in_detail(
                 "Its authorization endpoint brings a parameter that narrowgate sets: this is for the server to correct.",
-            )
-        }
-        Cause::PushedOnly => {
-            tracing::error!(%issuer, field, "the server takes pushed authorization requests alone (RFC 9126), which narrowgate does not speak; have it take plain ones from this client");
-            fault.in_detail(
-                "The server takes pushed authorization requests alone (RFC 9126), which narrowgate does not speak.",
             )
         }
         Cause::TakenBack => {

@@ -35,10 +35,12 @@ pub enum Outcome {
     Absent,
     /// The server confirmed (200).
     Revoked,
-    /// The server could not be reached or asked to wait.
+    /// The server could not be reached or asked to wait, and is asked again.
     Queued,
     /// The server has no revocation endpoint, or cannot revoke this kind of token.
     Unsupported,
+    /// The server did not confirm it, and is not asked again.
+    Failed,
 }
 
 impl Outcome {
@@ -50,7 +52,31 @@ impl Outcome {
             Self::Revoked => "revoked",
             Self::Queued => "queued",
             Self::Unsupported => "unsupported",
+            Self::Failed => "failed",
         }
+    }
+}
+
+/// What became of each token of one grant.
+#[derive(Default, Debug)]
+pub struct Outcomes {
+    /// Of each refresh token: one, but where a server's answer held several.
+    pub refresh: Vec<Outcome>,
+    /// Of each access token.
+    pub access: Vec<Outcome>,
+}
+
+impl Outcomes {
+    /// (access, refresh): of several the worst counts.
+    #[must_use]
+    pub fn worst(&self) -> (Outcome, Outcome) {
+        let worst = |of: &[Outcome]| of.iter().copied().max().unwrap_or(Outcome::Absent);
+        (worst(&self.access), worst(&self.refresh))
+    }
+
+    /// Each of them.
+    pub fn each(&self) -> impl Iterator<Item = Outcome> {
+        self.refresh.iter().chain(&self.access).copied()
     }
 }
 
@@ -92,6 +118,12 @@ impl Disposal {
         rest.not_empty()
     }
 
+    /// How many tokens there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.access.len() + self.refresh.len()
+    }
+
     fn not_empty(self) -> Option<Self> {
         (!self.access.is_empty() || !self.refresh.is_empty()).then_some(self)
     }
@@ -128,14 +160,8 @@ impl AuthorizationServers {
         });
     }
 
-    /// Revokes the refresh token, then the access tokens, and says what became of them: (access, refresh). Of several
-    /// the worst counts.
-    pub async fn revoke(
-        self: &Arc<Self>,
-        disposal: Disposal,
-        why: &'static str,
-        exchange: DecisionId,
-    ) -> (Outcome, Outcome) {
+    /// Revokes the refresh token, then the access tokens, and says what became of each.
+    pub async fn revoke(self: &Arc<Self>, disposal: Disposal, why: &'static str, exchange: DecisionId) -> Outcomes {
         let Disposal { begun, access, refresh, created } = disposal;
         let agent = begun.opening.agent.id.to_string();
         let doomed = |token, hint, created| Doomed {
@@ -147,14 +173,14 @@ impl AuthorizationServers {
             exchange,
             created,
         };
-        let (mut of_access, mut of_refresh) = (Outcome::Absent, Outcome::Absent);
+        let mut outcomes = Outcomes::default();
         for token in refresh {
-            of_refresh = of_refresh.max(self.revoke_one(doomed(token, "refresh_token", created)).await);
+            outcomes.refresh.push(self.revoke_one(doomed(token, "refresh_token", created)).await);
         }
         for (token, created) in access {
-            of_access = of_access.max(self.revoke_one(doomed(token, "access_token", created)).await);
+            outcomes.access.push(self.revoke_one(doomed(token, "access_token", created)).await);
         }
-        (of_access, of_refresh)
+        outcomes
     }
 
     async fn revoke_one(self: &Arc<Self>, doomed: Doomed) -> Outcome {
@@ -171,7 +197,10 @@ impl AuthorizationServers {
                     drop((permit, underway));
                 });
             }
-            None => self.report(&doomed, Outcome::Queued),
+            None => {
+                self.report(&doomed, Outcome::Failed);
+                return Outcome::Failed;
+            }
         }
         Outcome::Queued
     }
@@ -188,7 +217,7 @@ impl AuthorizationServers {
                 break;
             }
         }
-        self.report(&doomed, outcome);
+        self.report(&doomed, if outcome == Outcome::Queued { Outcome::Failed } else { outcome });
     }
 
     async fn try_once(&self, doomed: &Doomed) -> Outcome {
@@ -202,9 +231,9 @@ impl AuthorizationServers {
             let form = wiped::roomy_form(&[&doomed.token])
                 .append_pair("token", &doomed.token)
                 .append_pair("token_type_hint", doomed.hint)
-                .append_pair("client_id", &opening.client.client_id)
                 .finish();
-            http::post(line, Zeroizing::new(form), REVOCATION_BYTES_MAX, &mut Zeroizing::default()).await.ok()
+            let request = self.authenticated(opening, &Zeroizing::new(form)).ok()?;
+            http::post(line, request, REVOCATION_BYTES_MAX, &mut Zeroizing::default()).await.ok()
         };
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Some(answer)) => match answer.status.as_u16() {
@@ -217,13 +246,13 @@ impl AuthorizationServers {
         }
     }
 
-    /// `Queued` here means given up.
+    /// Records what finally became of it.
     fn report(&self, doomed: &Doomed, outcome: Outcome) {
         let opening = &doomed.begun.opening;
         let (code, severity) = match outcome {
             Outcome::Revoked | Outcome::Absent => (Code::TokenRevoked, Severity::Informational),
             Outcome::Unsupported => (Code::TokenRevokeFailed, Severity::Medium),
-            Outcome::Queued => (Code::TokenRevokeFailed, Severity::High),
+            Outcome::Queued | Outcome::Failed => (Code::TokenRevokeFailed, Severity::High),
         };
         let reference = self.recorder.keyed().reference(doomed.hint, doomed.token.as_bytes());
         let mut event = Event::new(code, "Revoke").through(&opening.client, &opening.issuer).of(doomed.exchange);
@@ -232,7 +261,7 @@ impl AuthorizationServers {
         let (created, lifetime) = doomed.created.unwrap_or((self.clock.wall(), Duration::ZERO));
         event.session = Some(Session { reference, created, expires: created.plus(lifetime) });
         let status = match outcome {
-            Outcome::Queued => "gave_up",
+            Outcome::Queued | Outcome::Failed => "gave_up",
             Outcome::Unsupported => "REVOKE_UNSUPPORTED",
             other => other.as_str(),
         };

@@ -14,7 +14,7 @@ use crate::{
     audit::{Code, Event, Recorder, Severity},
     config::{Client, Config, Endpoints, Finding, Issuer},
     model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
-    platform::{Clock, Work, trace},
+    platform::{Clock, Entropy, Work, trace},
     transaction::Begun,
 };
 use arc_swap::ArcSwapOption;
@@ -36,6 +36,7 @@ pub struct AuthorizationServers {
     servers: BTreeMap<IssuerAlias, Arc<Server>>,
     mutual: BTreeMap<ClientAlias, Arc<ClientConfig>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) recorder: Recorder,
     /// Revocations count as work, so that a stop waits for them.
     pub(super) work: Arc<Work>,
@@ -67,7 +68,7 @@ impl AuthorizationServers {
     pub fn new(
         config: &Config,
         file: &Path,
-        clock: Arc<dyn Clock>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         recorder: Recorder,
         work: Arc<Work>,
     ) -> Result<Arc<Self>, Vec<Finding>> {
@@ -88,7 +89,7 @@ impl AuthorizationServers {
             servers.insert(alias, Arc::new(server));
         }
         let retry_base = config.limits.revocation_retry;
-        Ok(Arc::new(Self { servers, mutual, clock, recorder, work, retry_base }))
+        Ok(Arc::new(Self { servers, mutual, clock, entropy, recorder, work, retry_base }))
     }
 
     /// The certificates and keys that [`Self::new`] would refuse.
@@ -97,13 +98,22 @@ impl AuthorizationServers {
         Tls::of(config, file).err().unwrap_or_default()
     }
 
-    /// The endpoints of an issuer: from the configuration, or discovered and believed for a while. When news is slow
+    /// The endpoints of an issuer as they are for one of its clients: from the configuration, or discovered and
+    /// believed for a while. When news is slow
     /// to come, the last good document is the answer while it may be.
     ///
     /// # Errors
     /// [`Reason::IssuerUnknown`], [`Reason::IssuerBusy`] if too many calls of the agent wait for it already, or as
     /// discovery fails.
-    pub async fn endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
+    pub async fn endpoints(self: &Arc<Self>, client: &Client, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
+        let endpoints = self.all_endpoints(&client.issuer, agent).await?;
+        endpoints.of(client).ok_or_else(|| {
+            tracing::error!(client = %client.alias, "it has no certificate, and its issuer's token_endpoint beside the aliases for mutual TLS is missing or on a host or port that is not allowed");
+            Fault::new(Reason::MetadataRejected).with("issuer", client.issuer.as_str()).with("field", "token_endpoint")
+        })
+    }
+
+    async fn all_endpoints(self: &Arc<Self>, alias: &IssuerAlias, agent: &AgentId) -> Result<Arc<Endpoints>, Fault> {
         let server = self.servers.get(alias).ok_or(Reason::IssuerUnknown)?;
         if let Some(fixed) = &server.issuer.endpoints {
             return Ok(Arc::new(fixed.clone()));
@@ -183,7 +193,9 @@ impl AuthorizationServers {
         let server = self.servers.get(&opening.issuer.alias).ok_or(Reason::IssuerUnknown)?;
         let Some(known) = server.known.load_full() else { return Ok(()) };
         let origin = |endpoint: &str| Url::parse(endpoint).ok().map(|url| url.origin());
-        if origin(&known.0.token) == origin(&opening.endpoints.token) {
+        // Where it can be had no more it has moved.
+        let known = known.0.of(&opening.client).map(|endpoints| origin(&endpoints.token));
+        if known == Some(origin(&opening.endpoints.token)) {
             return Ok(());
         }
         Err(Fault::new(Reason::IssuerEndpointChanged).with("issuer", opening.issuer.alias.as_str()))
@@ -225,6 +237,7 @@ impl AuthorizationServers {
     /// Opens a connection to the token endpoint that a transaction captured, through the issuer's lane.
     pub(super) async fn token_line(&self, begun: &Begun, passage: Passage) -> Result<http::Line, Fault> {
         self.still_there(begun)?;
+        self.can_authenticate(&begun.opening)?;
         let (opening, waited) = (&begun.opening, passage.taken());
         let left = opening.issuer.deadline.saturating_sub(waited);
         let mut line = match self.line(&opening.client, &opening.endpoints.token, left).await {

@@ -36,7 +36,7 @@ impl Tls {
         }
         for (alias, client) in &config.clients {
             let Some(issuer) = config.issuers.get(&client.issuer) else { continue };
-            match client_config(&issuer.roots, Some(&client.identity)) {
+            match client_config(&issuer.roots, client.identity.as_ref()) {
                 Ok(mutual) => drop(tls.mutual.insert(alias.clone(), mutual)),
                 Err(wrong) => findings.push(about(file, format!("client `{alias}`: {wrong}"))),
             }

@@ -9,9 +9,14 @@ const FORM_ROOM: usize = 4096;
 
 /// A form with room for these secrets and what goes with them, so that it never moves.
 pub(super) fn roomy_form(secrets: &[&str]) -> Serializer<'static, String> {
+    Serializer::new(roomy(secrets))
+}
+
+/// The same room, for what is not begun as a form.
+pub(super) fn roomy(secrets: &[&str]) -> String {
     // Each byte of a value takes three when it is escaped.
     let escaped: usize = secrets.iter().map(|secret| secret.len() * 3).sum();
-    Serializer::new(String::with_capacity(escaped + FORM_ROOM))
+    String::with_capacity(escaped + FORM_ROOM)
 }
 
 /// Adds to a buffer; if it must move, its old place is wiped.

@@ -124,6 +124,26 @@ impl Journal for DiskJournal {
     }
 }
 
+/// Puts a private file (0600) in the place of another, durably: whoever reads sees the old one or the new one, whole,
+/// after a crash too.
+///
+/// # Errors
+/// As the system says; the old file stays.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let draft = PathBuf::from(name);
+    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(&draft, flags, Mode::from_raw_mode(0o600))?);
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// Reads a UTF-8 file of at most `bytes_max`.
 ///
 /// # Errors

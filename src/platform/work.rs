@@ -17,6 +17,7 @@ pub struct Work {
     stopping: AtomicBool,
     idle: Notify,
     stopped: Notify,
+    drained: Notify,
 }
 
 /// One piece of work; counts down when dropped.
@@ -44,6 +45,16 @@ impl Work {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.stopped.notify_waiters();
+    }
+
+    /// Asks the process to stop in an orderly way, as a signal would.
+    pub fn drain(&self) {
+        self.drained.notify_one();
+    }
+
+    /// Waits until somebody asks for that.
+    pub async fn drained(&self) {
+        self.drained.notified().await;
     }
 
     /// How much is under way.

@@ -1,7 +1,7 @@
 //! The questions that made one decision, as the log keeps them and as a replay reads them back (POL-09).
 
 use super::question::{Question, uid_json};
-use crate::model::Scope;
+use crate::model::{Scope, TokenBinding};
 use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Schema};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
@@ -43,8 +43,8 @@ pub(super) struct Step {
 /// What, beside Cedar's answers, tells whether terms can be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Keeping {
-    /// Whether the client's tokens are certificate-bound.
-    pub(super) bound: bool,
+    /// What the client's tokens are bound to.
+    pub(super) bound: TokenBinding,
     /// Whether the token is for one API.
     pub(super) audience: bool,
 }
@@ -84,7 +84,7 @@ impl Asked {
         let mut record = json!({ "principal": principal, "bases": bases, "questions": questions.collect::<Vec<_>>() });
         if let Some(map) = record.as_object_mut() {
             if let Some(keeping) = self.keeping {
-                map.insert("bound".to_owned(), json!(keeping.bound));
+                map.insert("bound".to_owned(), json!(keeping.bound.proof()));
                 map.insert("audience".to_owned(), json!(keeping.audience));
             }
             if !self.own.is_empty() {
@@ -106,7 +106,13 @@ impl Asked {
     /// What is wrong with it.
     pub(super) fn from_json(record: &Value, schema: &Schema) -> Result<Self, String> {
         let flag = |key: &str| record.get(key).and_then(Value::as_bool);
-        let keeping = match (flag("bound"), flag("audience")) {
+        let bound = match record.get("bound") {
+            // Before there was DPoP it was a flag.
+            Some(Value::Bool(true)) => Some(TokenBinding::Certificate),
+            Some(Value::Bool(false)) => Some(TokenBinding::Unbound),
+            other => other.and_then(Value::as_str).and_then(TokenBinding::of_proof),
+        };
+        let keeping = match (bound, flag("audience")) {
             (Some(bound), Some(audience)) => Some(Keeping { bound, audience }),
             _ => None,
         };

@@ -2,18 +2,19 @@
 
 use super::{
     Facts, Snapshot,
+    approval::Approval,
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
+    expected::Expected,
     load::collect,
+    operator_cases::OperatorCase,
     person,
     question::Question,
 };
 use crate::{
     caller::Transport,
     config::{Config, Document, Finding, ScopeHome, Table, about},
-    model::{
-        Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, Terms, Wall, time::parse_span,
-    },
+    model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -46,17 +47,17 @@ pub fn run(config: &Config, snapshot: &Snapshot) -> Tally {
         let mut names = HashSet::new();
         let (passed, findings) = document.read(|root| {
             let results = root.tables("case", |table| {
-                let case = Case::read(table, config)?;
-                if !names.insert(case.name.clone()) {
-                    table.wrong(format!("case \"{}\" is there twice", case.name), None);
+                let (name, ran) = if table.holds("operator") {
+                    let case = OperatorCase::read(table, config)?;
+                    (case.name.clone(), case.run(snapshot))
+                } else {
+                    let case = Case::read(table, config)?;
+                    (case.name.clone(), case.run(snapshot))
+                };
+                if !names.insert(name.clone()) {
+                    table.wrong(format!("case \"{name}\" is there twice"), None);
                 }
-                match case.run(snapshot) {
-                    Ok(()) => Some(()),
-                    Err(wrong) => {
-                        table.wrong(format!("case \"{}\": {wrong}", case.name), None);
-                        None
-                    }
-                }
+                ran.map_err(|wrong| table.wrong(format!("case \"{name}\": {wrong}"), None)).ok()
             });
             Some(results.len())
         });
@@ -76,7 +77,7 @@ struct Case<'c> {
     scopes: Vec<Scope>,
     facts: Facts,
     now: Wall,
-    bound: bool,
+    bound: TokenBinding,
     claimed: Claimed,
     approval: Option<Approval>,
     /// Who logged in, as an ID token of the client's issuer would say.
@@ -85,13 +86,12 @@ struct Case<'c> {
     flow: String,
     gate: Gate,
     token: Token,
-    expect_allow: bool,
-    reasons: Option<Vec<String>>,
-    code: Option<String>,
-    terms: Option<Terms>,
+    expected: Expected,
 }
 
 struct Gate {
+    /// The method and the origin that a proof is for.
+    http: (String, String),
     redirect_uri: String,
     pkce_method: String,
     code_age: Duration,
@@ -111,13 +111,6 @@ struct Token {
     tolerated_scopes: Vec<String>,
 }
 
-struct Approval {
-    approver: String,
-    team: String,
-    at: Wall,
-    scopes: Vec<Scope>,
-}
-
 const NOW: &str = "2026-11-22T10:00:00Z";
 const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 
@@ -135,11 +128,7 @@ impl<'c> Case<'c> {
         if scopes.is_empty() {
             scopes.extend(scope.clone());
         }
-        let expect_allow = table.required("expect", |t| match t {
-            "allow" => Ok(true),
-            "deny" => Ok(false),
-            _ => Err("must be \"allow\" or \"deny\"".to_owned()),
-        });
+        let expected = Expected::read(table);
         let now = table.optional("now", instant).or_else(|| instant(NOW).ok());
         let facts = facts(table, agent.as_ref());
         let lifetime = table.span("lifetime", Duration::from_secs(3600), ANY_SPAN);
@@ -167,18 +156,15 @@ impl<'c> Case<'c> {
             scopes,
             facts,
             now: now?,
-            bound: table.optional("proof", owned).is_some_and(|p| p == "mtls"),
+            bound: table.optional("proof", binding).unwrap_or_default(),
             claimed,
-            approval: table.table("approval", approval).flatten(),
+            approval: table.table("approval", Approval::read).flatten(),
             person: table.table("subject", person::read).flatten(),
             lifetime,
             flow: word(table, "flow").unwrap_or_else(|| "code".to_owned()),
             gate,
             token,
-            expect_allow: expect_allow?,
-            reasons: Some(table.list("reasons", owned)),
-            code: table.optional("code", owned),
-            terms: table.table("terms", terms),
+            expected: expected?,
         })
     }
 
@@ -195,32 +181,7 @@ impl<'c> Case<'c> {
             context: self.context()?,
         };
         let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
-        if answer.errors > 0 {
-            return Err(
-                "the question could not be answered: an entity is missing, or a policy failed to evaluate".to_owned()
-            );
-        }
-        let word = |allow: bool| if allow { "allow" } else { "deny" };
-        let ids: Vec<&str> = answer.determining.iter().map(|d| d.policy.as_str()).collect();
-        if answer.allowed != self.expect_allow {
-            return Err(format!("expected {}, got {} by {ids:?}", word(self.expect_allow), word(answer.allowed)));
-        }
-        let mut expected: Vec<&str> = self.reasons.iter().flatten().map(String::as_str).collect();
-        expected.sort_unstable();
-        if expected != ids {
-            return Err(format!("expected the reasons {expected:?}, got {ids:?}"));
-        }
-        let first = answer.determining.iter().find(|d| d.forbids).and_then(|d| snapshot.note(&d.policy));
-        let code = first.and_then(|n| n.code.as_deref()).unwrap_or("no_permit");
-        if let Some(expected) = self.code.as_deref().filter(|c| *c != code) {
-            return Err(format!("expected the code {expected:?}, got {code:?}"));
-        }
-        match &self.terms {
-            Some(expected) if *expected != answer.terms => {
-                Err(format!("expected the terms {expected:?}, got {:?}", answer.terms))
-            }
-            _ => Ok(()),
-        }
+        self.expected.hold(&answer, snapshot)
     }
 
     /// This case's agent and approver, which stand before the generation's.
@@ -268,6 +229,7 @@ impl<'c> Case<'c> {
                 ("stateVerified", Expr::new_bool(gate.state_verified)),
                 ("sameCaller", Expr::new_bool(gate.same_caller)),
             ]),
+            "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
@@ -308,16 +270,6 @@ impl<'c> Case<'c> {
     }
 }
 
-impl Approval {
-    fn expression(&self) -> Result<Expr, String> {
-        record([
-            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
-            ("at", datetime(self.at)),
-            ("scopes", scopes(&self.scopes)?),
-        ])
-    }
-}
-
 fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
     let transport = if word(table, "transport").as_deref() == Some("mtls") { Transport::Mtls } else { Transport::Uds };
     let own_uid = match agent.map(|a| &a.identity) {
@@ -339,6 +291,10 @@ fn facts(table: &Table<'_>, agent: Option<&Agent>) -> Facts {
 fn gate(table: &Table<'_>) -> Gate {
     let refreshes = table.integer("refresh_count", 0..=1_000_000).unwrap_or(0);
     Gate {
+        http: (
+            word(table, "http_method").unwrap_or_else(|| "GET".to_owned()),
+            word(table, "origin").unwrap_or_else(|| "https://crm.example.test".to_owned()),
+        ),
         redirect_uri: word(table, "redirect_uri").unwrap_or_else(|| "http://127.0.0.1/callback".to_owned()),
         pkce_method: word(table, "pkce_method").unwrap_or_else(|| "S256".to_owned()),
         code_age: table.span("code_age", Duration::from_secs(1), ANY_SPAN),
@@ -362,26 +318,6 @@ fn token(table: &Table<'_>, asked: &[Scope], lifetime: Duration) -> Token {
     }
 }
 
-fn approval(table: &Table<'_>) -> Option<Approval> {
-    let approver = table.required("approver", owned);
-    let team = table.required("approver_team", owned);
-    let at = table.required("at", instant);
-    let scopes = table.list("scopes", scope);
-    Some(Approval { approver: approver?, team: team?, at: at?, scopes })
-}
-
-fn terms(table: &Table<'_>) -> Terms {
-    Terms {
-        max_lifetime: table.optional("max_lifetime", |t| parse_span(t).ok_or_else(|| "is no span of time".to_owned())),
-        proof: None,
-        no_refresh: table.boolean("no_refresh", false),
-        single_audience: table.boolean("single_audience", false),
-        audit_high: table.optional("audit", owned).is_some_and(|a| a == "high"),
-        notify: table.boolean("notify", false),
-        max_uses: table.integer("max_uses", 1..=u64::MAX),
-    }
-}
-
 pub(super) fn word(table: &Table<'_>, key: &'static str) -> Option<String> {
     table.optional(key, owned).filter(|t| !t.is_empty())
 }
@@ -390,7 +326,11 @@ pub(super) fn owned(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+fn binding(word: &str) -> Result<TokenBinding, String> {
+    TokenBinding::of_proof(word).ok_or_else(|| "must be \"none\", \"mtls\" or \"dpop\"".to_owned())
+}
+
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| "is no scope-token".to_owned())
 }
 

@@ -2,9 +2,9 @@
 
 use super::entities::{uid, user_uid};
 use crate::{
-    caller::{Attestation, Caller, Transport},
+    caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
-    model::{Claimed, IssuerAlias, Scope, Subject, Wall},
+    model::{Claimed, IssuerAlias, LoginDemand, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -39,6 +39,14 @@ impl From<&Caller> for Facts {
     }
 }
 
+impl From<&AttestedOperator> for Facts {
+    fn from(operator: &AttestedOperator) -> Self {
+        let (transport, uid) = (Transport::Uds, Some(operator.peer().uid));
+        let interactive = operator.interactive();
+        Self { transport, uid, ip: None, verified: true, trust_domain: None, expires_at: None, interactive }
+    }
+}
+
 /// What every question about an exchange knows.
 #[derive(Clone)]
 pub(super) struct Base<'a> {
@@ -46,7 +54,7 @@ pub(super) struct Base<'a> {
     pub(super) caller: &'a Facts,
     pub(super) scopes: Vec<&'a Scope>,
     pub(super) api: Option<&'a Api>,
-    pub(super) bound: bool,
+    pub(super) bound: TokenBinding,
     pub(super) lifetime: Duration,
     pub(super) claimed: &'a Claimed,
     pub(super) approval: Option<Expr>,
@@ -110,6 +118,19 @@ pub(super) fn subject(issuer: &IssuerAlias, subject: &Subject) -> Result<Expr, S
     record(fields)
 }
 
+/// What is asked of a login. Whom it is hinted at stays between agent and server: the log keeps every question.
+pub(super) fn login(login: &LoginDemand) -> Result<Expr, String> {
+    let mut fields = vec![
+        ("prompt", Expr::new_set(login.prompt.iter().map(|prompt| text(prompt.as_str())))),
+        ("acrValues", Expr::new_set(login.acr_values.iter().map(|acr| text(acr)))),
+        ("hinted", boolean(login.hint.is_some())),
+    ];
+    if let Some(age) = login.max_age {
+        fields.push(("maxAge", duration(age)));
+    }
+    record(fields)
+}
+
 fn claimed(claimed: &Claimed) -> Result<Expr, String> {
     let words = [("purpose", &claimed.purpose), ("task", &claimed.task), ("session", &claimed.session)];
     let mut fields: Vec<(&str, Expr)> =
@@ -132,8 +153,8 @@ pub(super) fn audiences(api: Option<&Api>) -> Result<Expr, String> {
     Ok(Expr::new_set(members?))
 }
 
-pub(super) fn proof(bound: bool) -> Result<Expr, String> {
-    record([("method", text(if bound { "mtls" } else { "none" }))])
+pub(super) fn proof(bound: TokenBinding) -> Result<Expr, String> {
+    record([("method", text(bound.proof()))])
 }
 
 pub(super) fn record<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Expr, String> {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Client, Config, ScopeHome},
-    model::{Agent, IssuerAlias, Subject, agent::Identity},
+    model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
@@ -26,6 +26,9 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
     let mut entities = Vec::new();
     for agent in config.registry.agents() {
         entities.push(self::agent(agent)?);
+    }
+    for operator in config.registry.operators.iter() {
+        entities.push(self::operator(operator)?);
     }
     for issuer in config.issuers.values() {
         let attributes = [
@@ -125,6 +128,12 @@ pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
     entity(uid("Agent", agent.id.as_str())?, attributes, parents)
 }
 
+/// An operator's entity.
+pub(super) fn operator(operator: &Operator) -> Result<Entity, String> {
+    let teams: Result<Vec<_>, _> = operator.teams.iter().map(|team| uid("Team", team.as_str())).collect();
+    entity(uid("Operator", operator.id.as_str())?, [], teams?)
+}
+
 fn client(client: &Client) -> Result<Entity, String> {
     let redirects = client.redirects.iter().map(|r| Expr::new_string(r.as_str().to_owned()));
     let attributes = [
@@ -133,7 +142,7 @@ fn client(client: &Client) -> Result<Entity, String> {
         ("environment", Expr::new_entity_uid(uid("Environment", client.environment.as_str())?)),
         ("redirectUris", Expr::new_set(redirects)),
         ("authMethod", Expr::new_string(client.auth.as_str().to_owned())),
-        ("boundTokens", Expr::new_bool(client.bound_tokens)),
+        ("boundTokens", Expr::new_bool(client.bound_tokens.is_bound())),
         ("lifetimeCeiling", Expr::new_duration(format!("{}ms", client.lifetime_ceiling.as_millis()))),
     ];
     entity(uid("Client", client.alias.as_str())?, attributes, [uid("Issuer", client.issuer.as_str())?])

@@ -4,16 +4,22 @@
 //! exactly what it owns, without a single evaluation error, under a strictly validated policy set. There is no pluggable
 //! policy port: it would let every implementor mint permits.
 
+mod admin;
 mod annotations;
+mod approval;
 mod ask;
 mod asked;
 pub mod cases;
 mod context;
 mod entities;
+mod expected;
+mod freezes;
 mod load;
+mod operator_cases;
 mod panel;
 mod permit;
 mod person;
+mod proof;
 mod question;
 mod refresh;
 mod register;
@@ -21,10 +27,13 @@ mod release;
 mod replay;
 mod verdict;
 
+pub use admin::{AdminAction, AdminPermitted};
 pub use asked::Asked;
 pub use context::Facts;
+pub use freezes::{Freeze, Freezes};
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
 pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
+pub use proof::{ProofAsk, ProofPermitted};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::Client,
-    model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, Wall},
+    model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
 use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Expr};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl<'a> Panel<'a> {
         Self::between(snapshot, nobody(), nobody(), DecisionId(uuid::Uuid::nil()))
     }
 
-    fn between(
+    pub(super) fn between(
         snapshot: &'a Snapshot,
         principal: Result<EntityUid, String>,
         client: Result<EntityUid, String>,
@@ -188,8 +188,10 @@ impl<'a> Panel<'a> {
         self.asked.keeping = Some(keeping);
         let proof_kept = match self.terms.proof {
             None => true,
-            Some(ProofDemand::Any | ProofDemand::Mtls) => keeping.bound,
-            Some(ProofDemand::Dpop | ProofDemand::Contradiction) => false,
+            Some(ProofDemand::Any) => keeping.bound.is_bound(),
+            Some(ProofDemand::Mtls) => keeping.bound == TokenBinding::Certificate,
+            Some(ProofDemand::Dpop) => keeping.bound == TokenBinding::Dpop,
+            Some(ProofDemand::Contradiction) => false,
         };
         if !proof_kept {
             self.unmet = Some("proof");

@@ -1,17 +1,17 @@
 //! Where permits are minted: Cedar allowed exactly what they own.
 
 use super::{
-    Facts, Refused, Snapshot, Verdict,
+    Facts, Freezes, Refused, Snapshot, Verdict,
     asked::Keeping,
-    context::{Base, boolean, duration, text},
+    context::{Base, boolean, duration, login, text},
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, RedirectUri, ScopeSet, Terms},
+    model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     platform::Clock,
-    transaction::Claim,
+    transaction::{Begun, Claim},
 };
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -23,13 +23,27 @@ pub struct Policies {
     /// Says that there is another set.
     changed: watch::Sender<()>,
     pub(super) clock: Arc<dyn Clock>,
+    freezes: Freezes,
 }
 
 impl Policies {
     /// Starts with this set, or with none: then every answer is no.
     #[must_use]
     pub fn new(first: Option<Snapshot>, clock: Arc<dyn Clock>) -> Self {
-        Self { current: ArcSwapOption::from(first.map(Arc::new)), changed: watch::Sender::new(()), clock }
+        let current = ArcSwapOption::from(first.map(Arc::new));
+        Self { current, changed: watch::Sender::new(()), clock, freezes: Freezes::default() }
+    }
+
+    /// Keeps these freezes: for what they cover every answer about tokens is no, whatever the set says.
+    #[must_use]
+    pub fn under(self, freezes: Freezes) -> Self {
+        Self { freezes, ..self }
+    }
+
+    /// What operators have frozen.
+    #[must_use]
+    pub const fn freezes(&self) -> &Freezes {
+        &self.freezes
     }
 
     /// The current set.
@@ -65,6 +79,10 @@ pub struct BeginAsk {
     pub allow_partial: bool,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// What is asked of the person's login.
+    pub login: LoginDemand,
+    /// The configuration has every request pushed (RFC 9126).
+    pub pushed: bool,
 }
 
 /// Cedar allowed this caller to ask for exactly these scopes.
@@ -139,6 +157,10 @@ impl Policies {
         id: DecisionId,
     ) -> Result<BeginPermitted, Box<(Caller, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((caller, Refused::not_loaded()))) };
+        let at = (&ask.client.alias, &ask.client.issuer);
+        if let Err(fault) = self.freezes.admit(&caller.agent().id, at, None) {
+            return Err(Box::new((caller, fault.into())));
+        }
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
         let base = Base {
@@ -156,7 +178,10 @@ impl Policies {
         let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
         let base = Base { scopes: scopes.iter().collect(), ..base };
         let gate =
-            [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(false))];
+            [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(ask.pushed))];
+        let asked = (!ask.login.is_empty()).then(|| login(&ask.login)).transpose();
+        // What cannot be told to policy is asked without the rest: an ill-formed question is a no.
+        let gate = gate.into_iter().chain(asked.unwrap_or_else(|_| Some(boolean(false))).map(|asked| ("login", asked)));
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
         panel.keep_terms(Keeping { bound: ask.client.bound_tokens, audience: ask.api.is_some() });
@@ -169,6 +194,19 @@ impl Policies {
         }
     }
 
+    /// Whether no freeze has come over what a transaction began.
+    ///
+    /// # Errors
+    /// [`Reason::Frozen`].
+    pub fn stands(&self, begun: &Begun) -> Result<(), Fault> {
+        let opening = &begun.opening;
+        // Whoever registered it is frozen with what it registered.
+        for agent in [&opening.agent.id].into_iter().chain(&opening.registered_by) {
+            self.freezes.admit(agent, (&opening.client.alias, &opening.issuer.alias), Some(begun.at))?;
+        }
+        Ok(())
+    }
+
     /// Asks whether this claim may be redeemed. A no ends the transaction and wipes the code.
     ///
     /// # Errors
@@ -176,6 +214,9 @@ impl Policies {
     pub fn permit(&self, claim: Claim, claimed: &Claimed, id: DecisionId) -> Result<Permitted, Box<(Caller, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((claim.end(), Refused::not_loaded()))) };
         let begun = Arc::clone(claim.begun());
+        if let Err(fault) = self.stands(&begun) {
+            return Err(Box::new((claim.end(), fault.into())));
+        }
         let (opening, now) = (&begun.opening, self.clock.boot());
         let facts = Facts::from(claim.caller());
         let mut panel = Panel::new(&snapshot, claim.caller(), &opening.client, id);

@@ -61,6 +61,12 @@ impl Policies {
         id: DecisionId,
     ) -> Result<RegisterPermitted, Box<(Caller, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((caller, Refused::not_loaded()))) };
+        let at = (&ask.client.alias, &ask.client.issuer);
+        let admitted =
+            [&caller.agent().id, &agent.id].into_iter().try_for_each(|it| self.freezes().admit(it, at, None));
+        if let Err(fault) = admitted {
+            return Err(Box::new((caller, fault.into())));
+        }
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
         let base = Base {

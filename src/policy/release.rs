@@ -10,7 +10,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms},
+    model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
 };
 use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
@@ -29,14 +29,16 @@ pub struct IssuedFacts<'a> {
     pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
     pub lifetime: Duration,
-    /// Whether it is certificate-bound.
-    pub bound: bool,
+    /// What it is bound to.
+    pub bound: TokenBinding,
     /// Whether a refresh token came with it.
     pub refreshable: bool,
     /// Whether it was handed out before.
     pub again: bool,
     /// The person it acts for, where a verified ID token named them.
     pub subject: Option<&'a Subject>,
+    /// When the transaction began that it came from.
+    pub begun: Boot,
 }
 
 /// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
@@ -94,6 +96,8 @@ impl Policies {
         id: DecisionId,
     ) -> Result<(Verdict, Terms), Box<Refused>> {
         let token = subject.facts();
+        let at = (&token.client.alias, &token.client.issuer);
+        self.freezes().admit(&subject.caller().agent().id, at, Some(token.begun)).map_err(Refused::from)?;
         let facts = Facts::from(subject.caller());
         let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
         let base = Base {

@@ -66,6 +66,8 @@ pub struct Held {
     pub transactions: usize,
     /// Grants.
     pub grants: usize,
+    /// Agents, clients and issuers that operators have frozen.
+    pub frozen: usize,
     /// Whether calls are served.
     pub serving: bool,
 }
@@ -81,6 +83,7 @@ pub struct Metrics {
     connections: Family<Door, Gauge>,
     transactions: Gauge,
     grants: Gauge,
+    frozen: Gauge,
     serving: Gauge,
 }
 
@@ -106,6 +109,7 @@ impl Default for Metrics {
             connections: Family::default(),
             transactions: Gauge::default(),
             grants: Gauge::default(),
+            frozen: Gauge::default(),
             serving: Gauge::default(),
         };
         metrics.register();
@@ -126,6 +130,7 @@ impl Metrics {
         registry.register("connections", "Open connections by door", self.connections.clone());
         registry.register("transactions", "Open transactions", self.transactions.clone());
         registry.register("grants", "Grants held", self.grants.clone());
+        registry.register("frozen", "Agents, clients and issuers frozen by operators", self.frozen.clone());
         registry.register("serving", "1 if calls are served, 0 if not", self.serving.clone());
     }
 
@@ -165,6 +170,7 @@ impl Metrics {
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.transactions.set(number(held.transactions));
         self.grants.set(number(held.grants));
+        self.frozen.set(number(held.frozen));
         self.serving.set(i64::from(held.serving));
         let mut text = String::new();
         // Writing to a String cannot fail.

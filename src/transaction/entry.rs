@@ -2,7 +2,11 @@
 
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
-    model::{Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, Nonce, RedirectUri, ScopeSet, StateValue, Wall},
+    model::{
+        Agent, AgentId, Boot, CodeVerifier, DecisionId, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet, StateValue,
+        TokenBinding, Wall,
+    },
+    platform::ProofKey,
 };
 use std::sync::{Arc, Mutex, atomic::AtomicU32};
 use tokio::sync::watch;
@@ -27,8 +31,12 @@ pub struct Opening {
     pub scopes: ScopeSet,
     /// The API that the scopes belong to, where they belong to one.
     pub api: Option<Arc<Api>>,
+    /// What is demanded of the person's login.
+    pub login: LoginDemand,
     /// Policy refused `offline_access`: a refresh token that comes all the same is never used.
     pub offline_refused: bool,
+    /// The thumbprint of the key that the agent has proven to have, where its client's tokens are bound to such a one.
+    pub agent_jkt: Option<String>,
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// The front end that registered it, where narrowgate did not begin it itself.
@@ -47,6 +55,61 @@ pub struct Begun {
     pub ends: Boot,
     /// When it ends, for people.
     pub ends_wall: Wall,
+    /// The key that its tokens are bound to, where its client's are (RFC 9449 §10).
+    pub bound_key: Option<BoundKey>,
+}
+
+/// The key of one transaction, and of the grant that comes of it: no two share one, so no two can be told to be of one
+/// agent, and a key that is lost is one grant's.
+pub struct BoundKey {
+    /// The key, or who has it.
+    pub key: KeyHolder,
+    /// Its thumbprint as the authorization request said it (`dpop_jkt`): what the code is bound to.
+    pub jkt: String,
+}
+
+/// Who has the key of a transaction.
+pub enum KeyHolder {
+    /// narrowgate.
+    Daemon(ProofKey),
+    /// The agent, which makes every proof itself.
+    Agent,
+}
+
+impl BoundKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// As [`ProofKey::generate`].
+    pub fn generate() -> Result<Self, crate::model::Fault> {
+        let key = ProofKey::generate()?;
+        let jkt = key.thumbprint().to_owned();
+        Ok(Self { key: KeyHolder::Daemon(key), jkt })
+    }
+
+    /// A key whose agent has proven that it has it.
+    #[must_use]
+    pub const fn of_agent(jkt: String) -> Self {
+        Self { key: KeyHolder::Agent, jkt }
+    }
+
+    /// Whether the agent has it.
+    #[must_use]
+    pub const fn is_agents(&self) -> bool {
+        matches!(self.key, KeyHolder::Agent)
+    }
+}
+
+impl Begun {
+    /// The thumbprint of what its tokens are bound to: the certificate, or the key; a bearer token has none.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        match self.opening.client.bound_tokens {
+            TokenBinding::Unbound => None,
+            TokenBinding::Certificate => self.opening.client.thumbprint(),
+            TokenBinding::Dpop => self.bound_key.as_ref().map(|bound| bound.jkt.as_str()),
+        }
+    }
 }
 
 impl Opening {

@@ -10,7 +10,7 @@ mod settle;
 mod store;
 
 pub use callback::Callback;
-pub use entry::{Begun, Opening};
+pub use entry::{Begun, BoundKey, KeyHolder, Opening};
 pub use registered::Registration;
 pub use settle::{Claim, Closing, HANDLE_PREFIX, Presented, Settled, Spent, Waiting};
-pub use store::{Bounds, Minted, Transactions};
+pub use store::{Bounds, Minted, Provisional, Transactions};

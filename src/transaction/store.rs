@@ -2,11 +2,11 @@
 
 use super::{
     Begun, Opening, Registration,
-    entry::{Entry, Expected, Once, Pkce, Status},
+    entry::{BoundKey, Entry, Expected, Once, Pkce, Status},
 };
 use crate::{
     config::Limits,
-    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, Handle, Nonce, StateValue},
+    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue, TokenBinding},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -68,6 +68,27 @@ pub struct Minted {
     pub nonce: Option<Nonce>,
 }
 
+/// A transaction that is taken back unless it is kept. See [`Transactions::provisional`].
+pub struct Provisional<'t> {
+    transactions: &'t Transactions,
+    handle: Option<Handle>,
+}
+
+impl Provisional<'_> {
+    /// Keeps it.
+    pub fn keep(mut self) {
+        self.handle = None;
+    }
+}
+
+impl Drop for Provisional<'_> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle {
+            self.transactions.tables().entries.remove(&handle);
+        }
+    }
+}
+
 impl Transactions {
     /// An empty store.
     #[must_use]
@@ -88,11 +109,17 @@ impl Transactions {
         let challenge = s256(&verifier_text);
         let asks = opening.scopes.asks_identity();
         let nonce_text = asks.then(|| random_base64url::<32>(&*self.entropy)).transpose()?;
-        let begun = self.begun(Handle::new(bits), opening);
+        let begun = self.begun(Handle::new(bits), opening)?;
         let once =
             Once { pkce: Pkce::Ours(CodeVerifier::new(verifier_text)), nonce: nonce_text.clone().map(Nonce::new) };
         self.insert(Arc::clone(&begun), Expected::State(StateValue::new(state_text.clone())), once)?;
         Ok(Minted { begun, state: StateValue::new(state_text), challenge, nonce: nonce_text.map(Nonce::new) })
+    }
+
+    /// Takes a transaction back when this is dropped, unless it is kept: nobody was told of it yet.
+    #[must_use]
+    pub fn provisional(&self, minted: &Minted) -> Provisional<'_> {
+        Provisional { transactions: self, handle: Some(minted.begun.handle) }
     }
 
     /// Keeps a transaction whose request somebody else began.
@@ -102,15 +129,16 @@ impl Transactions {
     pub fn register(&self, opening: Opening, registration: Registration) -> Result<Arc<Begun>, Fault> {
         let mut bits = [0u8; 16];
         self.entropy.fill(&mut bits)?;
-        let begun = self.begun(Handle::new(bits), opening);
+        let begun = self.begun(Handle::new(bits), opening)?;
         let Registration { challenge, state_hash, nonce } = registration;
         self.insert(Arc::clone(&begun), Expected::Hash(state_hash), Once { pkce: Pkce::Registered(challenge), nonce })?;
         Ok(begun)
     }
 
-    fn begun(&self, handle: Handle, opening: Opening) -> Arc<Begun> {
+    fn begun(&self, handle: Handle, opening: Opening) -> Result<Arc<Begun>, Fault> {
         let (at, ttl) = (self.clock.boot(), self.bounds.ttl);
-        Arc::new(Begun { handle, at, ends: at.plus(ttl), ends_wall: self.clock.wall().plus(ttl), opening })
+        let (ends, ends_wall, bound_key) = (at.plus(ttl), self.clock.wall().plus(ttl), bound_key(&opening)?);
+        Ok(Arc::new(Begun { handle, at, ends, ends_wall, bound_key, opening }))
     }
 
     fn insert(&self, begun: Arc<Begun>, state: Expected, once: Once) -> Result<(), Fault> {
@@ -135,6 +163,25 @@ impl Transactions {
     pub fn open_count(&self) -> usize {
         let tables = self.tables();
         tables.entries.values().filter(|entry| !matches!(*entry.lock(), Status::Terminal { .. })).count()
+    }
+
+    /// Ends every open transaction of an agent, a client or an issuer, with its verifier and nonce. One that is being
+    /// redeemed is left to whoever redeems it. Returns how many.
+    pub fn end_of(&self, target: &FreezeTarget) -> usize {
+        let (tables, at, mut count) = (self.tables(), self.clock.boot(), 0);
+        for entry in tables.entries.values() {
+            let opening = &entry.begun.opening;
+            let of = |agent| target.covers(agent, &opening.client.alias, &opening.issuer.alias);
+            if ![&opening.agent.id].into_iter().chain(&opening.registered_by).any(of) {
+                continue;
+            }
+            let mut status = entry.lock();
+            if matches!(*status, Status::Open { .. }) {
+                *status = Status::Terminal { attempt: None, grant: None, at };
+                count += 1;
+            }
+        }
+        count
     }
 
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -183,6 +230,15 @@ impl Transactions {
 impl Entry {
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key that the tokens will be bound to, where the client's are: the agent's own, or a fresh one.
+fn bound_key(opening: &Opening) -> Result<Option<BoundKey>, Fault> {
+    match (opening.client.bound_tokens, &opening.agent_jkt) {
+        (TokenBinding::Dpop, Some(jkt)) => Ok(Some(BoundKey::of_agent(jkt.clone()))),
+        (TokenBinding::Dpop, None) => BoundKey::generate().map(Some),
+        _ => Ok(None),
     }
 }
 

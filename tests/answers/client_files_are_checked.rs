@@ -81,9 +81,9 @@ fn each_kind_of_subject_value_is_found_where_it_is() {
 // rows: MTLS-02
 #[test]
 fn no_other_method_of_authentication_is_accepted() {
-    for method in ["client_secret_basic", "client_secret_post", "none", "TLS_CLIENT_AUTH", ""] {
+    for method in ["client_secret_jwt", "none", "TLS_CLIENT_AUTH", ""] {
         let plan = Plan::new().config("auth = \"tls_client_auth\"", &format!("auth = \"{method}\""));
-        assert_refused(&plan.build(), "must be \"tls_client_auth\" or \"self_signed_tls_client_auth\"");
+        assert_refused(&plan.build(), "must be one of tls_client_auth, self_signed_tls_client_auth, private_key_jwt");
     }
 }
 

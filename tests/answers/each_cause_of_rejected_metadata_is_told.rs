@@ -23,7 +23,6 @@ async fn to_the_caller_and_in_the_log() {
     let mut agent = house.agent().await;
     let plain = ("mtls_endpoint_aliases", Value::Null);
     let front = house.server.issuer();
-    let pushed = "require_pushed_authorization_requests";
     let ours = json!(format!("{front}/authorize?client_id=evil"));
     let cases = [
         (("token_endpoint", Value::Null), "lacks a member", Some("[issuer.endpoints]"), "lacks this member"),
@@ -41,7 +40,6 @@ async fn to_the_caller_and_in_the_log() {
             Some("allowed_ports"),
             "allowed_ports = [1]",
         ),
-        ((pushed, json!(true)), "RFC 9126", None, "pushed authorization requests alone"),
         (("authorization_endpoint", ours), "brings a parameter", None, "brings a parameter along"),
     ];
     let mut told = BTreeSet::new();
@@ -58,7 +56,7 @@ async fn to_the_caller_and_in_the_log() {
         assert!(lines.len() == 1 && lines[0].contains(logged), "{field} {value}: {lines:?}");
         told.insert(message.to_owned());
     }
-    assert_eq!(told.len(), 6, "{told:?}");
+    assert_eq!(told.len(), 5, "{told:?}");
 }
 
 // rows: DISC-08

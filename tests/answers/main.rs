@@ -14,9 +14,12 @@
 #[path = "../house/mod.rs"]
 mod house;
 
+mod client_keys;
 mod kit;
 
 mod a_bound_token_fits_the_certificate;
+mod a_client_shows_its_jwt_svid;
+mod a_client_signs_for_itself;
 mod a_code_is_never_sent_again;
 mod a_moved_endpoint_gets_no_code;
 mod a_no_opens_no_connection;
@@ -36,6 +39,7 @@ mod only_a_trusted_server_gets_the_code;
 mod only_a_well_formed_answer_is_a_token;
 mod redirects_are_never_followed;
 mod refused_tokens_are_revoked;
+mod requests_are_pushed_where_that_is_offered;
 mod scopes_only_get_narrower;
 mod the_token_request_is_one_form;
 mod unknown_members_go_nowhere;

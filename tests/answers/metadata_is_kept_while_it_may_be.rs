@@ -71,7 +71,7 @@ fn violations() -> Vec<(Behaviour, Map<String, Value>)> {
         ("authorization_endpoint", json!(7)),
         ("mtls_endpoint_aliases", json!({ "token_endpoint": "https://evil.example/token" })),
         ("mtls_endpoint_aliases", json!({ "revocation_endpoint": "http://127.0.0.1/revoke" })),
-        ("require_pushed_authorization_requests", json!(true)),
+        ("pushed_authorization_request_endpoint", json!("https://evil.example/par")),
         ("x_pad", json!("x".repeat(257 * 1024))),
         ("x_deep", nested),
     ];

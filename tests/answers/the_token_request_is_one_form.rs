@@ -11,7 +11,7 @@ fn names(form: &[(String, String)]) -> Vec<&str> {
     form.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-const FORM: [&str; 6] = ["grant_type", "code", "redirect_uri", "client_id", "code_verifier", "resource"];
+const FORM: [&str; 6] = ["grant_type", "code", "redirect_uri", "code_verifier", "resource", "client_id"];
 
 // rows: TOK-01
 #[tokio::test]

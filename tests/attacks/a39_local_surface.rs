@@ -43,7 +43,7 @@ async fn only_grpc_of_the_agents_service_is_spoken() {
     }
     for service in [
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        "/narrowgate.v1.AdminService/Status",
+        "/narrowgate.v1.AdminService/GetStatus",
         "/narrowgate.v1.PolicyService/Explain",
         "/narrowgate.v1.TokenService/Dump",
     ] {

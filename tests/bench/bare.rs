@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
     RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-    RevokeGrantResponse, Token, WatchTokenRequest, WatchTokenResponse,
+    RevokeGrantResponse, SignProofRequest, SignProofResponse, Token, WatchTokenRequest, WatchTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -53,6 +53,10 @@ impl TokenService for Echo {
     type WatchTokenStream = tokio_stream::Pending<Result<WatchTokenResponse, Status>>;
 
     async fn watch_token(&self, _: Request<WatchTokenRequest>) -> Result<Response<Self::WatchTokenStream>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn sign_proof(&self, _: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
 

@@ -3,7 +3,7 @@ use crate::{
     house::{COURIER, Plan, QUOTER, begin_request, fact, redeem_request},
 };
 use narrowgate::api::proto::{
-    BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RevokeGrantRequest,
+    BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest, RevokeGrantRequest, SignProofRequest,
     token_service_client::TokenServiceClient,
 };
 use tonic::{Code, Request, metadata::MetadataValue, service::Interceptor};
@@ -82,6 +82,8 @@ async fn naming_another_agent_in_a_request_is_refused_and_changes_nothing() {
     let grant = ask(&mut agent, own).await.unwrap().grant;
     let get = GetTokenRequest { grant: grant.clone(), agent: "courier".to_owned(), ..GetTokenRequest::default() };
     refused(agent.get_token(get).await, Code::InvalidArgument, "CALLER_IDENTITY_ASSERTED");
+    let prove = SignProofRequest { grant: grant.clone(), agent: "courier".to_owned(), ..SignProofRequest::default() };
+    refused(agent.sign_proof(prove).await, Code::InvalidArgument, "CALLER_IDENTITY_ASSERTED");
     let revoke = RevokeGrantRequest { grant: grant.clone(), agent: "courier".to_owned() };
     refused(agent.revoke_grant(revoke).await, Code::InvalidArgument, "CALLER_IDENTITY_ASSERTED");
     assert_eq!(house.server.revocation_posts(), 0);

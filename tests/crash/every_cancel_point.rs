@@ -18,7 +18,7 @@ use narrowgate::{
     config,
     exchange::{BeginInput, Corridor, RedeemInput, TokenInput},
     grant::{By, Reply, Wanted},
-    model::{Claimed, Fault, Handle, Reason},
+    model::{Claimed, Fault, Handle, LoginDemand, Reason},
     oauth::AuthorizationServers,
     transaction::{self, Callback, Presented, Settled},
 };
@@ -83,8 +83,13 @@ impl Inside {
     fn fresh(&self) -> Corridor {
         let Corridor { config, policies, transactions, grants, recorder, clock, entropy, work, .. } =
             &**self.corridor();
-        let servers =
-            AuthorizationServers::new(config, &self.file, Arc::clone(clock), recorder.clone(), Arc::clone(work));
+        let servers = AuthorizationServers::new(
+            config,
+            &self.file,
+            (Arc::clone(clock), Arc::clone(entropy)),
+            recorder.clone(),
+            Arc::clone(work),
+        );
         Corridor {
             config: Arc::clone(config),
             policies: Arc::clone(policies),
@@ -131,6 +136,7 @@ impl Inside {
             required: None,
             claimed: Claimed::default(),
             code_verifier: None,
+            proof: None,
             received: self.corridor().clock.boot(),
         };
         self.corridor().redeem(self.caller(), input).await
@@ -192,6 +198,8 @@ fn begin_input(scope: &str) -> BeginInput {
         redirect_uri: "http://127.0.0.1:50123/callback".to_owned(),
         allow_partial: false,
         claimed: Claimed::default(),
+        proof: None,
+        login: LoginDemand::default(),
     }
 }
 

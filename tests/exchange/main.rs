@@ -24,6 +24,7 @@ mod a_duration_has_one_spelling;
 mod a_failed_exchange_is_over;
 mod a_lost_reply_is_recovered;
 mod a_request_begun_elsewhere_is_registered;
+mod a_token_is_for_one_resource;
 mod an_error_callback_is_checked_first;
 mod callback_parameters_are_strict;
 mod denied_means_not_even_a_connection;

@@ -52,9 +52,9 @@ struct Forged {
     scopes: Vec<String>,
     #[prost(string, tag = "5")]
     redirect_uri: String,
-    #[prost(string, tag = "9")]
+    #[prost(string, tag = "98")]
     code_verifier: String,
-    #[prost(string, tag = "10")]
+    #[prost(string, tag = "99")]
     state: String,
     #[prost(string, tag = "100")]
     code_challenge: String,

@@ -37,7 +37,7 @@ const SAID_OF_A_MESSAGE: [Reason; 8] = [
 /// A gRPC request: one byte for the method, then the message. Whether it reaches the corridor.
 pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((method, message)) = bytes.split_first() else { return false };
-    match fuzz_request(method % 6, message) {
+    match fuzz_request(method % 7, message) {
         Some(Err(reason)) => {
             assert!(SAID_OF_A_MESSAGE.contains(&reason), "{reason:?} is not said of a message");
             false
@@ -96,6 +96,9 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     id_tokens: IdTokens::default(),
     revoke_on_stop: false,
     share: Share::default(),
+    assertions: config::ClientAssertions::default(),
+    par: config::ParUse::WhenOffered,
+    allow_client_secret: false,
 });
 
 /// A metadata document. Whether it is believed.

@@ -25,7 +25,17 @@ pub(crate) struct Two {
 
 impl Two {
     /// Opens a house in which the API `mail` belongs to `partner`. `issuer` is further lines of its `[[issuer]]`.
-    pub(crate) async fn open(mut plan: Plan, issuer: &str, change: impl FnOnce(&mut Setup<'_>)) -> Self {
+    pub(crate) async fn open(plan: Plan, issuer: &str, change: impl FnOnce(&mut Setup<'_>)) -> Self {
+        Self::open_with(plan, issuer, "", change).await
+    }
+
+    /// The same; `client` is further lines of its `[[client]]`.
+    pub(crate) async fn open_with(
+        mut plan: Plan,
+        issuer: &str,
+        client: &str,
+        change: impl FnOnce(&mut Setup<'_>),
+    ) -> Self {
         let [servers, clients] = ["partner servers", "partner clients"].map(|name| Ca::new(name).unwrap());
         let mut setup = Setup::new(&servers, clients.certificate_pem());
         change(&mut setup);
@@ -51,6 +61,7 @@ certificate = "partner.pem"
 key = "partner.key"
 redirect_uris = ["http://127.0.0.1/callback"]
 owner = "sales"
+{client}
 "#,
             partner.issuer(),
             partner.token_port()

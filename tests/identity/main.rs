@@ -18,6 +18,7 @@ mod kit;
 mod a_cure_is_named_where_it_cures;
 mod a_persons_facts_reach_policy_after_the_id_token;
 mod a_refused_id_token_leaves_nothing;
+mod an_agent_may_ask_for_a_fresh_or_strong_login;
 mod an_id_token_goes_to_nobody;
 mod capabilities_need_a_permit_of_their_own;
 mod cases_may_name_the_person;

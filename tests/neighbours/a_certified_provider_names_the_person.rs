@@ -19,7 +19,12 @@ unless { context has subject && context.subject.mfa };
 // rows: IDT-01 IDT-03 IDT-06
 #[tokio::test]
 async fn a_certified_provider_names_the_person() {
-    let oidc = OidcHouse::open(Plan::new().policy(ANA), Provider::default()).await;
+    // In the URL the nonce can be seen.
+    let oidc = OidcHouse::open(
+        Plan::new().policy(ANA).config("deadline = \"5s\"\n", "deadline = \"5s\"\npar = \"off\"\n"),
+        Provider::default(),
+    )
+    .await;
     let mut agent = oidc.house.agent().await;
     let begun = oidc.house.begin(&mut agent, &["customers.read", "openid"]).await.unwrap();
     let callback = oidc.browse(&begun.authorization_url).await;

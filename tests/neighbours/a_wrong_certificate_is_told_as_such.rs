@@ -7,7 +7,11 @@ use narrowgate::dev::ca::{Ca, San};
 /// The right name in a certificate of an authority that the provider does not know.
 #[tokio::test]
 async fn a_rogue_client_certificate_fails_client_authentication() {
-    let oidc = OidcHouse::build(Plan::new(), &Provider::default());
+    // The first that needs the certificate is to be the token request.
+    let oidc = OidcHouse::build(
+        Plan::new().config("deadline = \"5s\"\n", "deadline = \"5s\"\npar = \"off\"\n"),
+        &Provider::default(),
+    );
     let rogue = Ca::new("rogue").unwrap().client("narrowgate", &[San::Uri(CLIENT_NAME)]).unwrap();
     write(&oidc.path("client.pem"), &rogue.certificate_pem);
     write(&oidc.path("client.key"), &rogue.key_pem);

@@ -27,6 +27,10 @@ const PROVIDER_LOG: &str = "oidc-provider.log";
 pub(crate) struct Provider {
     /// The tokens of the client are certificate-bound.
     pub(crate) bound: bool,
+    /// It knows DPoP, and the tokens of the client are bound by it.
+    pub(crate) dpop: bool,
+    /// The client authenticates with this key, a JWK, for this algorithm, and pushes its requests.
+    pub(crate) signs: Option<(Value, &'static str)>,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
 }
@@ -44,6 +48,7 @@ pub(crate) struct OidcHouse {
 pub(crate) struct Counts {
     pub(crate) token: u64,
     pub(crate) revocation: u64,
+    pub(crate) pushed: u64,
     pub(crate) connections: u64,
 }
 
@@ -57,20 +62,29 @@ impl OidcHouse {
     /// The same, with the daemon left to [`Self::serve`], so that files can be changed.
     pub(crate) fn build(plan: Plan, provider: &Provider) -> Self {
         let house = plan.build();
+        let mut client = json!({
+            "client_id": "narrowgate-sales",
+            "auth": "tls_client_auth",
+            "subject": { "tls_client_auth_san_uri": CLIENT_NAME },
+            "bound": provider.bound,
+            "redirect_uris": [CALLBACK],
+        });
+        if let Some((key, alg)) = &provider.signs {
+            client["auth"] = json!("private_key_jwt");
+            client["subject"] = json!({});
+            client["jwks"] = json!({ "keys": [key] });
+            client["signing_alg"] = json!(alg);
+            client["must_push"] = json!(true);
+        }
         let settings = json!({
             "tls": { "certificate": house.path("daemon.pem"), "key": house.path("daemon.key") },
             "client_ca": house.path("clients-ca.pem"),
-            "clients": [{
-                "client_id": "narrowgate-sales",
-                "auth": "tls_client_auth",
-                "subject": { "tls_client_auth_san_uri": CLIENT_NAME },
-                "bound": provider.bound,
-                "redirect_uris": [CALLBACK],
-            }],
+            "clients": [client],
             "resources": [
                 { "identifier": CRM, "scopes": ["customers.read", "customers.write", "customers.delete"] },
             ],
             "refuse_scopes": provider.refuse_scopes,
+            "dpop": provider.dpop,
         });
         let path = house.path("oidc-provider.json");
         write(&path, &settings.to_string());
@@ -104,9 +118,9 @@ impl OidcHouse {
         let (stdin, lines) = &mut *conversation;
         stdin.write_all(b"counts\n").unwrap();
         let counts: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        let [token, revocation, connections] =
-            ["token", "revocation", "connections"].map(|name| counts[name].as_u64().unwrap());
-        Counts { token, revocation, connections }
+        let [token, revocation, pushed, connections] =
+            ["token", "revocation", "pushed", "connections"].map(|name| counts[name].as_u64().unwrap());
+        Counts { token, revocation, pushed, connections }
     }
 
     /// Plays the person's browser, up to the callback.

@@ -19,7 +19,8 @@ async fn redeem(oidc: &OidcHouse, required: &[&str]) -> Result<RedeemCodeRespons
 
 #[tokio::test]
 async fn a_narrower_grant_is_reported_as_it_is() {
-    let oidc = OidcHouse::open(Plan::new(), Provider { refuse_scopes: &["customers.write"], bound: false }).await;
+    let oidc =
+        OidcHouse::open(Plan::new(), Provider { refuse_scopes: &["customers.write"], ..Provider::default() }).await;
     let redeemed = redeem(&oidc, &[]).await.unwrap();
     let token = redeemed.token.unwrap();
     assert_eq!(token.scopes, ["customers.read"]);
@@ -32,7 +33,8 @@ async fn a_narrower_grant_is_reported_as_it_is() {
 
 #[tokio::test]
 async fn a_grant_without_a_required_scope_is_revoked() {
-    let oidc = OidcHouse::open(Plan::new(), Provider { refuse_scopes: &["customers.write"], bound: false }).await;
+    let oidc =
+        OidcHouse::open(Plan::new(), Provider { refuse_scopes: &["customers.write"], ..Provider::default() }).await;
     let refused = redeem(&oidc, &["customers.write"]).await.err().unwrap();
     assert_eq!(reason(&refused), "SCOPE_NARROWED");
     assert_eq!(fact(&refused, "scopes").as_deref(), Some("customers.write"));
@@ -42,7 +44,7 @@ async fn a_grant_without_a_required_scope_is_revoked() {
 
 #[tokio::test]
 async fn a_person_who_refuses_everything_ends_the_transaction() {
-    let oidc = OidcHouse::open(Plan::new(), Provider { refuse_scopes: &READ_WRITE, bound: false }).await;
+    let oidc = OidcHouse::open(Plan::new(), Provider { refuse_scopes: &READ_WRITE, ..Provider::default() }).await;
     let refused = redeem(&oidc, &[]).await.err().unwrap();
     assert_eq!(reason(&refused), "AUTHORIZATION_REFUSED");
     assert_eq!(fact(&refused, "oauth_error").as_deref(), Some("access_denied"));

@@ -18,7 +18,7 @@ permit (principal, action == Narrowgate::Action::"register_authorization", resou
 when { principal in resource.owner };
 "#;
 
-const CODES: [&str; 30] = [
+const CODES: [&str; 31] = [
     "agent.rejected",
     "authorization.decided",
     "exchange.decided",
@@ -39,6 +39,7 @@ const CODES: [&str; 30] = [
     "audit.resumed",
     "issuer.unavailable",
     "issuer.recovered",
+    "client.authentication_weak",
     "audit.file_lost",
     "detect.unknown_agent",
     "detect.cross_agent_handle",
@@ -150,6 +151,16 @@ async fn outage(house: &House, agent: &mut Agent) {
     house.event("issuer.recovered").await;
 }
 
+/// The client authenticates by a secret from the next start on.
+fn with_a_secret(house: &House) {
+    let config = fs::read_to_string(house.path("narrowgate.toml")).unwrap();
+    let config = config.replace("subject = { san_uri = \"spiffe://acme.test/narrowgate\" }\n", "");
+    let config = config.replace("\"tls_client_auth\"", "\"client_secret_post\"\nclient_secret_file = \"secret\"");
+    let config = config.replace("deadline = \"5s\"\n", "deadline = \"5s\"\nallow_client_secret = true\n");
+    write(&house.path("narrowgate.toml"), &config);
+    write(&house.path("secret"), "canary-client-secret");
+}
+
 async fn misfortunes(house: &mut House) {
     let mut agent = house.agent().await;
     fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
@@ -175,6 +186,7 @@ async fn misfortunes(house: &mut House) {
     house.event("exchange.unknown").await;
     house.stop().await;
     fs::remove_file(house.path("policies/broken.cedar")).unwrap();
+    with_a_secret(house);
     house.start();
     house.wait_until_serving().await;
     assert_eq!(house.stop().await, Some(0));

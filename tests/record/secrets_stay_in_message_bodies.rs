@@ -10,7 +10,7 @@ use crate::{
 };
 use narrowgate::api::proto::{
     AuthorizationResponse, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, redeem_code_request::Callback as Wire,
+    RedeemCodeResponse, RevokeGrantRequest, SignProofRequest, redeem_code_request::Callback as Wire,
 };
 use prost::Message;
 use std::collections::BTreeSet;
@@ -88,6 +88,14 @@ impl Tapped {
             self.call("BeginAuthorization", &request).await;
         }
         self.call("GetToken", &GetTokenRequest { grant: CALLERS.to_owned(), ..GetTokenRequest::default() }).await;
+        let prove = SignProofRequest {
+            grant: CALLERS.to_owned(),
+            http_method: "GET".to_owned(),
+            http_uri: format!("https://crm.example.test/{CALLERS}?{CALLERS}"),
+            nonce: CALLERS.to_owned(),
+            ..SignProofRequest::default()
+        };
+        self.call("SignProof", &prove).await;
         self.call("RevokeGrant", &RevokeGrantRequest { grant: CALLERS.to_owned(), ..RevokeGrantRequest::default() })
             .await;
         self.call("NoSuchMethod", &redeem_request(CALLERS, CALLERS)).await;
@@ -256,10 +264,15 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        "BeginAuthorizationRequest.dpop_proof",
+        "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
         "RedeemCodeRequest.callback_url",
         "RedeemCodeRequest.code_verifier",
+        "RedeemCodeRequest.dpop_proof",
         "RegisterAuthorizationRequest.nonce",
+        "SignProofRequest.http_uri",
+        "SignProofResponse.proof",
         "Token.access_token",
     ];
     assert_eq!(marked.iter().collect::<Vec<_>>(), secret);

@@ -20,10 +20,23 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 35] = [
+const ELSEWHERE: [&str; 44] = [
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
+    // admin: a_freeze_stops_everything_at_once, agents_are_no_operators, a_freeze_survives_a_crash
+    "FROZEN",
+    "OPERATOR_UNKNOWN",
+    "FREEZE_NOT_KEPT",
+    // binding
+    "DPOP_NONCE_LOOP",
+    "DPOP_KEY_MISMATCH",
+    "DPOP_PROOF_INVALID",
+    // answers: requests_are_pushed_where_that_is_offered
+    "PAR_REQUIRED",
+    "PAR_RESPONSE_MALFORMED",
+    // answers: a_client_shows_its_jwt_svid
+    "CLIENT_CREDENTIAL_UNUSABLE",
     // isolation: a_busy_server_refuses_and_loses_nothing
     "ISSUER_BUSY",
     "METHOD_UNKNOWN",

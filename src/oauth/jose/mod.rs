@@ -48,12 +48,14 @@ pub(crate) enum Kind {
     Transaction,
     /// An identity assertion authorization grant.
     IdentityGrant,
+    /// A client's proof of who it is (rfc7523bis).
+    ClientAuthentication,
 }
 
 impl Kind {
     /// Every kind.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::IdToken,
         Self::AccessToken,
         Self::DpopProof,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Logout,
         Self::Transaction,
         Self::IdentityGrant,
+        Self::ClientAuthentication,
     ];
 
     /// The `typ` of this kind.
@@ -73,6 +76,7 @@ impl Kind {
             Self::Logout => "logout+jwt",
             Self::Transaction => "txntoken+jwt",
             Self::IdentityGrant => "oauth-id-jag+jwt",
+            Self::ClientAuthentication => "client-authentication+jwt",
         }
     }
 

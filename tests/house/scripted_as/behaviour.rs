@@ -18,6 +18,8 @@ pub(crate) enum Script {
     Metadata(Behaviour),
     /// For the next request for the key set, likewise.
     Jwks(Behaviour),
+    /// For the next pushed authorization request: a fixed answer, or other members.
+    Par(Behaviour),
 }
 
 /// How to answer one token (or metadata) request.
@@ -83,6 +85,8 @@ pub(crate) enum Behaviour {
     Trailing,
     /// Honest, after a UTF-8 byte order mark.
     Bom,
+    /// Honest, with these headers besides.
+    Headers(Vec<(&'static str, String)>),
     /// Honest, with a `Set-Cookie` header.
     SetCookie,
     /// Honest, with this content type, or none.
@@ -337,6 +341,7 @@ impl Behaviour {
                 return Some(Outcome::Wire(Wire::Halves(bytes, rest)));
             }
             Behaviour::HugeHeader(size) => reply = reply.with("X-Huge", &"h".repeat(*size)),
+            Behaviour::Headers(more) => reply.headers.extend(more.iter().map(|(n, v)| ((*n).to_owned(), v.clone()))),
             Behaviour::SetCookie => {
                 let cookie = "session=canary-cookie-0123456789abcdef; Path=/; Secure; HttpOnly";
                 reply = reply.with("Set-Cookie", cookie);

@@ -43,7 +43,7 @@ impl Families {
         if self.ended.contains(&grant.family) {
             return Err(("invalid_grant", "the family has ended"));
         }
-        if request.param("client_id") != Some(&grant.client_id) {
+        if request.client_id().as_deref() != Some(&grant.client_id) {
             return Err(("invalid_grant", "the refresh token is another client's"));
         }
         let resources = request.form.iter().filter(|(name, _)| name == "resource");

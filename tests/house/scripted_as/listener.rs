@@ -277,7 +277,7 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
         (Side::Front, "GET", "/authorize") => (Duration::ZERO, authorize(world, &request)),
         (Side::Front, "GET", "/jwks") => world.jwks_outcome(),
         (Side::Front, "GET", path) => metadata(world, path),
-        (side, "POST", "/token" | "/revoke") => {
+        (side, "POST", "/token" | "/revoke" | "/par") => {
             if side == Side::Token && path == "/token" {
                 // The next in line may want to strike before the body is read.
                 if world.next_early(Behaviour::strikes_early).is_some() {
@@ -340,17 +340,21 @@ fn post(world: &World, request: TokenRequest, side: Side, path: &str) -> (Durati
     let record = &world.record;
     record.note_pairs(&request.form);
     match (side, path) {
-        (Side::Front, _) => {
+        (Side::Front, _) if !world.is_registered(&request) => {
             record.front_token_posts.add();
             let why = request.client_refused.as_deref();
             (Duration::ZERO, Outcome::Reply(Reply::error(401, "invalid_client", why)))
         }
-        (Side::Token, "/token") => {
+        (_, "/token") => {
             record.logs().token_requests.push(request.clone());
             record.token_posts.add();
             world.token_outcome(&request)
         }
-        (Side::Token, _) => {
+        (_, "/par") => {
+            record.logs().pushed_requests.push(request.clone());
+            world.par_outcome(&request)
+        }
+        (_, _) => {
             record.logs().revocation_requests.push(request.clone());
             record.revocation_posts.add();
             (Duration::ZERO, world.revocation_outcome(&request))
@@ -365,7 +369,7 @@ fn header((name, value): (&http::HeaderName, &http::HeaderValue)) -> (String, St
 async fn read(door: &Door, chain: &[CertificateDer<'static>], request: Request<Incoming>) -> Option<TokenRequest> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.ok()?.to_bytes().to_vec();
-    Some(TokenRequest {
+    let mut request = TokenRequest {
         method: head.method.to_string(),
         target: head.uri.to_string(),
         headers: head.headers.iter().map(header).collect(),
@@ -377,5 +381,7 @@ async fn read(door: &Door, chain: &[CertificateDer<'static>], request: Request<I
             Side::Token => door.world.judge_certificate(chain),
             Side::Front => Some("client certificates are for the token listener".into()),
         },
-    })
+    };
+    door.world.judge_registered(&mut request);
+    Some(request)
 }

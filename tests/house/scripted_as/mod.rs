@@ -5,11 +5,14 @@
 //! listener (token and revocation endpoints behind mutual TLS). Left alone it is honest and strict.
 #![expect(clippy::disallowed_methods, reason = "the clock port is the product's; this server keeps its own time")]
 
+pub(crate) mod assertions;
 pub(crate) mod behaviour;
+pub(crate) mod dpop;
 mod families;
 mod gzip;
 pub(crate) mod identity;
 mod listener;
+pub(crate) mod par;
 pub(crate) mod record;
 pub(crate) mod tls;
 mod token;
@@ -204,6 +207,7 @@ impl ScriptedAs {
     pub(crate) fn deny(&self, authorization_url: &str, error: &str) -> Callback {
         let query = query(authorization_url).unwrap();
         self.world.record.note_pairs(&query);
+        let query = self.world.resolved(&query).unwrap();
         self.world.callback(&query, &[("error", error)]).unwrap()
     }
 
@@ -215,6 +219,7 @@ impl ScriptedAs {
             Script::Revocation(behaviour) => scripts.revocation.push(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.push(behaviour),
             Script::Jwks(behaviour) => scripts.jwks.push(behaviour),
+            Script::Par(behaviour) => scripts.par.push(behaviour),
         }
     }
 
@@ -226,6 +231,7 @@ impl ScriptedAs {
             Script::Revocation(behaviour) => scripts.revocation.set_default(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.set_default(behaviour),
             Script::Jwks(behaviour) => scripts.jwks.set_default(behaviour),
+            Script::Par(behaviour) => scripts.par.set_default(behaviour),
         }
     }
 
@@ -264,10 +270,44 @@ impl ScriptedAs {
         self.world.scripts().well_known = place;
     }
 
+    /// Changes what the token endpoint wants of proofs.
+    pub(crate) fn dpop(&self, change: impl FnOnce(&mut dpop::Dpop)) {
+        change(&mut self.world.scripts().dpop);
+    }
+
+    /// The proofs of every complete token request, in order.
+    pub(crate) fn proofs(&self) -> Vec<dpop::Proof> {
+        let requests = self.token_requests();
+        let headers = requests.iter().filter_map(|request| request.header("dpop"));
+        headers.map(|proof| dpop::Proof::read(proof).expect("a proof")).collect()
+    }
+
     /// From now on this client ID needs a certificate with this URI name; once any client is
     /// registered, unregistered ones are refused.
     pub(crate) fn register_client(&self, client_id: &str, uri: &str) {
         self.world.scripts().clients.insert(client_id.to_owned(), uri.to_owned());
+    }
+
+    /// From now on this client ID authenticates in this way alone, at the endpoints without mutual TLS too.
+    pub(crate) fn register(&self, client_id: &str, registered: assertions::Registered) {
+        self.world.scripts().registered.insert(client_id.to_owned(), registered);
+    }
+
+    /// Offers pushed authorization requests in the metadata from now on.
+    pub(crate) fn offer_par(&self, offer: par::Offer) {
+        self.world.scripts().par_offer = offer;
+    }
+
+    /// Every complete pushed authorization request.
+    pub(crate) fn pushed_requests(&self) -> Vec<TokenRequest> {
+        self.world.record.logs().pushed_requests.clone()
+    }
+
+    /// Judges the client of a request once more, as if it had come again.
+    pub(crate) fn judge_again(&self, request: &TokenRequest) -> Option<String> {
+        let mut again = request.clone();
+        self.world.judge_registered(&mut again);
+        again.client_refused
     }
 
     /// From now on, or no more, a token request with `redirect_uri` is refused.

@@ -45,6 +45,12 @@ impl TokenRequest {
         first(&self.form, name)
     }
 
+    /// The client it claims to be of, in the body or in an Authorization header (RFC 6749 §2.3.1).
+    pub(crate) fn client_id(&self) -> Option<String> {
+        let basic = self.header("authorization").and_then(super::assertions::basic_of).map(|(id, _)| id);
+        basic.or_else(|| self.param("client_id").map(str::to_owned))
+    }
+
     /// The first header of this (lower-case) name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         first(&self.headers, name)
@@ -92,6 +98,7 @@ pub(super) struct Record {
 pub(super) struct Logs {
     pub(super) token_requests: Vec<TokenRequest>,
     pub(super) revocation_requests: Vec<TokenRequest>,
+    pub(super) pushed_requests: Vec<TokenRequest>,
     pub(super) requests: Vec<String>,
     pub(super) handshake_errors: Vec<String>,
     pub(super) front_certificates: Vec<Vec<u8>>,

@@ -24,7 +24,10 @@ impl World {
             redeemed.map(|grant| self.members(behaviour, &grant, request)).ok();
         }
         let outcome = behaviour.fixed().unwrap_or_else(|| match self.redeem(request) {
-            Ok(grant) => behaviour.package(&self.members(behaviour, &grant, request)),
+            Ok(grant) => match behaviour.package(&self.members(behaviour, &grant, request)) {
+                Outcome::Reply(reply) => Outcome::Reply(self.with_next_nonce(reply)),
+                wire => wire,
+            },
             Err(refusal) => Outcome::Reply(refusal),
         });
         (delay, self.noted(outcome))
@@ -80,11 +83,13 @@ impl World {
             request.param(name).ok_or_else(missing)
         };
         self.authenticate(request)?;
+        let jkt = self.proven(request)?;
         match need("grant_type")? {
             "authorization_code" => {}
             "refresh_token" => {
                 let refused = |(error, why): (&str, &str)| refuse(error, why);
-                return self.scripts().families.refresh(request).map_err(refused);
+                let grant = self.scripts().families.refresh(request).map_err(refused)?;
+                return if grant.jkt == jkt { Ok(grant) } else { Err(refuse("invalid_grant", "another key")) };
             }
             _ => return Err(refuse("unsupported_grant_type", "neither authorization_code nor refresh_token")),
         }
@@ -96,20 +101,23 @@ impl World {
         }
         let grant = scripts.grants.get_mut(code);
         let grant = grant.ok_or_else(|| refuse("invalid_grant", "unknown code"))?;
+        if grant.jkt.is_some() && grant.jkt != jkt {
+            return Err(refuse("invalid_grant", "the code is bound to another key"));
+        }
         if std::mem::replace(&mut grant.used, true) {
             return Err(refuse("invalid_grant", "the code was used before"));
         }
         if !redirect_uri_refused && need("redirect_uri")? != grant.redirect_uri {
             return Err(refuse("invalid_grant", "another redirect_uri"));
         }
-        if need("client_id")? != grant.client_id {
+        if request.client_id().as_deref() != Some(&grant.client_id) {
             return Err(refuse("invalid_grant", "the code is another client's"));
         }
         let hash = digest(&SHA256, verifier.as_bytes());
         if URL_SAFE_NO_PAD.encode(hash) != grant.challenge {
             return Err(refuse("invalid_grant", "the verifier does not fit the challenge"));
         }
-        Ok(grant.clone())
+        Ok(Grant { jkt, ..grant.clone() })
     }
 
     fn authenticate(&self, request: &TokenRequest) -> Result<(), Reply> {
@@ -117,15 +125,15 @@ impl World {
         if let Some(why) = &request.client_refused {
             return refuse(why);
         }
-        let Some(client_id) = request.param("client_id") else {
+        let Some(client_id) = request.client_id() else {
             return refuse("client_id is missing");
         };
         let scripts = self.scripts();
-        if scripts.clients.is_empty() {
+        if scripts.clients.is_empty() || scripts.registered.contains_key(&client_id) {
             return Ok(());
         }
         let der = request.client_certificate_der.as_deref().unwrap_or_default();
-        match scripts.clients.get(client_id) {
+        match scripts.clients.get(&client_id) {
             Some(uri) if super::tls::uri_names(der).contains(uri) => Ok(()),
             Some(_) => refuse("the certificate is another client's"),
             None => refuse("unknown client"),
@@ -137,7 +145,7 @@ impl World {
         let mut members = Map::new();
         members.insert("access_token".into(), json!(fresh("at")));
         members.insert("refresh_token".into(), json!(fresh("rt")));
-        members.insert("token_type".into(), json!("Bearer"));
+        members.insert("token_type".into(), json!(if grant.jkt.is_some() { "DPoP" } else { "Bearer" }));
         members.insert("expires_in".into(), json!(3600));
         if let Some(scope) = &grant.scope {
             members.insert("scope".into(), json!(scope));

@@ -1,6 +1,6 @@
 //! The honest half of the server: authorization, client authentication, redemption.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +13,12 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use url::Url;
 
+use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
+use super::dpop::Dpop;
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
+use super::par::{Offer, PushedRequest};
 use super::record::{Record, first};
 use super::{Callback, WellKnown, fresh};
 
@@ -58,6 +61,8 @@ pub(super) struct Grant {
     pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
     pub(super) used: bool,
+    /// The thumbprint of the key that it is bound to: by `dpop_jkt` at first, then by the proof.
+    pub(super) jkt: Option<String>,
     /// What its refresh tokens are known by together.
     pub(super) family: String,
     /// The refresh token that is being used, which a new one replaces.
@@ -71,12 +76,20 @@ pub(super) struct Scripts {
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
     pub(super) jwks: Queue<Behaviour>,
+    pub(super) par: Queue<Behaviour>,
+    pub(super) par_offer: Offer,
+    pub(super) pushed: HashMap<String, PushedRequest>,
     pub(super) identity: Identity,
     pub(super) metadata_override: Map<String, Value>,
     pub(super) well_known: WellKnown,
     pub(super) clients: HashMap<String, String>,
+    /// Clients that authenticate by something else than a certificate.
+    pub(super) registered: HashMap<String, Registered>,
+    /// Assertions seen, by `jti`.
+    pub(super) jtis: HashSet<String>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) families: Families,
+    pub(super) dpop: Dpop,
     /// As a server of OAuth 2.1 alone, which may refuse `redirect_uri` in a token request.
     pub(super) redirect_uri_refused: bool,
 }
@@ -118,12 +131,18 @@ impl World {
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
                 jwks: Queue::new(Behaviour::Honest),
+                par: Queue::new(Behaviour::Honest),
+                par_offer: Offer::No,
+                pushed: HashMap::new(),
                 identity,
                 metadata_override: Map::new(),
                 well_known: WellKnown::Both,
                 clients: HashMap::new(),
+                registered: HashMap::new(),
+                jtis: HashSet::new(),
                 grants: HashMap::new(),
                 families: Families::default(),
+                dpop: Dpop::default(),
                 redirect_uri_refused: false,
             }),
         }
@@ -141,6 +160,17 @@ impl World {
     /// The authorization endpoint, with consent given.
     pub(super) fn authorize(&self, query: &[(String, String)]) -> Result<Callback, String> {
         self.record.note_pairs(query);
+        let query = &self.resolved(query)?;
+        let grant = self.sound(query)?;
+        let code = fresh("code");
+        self.record.note_secret(&code);
+        let callback = self.callback(query, &[("code", &code)])?;
+        self.scripts().grants.insert(code.clone(), grant);
+        Ok(Callback { code, ..callback })
+    }
+
+    /// What a request is for, if a strict server takes it.
+    pub(super) fn sound(&self, query: &[(String, String)]) -> Result<Grant, String> {
         for (at, (name, _)) in query.iter().enumerate() {
             if name != "resource" && query[..at].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!("{name} is given twice"));
@@ -158,7 +188,7 @@ impl World {
             return Err("code_challenge is not an S256 challenge".into());
         }
         let resources = query.iter().filter(|(name, _)| name == "resource");
-        let grant = Grant {
+        Ok(Grant {
             client_id: need("client_id")?.to_owned(),
             redirect_uri: need("redirect_uri")?.to_owned(),
             challenge: challenge.to_owned(),
@@ -166,14 +196,10 @@ impl World {
             nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
             used: false,
+            jkt: first(query, "dpop_jkt").map(str::to_owned),
             family: fresh("family"),
             refreshing: None,
-        };
-        let code = fresh("code");
-        self.record.note_secret(&code);
-        let callback = self.callback(query, &[("code", &code)])?;
-        self.scripts().grants.insert(code.clone(), grant);
-        Ok(Callback { code, ..callback })
+        })
     }
 
     /// The redirect back to the client, with these parameters, the state and the issuer.
@@ -224,6 +250,7 @@ impl World {
         };
         let (delay, behaviour) = behaviour.undelayed();
         let mut members = self.metadata();
+        self.par_metadata(&mut members);
         overlay(&mut members, &replaced);
         (delay, behaviour.fixed().unwrap_or_else(|| behaviour.package(&members)))
     }
@@ -244,7 +271,10 @@ impl World {
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
-            "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"],
+            "token_endpoint_auth_methods_supported": [
+                "tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt", "spiffe_jwt",
+                "client_secret_basic", "client_secret_post",
+            ],
             "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
             "tls_client_certificate_bound_access_tokens": true,
         });

@@ -4,11 +4,12 @@
 //
 // Prints one JSON line {"issuer", "port"} on stdout, answers each line "counts"
 // on stdin with one JSON line, and ends when stdin closes or on SIGTERM.
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import Provider, { errors } from 'oidc-provider';
+import { resourceServer } from './resource.mjs';
 
 // stdout belongs to the caller; the library's "you should change this" notices go there.
 console.info = () => {};
@@ -17,8 +18,8 @@ const ACCOUNT = 'ana';
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const resources = new Map(config.resources.map((r) => [r.identifier, r]));
 const refused = new Set(config.refuse_scopes);
-const counts = { token: 0, revocation: 0, connections: 0 };
-const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation']]);
+const counts = { token: 0, revocation: 0, pushed: 0, connections: 0 };
+const counted = new Map([['/token', 'token'], ['/token/revocation', 'revocation'], ['/request', 'pushed']]);
 
 /** The client metadata of RFC 7591 and 8705 for one client of the configuration. */
 function clientMetadata(client) {
@@ -27,10 +28,13 @@ function clientMetadata(client) {
     token_endpoint_auth_method: client.auth,
     ...client.subject,
     ...(client.jwks && { jwks: client.jwks }),
+    ...(client.signing_alg && { token_endpoint_auth_signing_alg: client.signing_alg }),
+    ...(client.must_push && { require_pushed_authorization_requests: true }),
     redirect_uris: client.redirect_uris,
     response_types: ['code'],
     grant_types: client.grant_types ?? ['authorization_code', 'refresh_token'],
     tls_client_certificate_bound_access_tokens: client.bound ?? false,
+    ...(config.dpop && { dpop_bound_access_tokens: true }),
     id_token_signed_response_alg: 'ES256',
   };
 }
@@ -56,11 +60,12 @@ function certificateSubjectMatches(ctx, property, expected) {
   return names.includes(subjectAltNamePrefix[property] + expected);
 }
 
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+
 function settings() {
-  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   return {
     clients: config.clients.map(clientMetadata),
-    clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth'],
+    clientAuthMethods: ['tls_client_auth', 'self_signed_tls_client_auth', 'private_key_jwt'],
     jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig', alg: 'ES256', kid: 'signing' }] },
     cookies: { keys: ['only a test, so that this may be known'] },
     findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
@@ -74,6 +79,8 @@ function settings() {
       devInteractions: { enabled: false },
       introspection: { enabled: true },
       revocation: { enabled: true },
+      // The demanding case again: no proof without a nonce of this server.
+      dPoP: { enabled: config.dpop ?? false, nonceSecret: randomBytes(32), requireNonce: () => true },
       mTLS: {
         enabled: true,
         certificateBoundAccessTokens: true,
@@ -159,11 +166,13 @@ server.listen(0, '127.0.0.1', () => {
   provider.on('server_error', (_ctx, error) => console.error(error));
 
   const answer = provider.callback();
+  const resource = resourceServer(issuer, key);
   server.on('request', (req, res) => {
     const { pathname } = new URL(req.url, issuer);
     const name = req.method === 'POST' && counted.get(pathname);
     if (name) counts[name] += 1;
     if (pathname.startsWith('/interaction/')) interact(provider, req, res);
+    else if (pathname.startsWith('/api/')) resource(req, res);
     else answer(req, res);
   });
   console.log(JSON.stringify({ issuer, port }));
