@@ -51,7 +51,7 @@ impl Corridor {
     pub async fn token(self: &Arc<Self>, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
-        self.refuse_frozen("GetToken", &caller).await?;
+        self.refuse_frozen(input.wanted.by.operation(), &caller).await?;
         self.hand_out(caller, input).await
     }
 

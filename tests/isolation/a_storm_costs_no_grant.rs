@@ -7,7 +7,7 @@ use narrowgate::{
     platform::{Clock, SystemClock},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,6 +20,8 @@ const SCOPES: [&str; 2] = ["customers.read", "customers.write"];
 const LOGINS: usize = 32;
 /// Calls for each grant at once: they must share one POST.
 const CALLS: usize = 2;
+/// The server answers at once what it answers; the machine may not.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Agents, and grants of each: `NARROWGATE_STORM=1000x10` for the whole of it, which takes some minutes.
 fn size() -> (usize, usize) {
@@ -35,8 +37,7 @@ fn spiffe_id(n: usize) -> String {
 fn plan(agents: usize) -> Plan {
     let permit = "@id(\"storm\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);";
     let plan = Plan::new().policy(permit).config("call_deadline = \"20s\"", "call_deadline = \"120s\"");
-    // It answers at once what it answers; the machine may not.
-    let mut plan = plan.config("deadline = \"5s\"", "deadline = \"30s\"");
+    let mut plan = plan.config("deadline = \"5s\"", &format!("deadline = \"{}s\"", DEADLINE.as_secs()));
     // At TRACE a thousand agents fill the log, not the lane.
     plan.log = "info".to_owned();
     for n in 0..agents {
@@ -47,15 +48,19 @@ fn plan(agents: usize) -> Plan {
     plan
 }
 
-/// Asks for a narrower token until it comes. Every no must say that it passes, and when to come back.
-async fn insist(agent: &mut Agent, grant: &str, noes: &Mutex<BTreeMap<String, usize>>) {
+/// Asks for a narrower token until it comes: whether it does. Every no must say that it passes, and when to come back,
+/// but the one that says that a person must log in again.
+async fn insist(agent: &mut Agent, grant: &str, noes: &Mutex<BTreeMap<String, usize>>) -> bool {
     let wanted = || GetTokenRequest {
         grant: grant.to_owned(),
         scopes: vec![SCOPES[0].to_owned()],
         ..GetTokenRequest::default()
     };
     loop {
-        let Err(status) = agent.get_token(wanted()).await else { return };
+        let Err(status) = agent.get_token(wanted()).await else { return true };
+        if reason(&status) == "REAUTH_REQUIRED" {
+            return false;
+        }
         let wait = passes(&status);
         *noes.lock().unwrap().entry(reason(&status)).or_default() += 1;
         tokio::time::sleep(wait.min(Duration::from_secs(2))).await;
@@ -104,7 +109,7 @@ async fn every_grant_has_its_token_in_the_end_and_never_two_posts_at_once() {
     for (agent, own) in &all {
         for grant in own.iter().flat_map(|grant| std::iter::repeat_n(grant, CALLS)) {
             let (mut agent, grant, noes) = (agent.clone(), grant.clone(), Arc::clone(&noes));
-            calls.spawn(async move { insist(&mut agent, &grant, &noes).await });
+            calls.spawn(async move { (insist(&mut agent, &grant, &noes).await, grant) });
         }
     }
     // The storm lasts until every call has been told no once, on average, and for a while.
@@ -114,16 +119,23 @@ async fn every_grant_has_its_token_in_the_end_and_never_two_posts_at_once() {
     }
     let (stormed, refused) = (since(begun), house.server.refreshes().len());
     house.server.always(Script::Token(Behaviour::Delay { ms: 20, then: Box::new(Behaviour::Honest) }));
-    assert_eq!(calls.join_all().await.len(), agents * grants * CALLS);
+    let came = calls.join_all().await;
+    assert_eq!(came.len(), agents * grants * CALLS);
+    let lost: BTreeSet<String> = came.into_iter().filter_map(|(came, grant)| (!came).then_some(grant)).collect();
     let (calmed, posts) = (since(begun) - stormed, house.server.refreshes().len() - refused);
     assert_eq!(house.server.most_refreshes_at_once(), 1);
-    assert_eq!(house.server.reused_families(), 0);
+    // Where this machine is too slow for an answer of its own server, the new refresh token in it is lost, and the old
+    // one is used again: there is nothing better to do. A quarter of the deadline is left for each answer at least, and
+    // a connection that was over within that has given its answer. No grant is lost in any other way.
+    assert_eq!(house.server.families_reused_though_answered_within(DEADLINE / 4), 0);
+    assert_eq!(lost.len(), house.server.reused_families());
     // One good POST for each grant, but for those whose answers were told no when the storm had just ended.
     assert!((agents * grants..agents * grants + 64).contains(&posts), "{posts}");
     assert!(refused < agents * grants * 2, "{refused}");
     eprintln!(
         "{agents} agents x {grants} grants: logins {logged_in:.1?}; storm {stormed:.1?} with {refused} POSTs and {:?}; \
-        {posts} POSTs and every token {calmed:.1?} later",
-        noes.lock().unwrap()
+        {posts} POSTs and every token {calmed:.1?} later, but {} whose answers this machine lost",
+        noes.lock().unwrap(),
+        lost.len()
     );
 }
