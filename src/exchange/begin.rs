@@ -90,19 +90,26 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let endpoints = match self.servers.endpoints(&client, &permitted.caller().agent().id).await {
-            Ok(endpoints) => endpoints,
-            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
-        };
-        let sufficient = self.sufficient(&client, &endpoints, permitted.scopes());
-        let login = match sufficient.and_then(|()| demanded(&permitted, &issuer)) {
-            Ok(login) => login,
-            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
-        };
-        let (ask, verdict) = (permitted.ask(), permitted.verdict());
+        match self.open(&permitted, (client, issuer), agent_jkt).await {
+            Ok(reply) => Ok(reply),
+            Err(fault) => Err(self.refuse(event.of(permitted.verdict().id), fault).await),
+        }
+    }
+
+    /// Opens the transaction of a recorded permit, and makes its request.
+    async fn open(
+        &self,
+        permitted: &BeginPermitted,
+        (client, issuer): (Arc<Client>, Arc<Issuer>),
+        agent_jkt: Option<String>,
+    ) -> Result<BegunReply, Fault> {
+        let (ask, verdict, agent) = (permitted.ask(), permitted.verdict(), permitted.caller().agent());
+        let endpoints = self.servers.endpoints(&client, &agent.id).await?;
+        self.sufficient(&client, &endpoints, permitted.scopes())?;
+        let login = demanded(permitted, &issuer)?;
         let iss_parameter = endpoints.iss_parameter;
-        let opened = self.transactions.open(Opening {
-            agent: Arc::clone(permitted.caller().agent()),
+        let minted = self.transactions.open(Opening {
+            agent: Arc::clone(agent),
             client,
             issuer,
             endpoints,
@@ -115,18 +122,11 @@ impl Corridor {
             agent_jkt,
             decision: verdict.id,
             registered_by: None,
-        });
-        let minted = match opened {
-            Ok(minted) => minted,
-            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
-        };
+        })?;
         let provisional = self.transactions.provisional(&minted);
-        let request = match self.servers.authorization_request(&minted).await {
-            Ok(request) => request,
-            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
-        };
+        let request = self.servers.authorization_request(&minted).await?;
         provisional.keep();
-        tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
+        tracing::debug!(agent = %agent.id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,
             url: request.url,
