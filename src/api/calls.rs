@@ -11,7 +11,7 @@ use crate::{
     caller::Peer,
     grant::Delivery,
     model::{Fault, Reason},
-    platform::{Entropy, trace},
+    platform::{Clock, Entropy, trace},
     telemetry::Metrics,
 };
 use bytes::Bytes;
@@ -20,13 +20,16 @@ use hyper::body::{Frame, Incoming};
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt;
 
@@ -46,10 +49,14 @@ pub(super) struct Gate {
     pub(super) deadline_max: Duration,
     /// How long a connection may live.
     pub(super) connection_age: Duration,
+    /// How often a peer that is silent is pinged.
+    pub(super) keepalive: Duration,
     /// Host names accepted in `:authority`; `None` on the Unix socket, where there is no name to rebind.
     pub(super) authorities: Option<Vec<String>>,
     /// For the ids of traces that begin here.
     pub(super) entropy: Arc<dyn Entropy>,
+    /// For what must not come too often.
+    pub(super) clock: Arc<dyn Clock>,
     /// Where calls are counted.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -60,28 +67,59 @@ pub(super) struct Patience(pub(super) Duration);
 
 /// What the calls of one connection have in common.
 #[derive(Clone, Default)]
-pub(super) struct Link(Arc<(Notify, AtomicBool)>);
+pub(super) struct Link(Arc<Common>);
+
+#[derive(Default)]
+struct Common {
+    ended: Notify,
+    claimed: AtomicBool,
+    closing: watch::Sender<bool>,
+}
 
 impl Link {
     /// Ends the connection, because its peer is no longer who it was: no further call, those under way are answered.
     pub(super) fn end(&self) {
-        self.0.0.notify_one();
+        self.0.ended.notify_one();
     }
 
     pub(super) async fn ended(&self) {
-        self.0.0.notified().await;
+        self.0.ended.notified().await;
+    }
+
+    /// Tells streams, which have no end of their own, that the connection takes no new calls.
+    pub(super) fn close(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    pub(super) async fn closing(&self) {
+        // The sender is here.
+        let _ = self.0.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
     /// Whether this is the first time that the connection's headers claim an identity: one alert says it.
     pub(super) fn first_claim(&self) -> bool {
-        !self.0.1.swap(true, Ordering::Relaxed)
+        !self.0.claimed.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// The deliveries of a stream's replies that are on their way.
+#[derive(Clone, Default)]
+pub(super) struct Deliveries(Arc<Mutex<Vec<Delivery>>>);
+
+impl Deliveries {
+    pub(super) fn add(&self, delivery: Delivery) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+    }
+
+    fn written(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(Delivery::written);
     }
 }
 
 /// Stops the work when the caller hangs up.
-struct AbortOnDrop(JoinHandle<Response<Body>>);
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -106,7 +144,7 @@ impl Gate {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(link);
         // A watch has no end of its own; only what the caller says ends it.
-        let is_watch = request.uri().path() == "/grpc.health.v1.Health/Watch";
+        let is_watch = matches!(method(request.uri().path()), "Health/Watch" | "WatchToken");
         let asked = timeout(request.headers_mut());
         let limit = match (asked, is_watch) {
             (Some(asked), true) => asked,
@@ -171,11 +209,12 @@ fn readable(response: Response<Body>) -> Response<Body> {
 /// Follows a reply until its last frame is taken.
 fn followed(mut response: Response<Body>) -> Response<Body> {
     let delivery = response.extensions_mut().remove::<Delivery>();
+    let deliveries = response.extensions_mut().remove::<Deliveries>();
     let in_flight = response.extensions_mut().remove::<Arc<InFlight>>();
-    if delivery.is_none() && in_flight.is_none() {
+    if delivery.is_none() && deliveries.is_none() && in_flight.is_none() {
         return response;
     }
-    response.map(|inner| Body::new(Followed { inner, delivery, in_flight }))
+    response.map(|inner| Body::new(Followed { inner, delivery, deliveries, in_flight }))
 }
 
 /// A body that says when its last frame was taken. hyper takes a frame when the peer has opened its window for what
@@ -184,6 +223,8 @@ fn followed(mut response: Response<Body>) -> Response<Body> {
 struct Followed {
     inner: Body,
     delivery: Option<Delivery>,
+    /// Those of a stream's frames, each taken by the time that the next one is asked for.
+    deliveries: Option<Deliveries>,
     /// Its call, under way until then.
     in_flight: Option<Arc<InFlight>>,
 }
@@ -193,6 +234,9 @@ impl hyper::body::Body for Followed {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.written();
+        }
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
         if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
             if let Some(delivery) = self.delivery.take() {
@@ -271,8 +315,10 @@ mod tests {
             routes,
             deadline_max: Duration::from_secs(5),
             connection_age: Duration::MAX,
+            keepalive: Duration::from_secs(60),
             authorities: None,
             entropy: Arc::new(crate::platform::SystemEntropy::new()),
+            clock: Arc::new(crate::platform::SystemClock),
             metrics: Arc::default(),
         });
         let (near, far) = tokio::io::duplex(64 * 1024);

@@ -4,7 +4,7 @@ use super::{
     delegated,
     proto::{
         BeginAuthorizationRequest, ExchangeTokenRequest, GetTokenRequest, ObtainTokenRequest, RedeemCodeRequest,
-        RegisterAuthorizationRequest, RevokeGrantRequest, SignProofRequest,
+        RegisterAuthorizationRequest, RevokeGrantRequest, SignProofRequest, WatchTokenRequest,
     },
     wire, wire_proof,
 };
@@ -12,8 +12,8 @@ use crate::model::{Boot, Fault, Reason};
 use prost::Message;
 
 /// Reads bytes as the request of one method (0 begin, 1 redeem, 2 get, 3 revoke, 4 register, 5 prove, 6 exchange,
-/// 7 obtain) as if a caller had sent them: it must
-/// never panic. `None` if they are no such message, else what the doors say to it before the corridor is walked.
+/// 7 obtain, 8 watch) as if a caller had sent them: it must never panic. `None` if they are no such message, else what
+/// the doors say to it before the corridor is walked.
 pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
     match method {
         0 => said(bytes, |request: BeginAuthorizationRequest| wire::begin(request).map(drop)),
@@ -24,6 +24,7 @@ pub fn fuzz_request(method: u8, bytes: &[u8]) -> Option<Result<(), Reason>> {
         5 => said(bytes, |request: SignProofRequest| wire_proof::sign(request).map(drop)),
         6 => said(bytes, |request: ExchangeTokenRequest| delegated::exchange(request).map(drop)),
         7 => said(bytes, |request: ObtainTokenRequest| delegated::obtain(request).map(drop)),
+        8 => said(bytes, |request: WatchTokenRequest| wire::watch(request, Boot(0)).map(drop)),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.TokenService/ExchangeToken" => "ExchangeToken",
         "/narrowgate.v1.TokenService/ObtainToken" => "ObtainToken",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",
+        "/narrowgate.v1.TokenService/WatchToken" => "WatchToken",
         "/narrowgate.v1.TokenService/SignProof" => "SignProof",
         "/narrowgate.v1.TokenService/RevokeGrant" => "RevokeGrant",
         "/narrowgate.v1.AdminService/GetStatus" => "GetStatus",

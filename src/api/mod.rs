@@ -5,6 +5,7 @@
 mod admin;
 mod admin_wire;
 mod calls;
+mod calm;
 mod count;
 mod delegated;
 mod fuzz;
@@ -18,6 +19,7 @@ mod service;
 mod status;
 mod traced;
 mod unix;
+mod watch;
 mod wire;
 mod wire_proof;
 

@@ -25,6 +25,9 @@ pub(super) struct Quotas {
     clock: DefaultClock,
     in_flight: Arc<Mutex<HashMap<String, u32>>>,
     in_flight_max: u32,
+    /// Streams, which last: they take no call's place.
+    streams: Arc<Mutex<HashMap<String, u32>>>,
+    streams_max: u32,
     /// Of those that the registry does not know: each costs two lines in the log, so few are listened to.
     strangers: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
 }
@@ -47,6 +50,8 @@ impl Quotas {
             clock: DefaultClock::default(),
             in_flight: Arc::default(),
             in_flight_max: limits.calls_in_flight,
+            streams: Arc::default(),
+            streams_max: limits.streams_per_agent,
             strangers: RateLimiter::hashmap(
                 Quota::per_second(number(STRANGER_CALLS.0)).allow_burst(number(STRANGER_CALLS.1)),
             ),
@@ -80,14 +85,30 @@ impl Quotas {
             let wait = early.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
             return Err(AgentQuota::CallsPerSecond.met(wait));
         }
-        let mut table = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = table.entry(caller.clone()).or_default();
-        if *count >= self.in_flight_max {
-            return Err(AgentQuota::CallsInFlight.met(Duration::from_millis(100)));
+        InFlight::count(&self.in_flight, caller, self.in_flight_max)
+            .ok_or_else(|| AgentQuota::CallsInFlight.met(Duration::from_millis(100)))
+    }
+
+    /// Counts a stream of this caller in.
+    ///
+    /// # Errors
+    /// [`Reason::QuotaExceeded`].
+    pub(super) fn admit_stream(&self, caller: &str) -> Result<InFlight, Fault> {
+        InFlight::count(&self.streams, caller.to_owned(), self.streams_max)
+            .ok_or_else(|| AgentQuota::Streams.met(Duration::from_secs(1)))
+    }
+}
+
+impl InFlight {
+    fn count(table: &Arc<Mutex<HashMap<String, u32>>>, caller: String, most: u32) -> Option<Self> {
+        let mut counts = table.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(caller.clone()).or_default();
+        if *count >= most {
+            return None;
         }
         *count += 1;
-        drop(table);
-        Ok(InFlight { table: Arc::clone(&self.in_flight), caller })
+        drop(counts);
+        Some(Self { table: Arc::clone(table), caller })
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     MtlsDoor, Readiness, UnixDoor,
     admin::Administration,
     calls::{Gate, Link},
+    calm::Calm,
     proto::{admin_service_server::AdminServiceServer, token_service_server::TokenServiceServer},
     quota::Quotas,
     service::Tokens,
@@ -52,7 +53,7 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const RESETS_PENDING_MAX: usize = 20;
 /// How long a connection that is to end may take to answer the calls under way.
 const GRACE: Duration = Duration::from_secs(60);
-const PING_EVERY: Duration = Duration::from_secs(60);
+/// How long a peer that is pinged may take to answer; shorter where it is pinged more often than that.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open door.
@@ -91,11 +92,13 @@ impl Doors {
             },
             deadline_max: self.corridor.config.limits.call_deadline,
             connection_age: self.corridor.config.limits.connection_age,
+            keepalive: self.corridor.config.limits.keepalive,
             authorities: match &door {
                 Door::Unix(_) | Door::Admin(_) => None,
                 Door::Mtls(_, authorities) => Some(authorities.clone()),
             },
             entropy: Arc::clone(&self.corridor.entropy),
+            clock: Arc::clone(&self.corridor.clock),
             metrics: Arc::clone(&self.metrics),
         });
         let all = connections_max(descriptors());
@@ -238,7 +241,8 @@ where
 {
     let called = Arc::new(AtomicBool::new(false));
     let calling = Arc::clone(&called);
-    let (link, age) = (Link::default(), gate.connection_age);
+    let (link, age, keepalive) = (Link::default(), gate.connection_age, gate.keepalive);
+    let clock = Arc::clone(&gate.clock);
     let given = link.clone();
     let service = service_fn(move |request| {
         calling.store(true, Ordering::Relaxed);
@@ -251,9 +255,9 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        .keep_alive_interval(keepalive)
+        .keep_alive_timeout(PING_TIMEOUT.min(keepalive));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(Calm::new(stream, clock)), service));
     let stopped = tokio::select! {
         _ = serving.as_mut() => return,
         () = idle(&called) => return,
@@ -261,6 +265,7 @@ where
         () = link.ended() => false,
         () = tokio::time::sleep(age) => false,
     };
+    link.close();
     // GOAWAY: no new calls, those under way are answered (RFC 9113 §6.8). How it ends matters to the peer alone.
     serving.as_mut().graceful_shutdown();
     if stopped {

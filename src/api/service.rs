@@ -1,15 +1,17 @@
 //! The token service: attest, read, walk the corridor, write.
 
 use super::{
-    calls::{Link, Patience, refused},
+    calls::{Deliveries, Link, Patience, refused},
     delegated,
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
         GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest,
         RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-        RevokeGrantResponse, SignProofRequest, SignProofResponse, token_service_server::TokenService,
+        RevokeGrantResponse, SignProofRequest, SignProofResponse, WatchTokenRequest,
+        token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
+    watch::{Messages, Watch},
     wire, wire_proof,
 };
 use crate::{
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 /// The service that agents call.
+#[derive(Clone)]
 pub(super) struct Tokens {
     pub(super) corridor: Arc<Corridor>,
     pub(super) quotas: Arc<Quotas>,
@@ -44,19 +47,7 @@ impl Tokens {
     ) -> Result<(Caller, InFlight), Status> {
         let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
         let link = request.extensions().get::<Link>().cloned().unwrap_or_default();
-        let now = self.corridor.clock.wall();
-        let caller = match Caller::attest(peer, &self.corridor.config.registry, now) {
-            Ok(caller) => caller,
-            Err(fault) => {
-                let evidence = evidence(peer);
-                if matches!(fault.reason, Reason::PeerCredentialExpired | Reason::PeerChanged) {
-                    link.end();
-                }
-                // Metered too: strangers must not fill the log.
-                self.quotas.admit_stranger(&evidence).map_err(|f| refused(&f))?;
-                return Err(refused(&self.corridor.reject(operation, evidence, fault).await));
-            }
-        };
+        let caller = self.attested(peer, &link, operation).await.map_err(|f| refused(&f))?;
         let in_flight = self.quotas.admit(caller.agent().id.as_str()).map_err(|f| refused(&f))?;
         if let Some(header) = claimed_identity(request.metadata()).filter(|_| link.first_claim()) {
             self.corridor.alert(operation, &caller, Detection::ProxyIdentityHeader, header);
@@ -65,10 +56,32 @@ impl Tokens {
         if self.corridor.policies.current().is_none() {
             return Err(refused(&Fault::new(Reason::PolicyNotLoaded)));
         }
-        if caller.interactive() == Some(true) && !self.corridor.config.serves_people {
-            self.corridor.admit_person(operation, &caller).await.map_err(|fault| refused(&fault))?;
-        }
+        self.not_a_person(&caller, operation).await.map_err(|fault| refused(&fault))?;
         Ok((caller, in_flight))
+    }
+
+    /// Attests a peer, as it is now.
+    pub(super) async fn attested(&self, peer: &Peer, link: &Link, operation: &'static str) -> Result<Caller, Fault> {
+        let now = self.corridor.clock.wall();
+        let fault = match Caller::attest(peer, &self.corridor.config.registry, now) {
+            Ok(caller) => return Ok(caller),
+            Err(fault) => fault,
+        };
+        let evidence = evidence(peer);
+        if matches!(fault.reason, Reason::PeerCredentialExpired | Reason::PeerChanged) {
+            link.end();
+        }
+        // Metered too: strangers must not fill the log.
+        self.quotas.admit_stranger(&evidence)?;
+        Err(self.corridor.reject(operation, evidence, fault).await)
+    }
+
+    /// Refuses a person's login session, unless people are served or policy lets this one in.
+    pub(super) async fn not_a_person(&self, caller: &Caller, operation: &'static str) -> Result<(), Fault> {
+        if caller.interactive() == Some(true) && !self.corridor.config.serves_people {
+            self.corridor.admit_person(operation, caller).await?;
+        }
+        Ok(())
     }
 }
 
@@ -151,6 +164,28 @@ impl TokenService for Tokens {
         let input = wire::get(request.into_inner(), until).map_err(|f| refused(&f))?;
         let reply = self.corridor.token(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(with_delivery(reply, wire::got), in_flight))
+    }
+
+    type WatchTokenStream = Messages;
+
+    async fn watch_token(&self, request: Request<WatchTokenRequest>) -> Result<Response<Messages>, Status> {
+        let (caller, _in_flight) = self.caller(&request, "WatchToken", |r| &r.agent).await?;
+        let stream = self.quotas.admit_stream(caller.agent().id.as_str()).map_err(|f| refused(&f))?;
+        let until = self.until(&request);
+        let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Unix(None));
+        let link = request.extensions().get::<Link>().cloned().unwrap_or_default();
+        let patience = self.corridor.config.limits.call_deadline;
+        let first_until = until.min(self.corridor.clock.boot().plus(patience));
+        let input = wire::watch(request.into_inner(), first_until).map_err(|f| refused(&f))?;
+        // The first token is as any call's; only then does it last.
+        let first = tokio::time::timeout(patience, self.corridor.watch(caller, input)).await;
+        let first = first.unwrap_or_else(|_| Err(Reason::DeadlineExceeded.into()));
+        let (reply, watching) = first.map_err(|f| refused(&f))?;
+        let deliveries = Deliveries::default();
+        let watch = Watch { tokens: self.clone(), peer, link, watching, until, deliveries: deliveries.clone() };
+        let mut response = taken(Response::new(watch.begin(reply)), stream);
+        response.extensions_mut().insert(deliveries);
+        Ok(response)
     }
 
     async fn sign_proof(&self, request: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {

@@ -4,7 +4,7 @@ use super::proto;
 use crate::{
     audit::Recorded,
     exchange::{BeginInput, BegunReply, RedeemInput, RegisterInput, RegisteredReply, RevokedReply, TokenInput},
-    grant::{self, Reply, Wanted},
+    grant::{self, By, Reply, Wanted},
     model::{
         Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, TokenBinding,
         TokenType, Wall, scope::SCOPES_MAX,
@@ -12,7 +12,7 @@ use crate::{
     oauth::Outcome,
     transaction::{self, Callback, Registration},
 };
-use proto::redeem_code_request::Callback as WireCallback;
+use proto::{redeem_code_request::Callback as WireCallback, watch_token_response::Event as WireEvent};
 use std::time::Duration;
 
 pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginInput, Fault> {
@@ -139,8 +139,27 @@ pub(super) fn get(request: proto::GetTokenRequest, until: Boot) -> Result<TokenI
         scopes: scopes("scopes", &request.scopes)?,
         resource: (!request.resource.is_empty()).then_some(request.resource),
         min_ttl,
+        by: By::Get,
     };
-    Ok(TokenInput { grant, wanted, claimed: claimed(request.claimed)?, recovered: false, until })
+    Ok(TokenInput { grant, wanted, claimed: claimed(request.claimed)?, until })
+}
+
+/// A watch's request is that of its first token, but for the name of the call.
+pub(super) fn watch(request: proto::WatchTokenRequest, until: Boot) -> Result<TokenInput, Fault> {
+    let proto::WatchTokenRequest { grant, scopes, resource, min_ttl, claimed, agent } = request;
+    let mut input = get(proto::GetTokenRequest { grant, scopes, resource, min_ttl, claimed, agent }, until)?;
+    input.wanted.by = By::Watch;
+    Ok(input)
+}
+
+pub(super) fn watched(recorded: Recorded<Reply>) -> proto::WatchTokenResponse {
+    proto::WatchTokenResponse { event: Some(WireEvent::Token(got(recorded))) }
+}
+
+pub(super) fn ended(fault: &Fault) -> proto::WatchTokenResponse {
+    let metadata = fault.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let ended = proto::TokenEnded { reason: fault.reason.name().to_owned(), metadata };
+    proto::WatchTokenResponse { event: Some(WireEvent::Ended(ended)) }
 }
 
 pub(super) fn got(recorded: Recorded<Reply>) -> proto::GetTokenResponse {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     audit::Recorded,
     exchange::ProofInput,
-    grant::{Signed, Wanted},
+    grant::{By, Signed, Wanted},
     model::{Fault, Reason},
     oauth::{DpopNonce, target},
     policy::ProofAsk,
@@ -37,6 +37,8 @@ pub(super) fn sign(request: proto::SignProofRequest) -> Result<ProofInput, Fault
         scopes: scopes("scopes", &request.scopes)?,
         resource: (!request.resource.is_empty()).then_some(request.resource),
         min_ttl: Duration::ZERO,
+        // The token that GetToken serves.
+        by: By::Get,
     };
     let ask = ask(method, &request.http_uri)?;
     Ok(ProofInput { grant, wanted, ask, nonce, claimed: claimed(request.claimed)? })

@@ -40,6 +40,9 @@ struct Ascii;
 
 impl Formatter for Ascii {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for character in fragment.chars() {
             if character.is_ascii() && character != '\u{7f}' {
                 writer.write_all(&[u8::try_from(character).unwrap_or(b'?')])?;

@@ -3,8 +3,8 @@
 use super::{DaemonArgs, Exit, client, listen::CallbackListener, output::Output, span};
 use crate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, Claimed, GetTokenRequest, RedeemCodeRequest,
-    RevocationOutcome, RevokeGrantRequest, Token, redeem_code_request::Callback,
-    token_service_client::TokenServiceClient,
+    RevocationOutcome, RevokeGrantRequest, Token, WatchTokenRequest, redeem_code_request::Callback,
+    token_service_client::TokenServiceClient, watch_token_response::Event,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub(super) enum TokenCommand {
     Redeem(Redeem),
     /// Get the token of a grant again.
     Get(Get),
+    /// Print the token of a grant, and each that comes after it, one JSON object a line, until there is none.
+    Watch(Watch),
     /// End a grant.
     Revoke(Revoke),
 }
@@ -96,6 +98,21 @@ pub(super) struct Get {
 }
 
 #[derive(Args)]
+pub(super) struct Watch {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Handle from redeem.
+    #[arg(long)]
+    grant: String,
+    /// A scope of the grant to ask for; repeat it for more. Without any, all of the grant's.
+    #[arg(long = "scope")]
+    scopes: Vec<String>,
+    /// Print the tokens even to a terminal.
+    #[arg(long)]
+    show_token: bool,
+}
+
+#[derive(Args)]
 pub(super) struct Revoke {
     #[command(flatten)]
     daemon: DaemonArgs,
@@ -108,6 +125,8 @@ pub(super) struct Revoke {
 enum Wrong {
     Here(Exit, String),
     There(Box<Status>),
+    /// It has been printed.
+    Told,
 }
 
 impl From<(Exit, String)> for Wrong {
@@ -127,11 +146,13 @@ pub(super) async fn run(command: TokenCommand, output: &Output) -> Exit {
         TokenCommand::Begin(args) => begin(args, output).await,
         TokenCommand::Redeem(args) => redeem_stdin(args, output).await,
         TokenCommand::Get(args) => get(args, output).await,
+        TokenCommand::Watch(args) => watch(args, output).await,
         TokenCommand::Revoke(args) => revoke(args, output).await,
     };
     match done {
         Ok(()) => Exit::Ok,
         Err(Wrong::Here(exit, text)) => output.fail(exit, &text),
+        Err(Wrong::Told) => Exit::Refused,
         Err(Wrong::There(status)) => {
             let (text, value) = client::explain(&status);
             if output.is_json() {
@@ -277,6 +298,27 @@ async fn get(args: Get, output: &Output) -> Result<(), Wrong> {
     Ok(())
 }
 
+async fn watch(args: Watch, output: &Output) -> Result<(), Wrong> {
+    let mut service = service(&args.daemon).await?;
+    let request = WatchTokenRequest { grant: args.grant, scopes: args.scopes, ..WatchTokenRequest::default() };
+    let mut messages = service.watch_token(request).await?.into_inner();
+    let line = |value: &Value| output.text(&format!("{value}\n"));
+    while let Some(message) = messages.message().await? {
+        match message.event {
+            Some(Event::Token(got)) => {
+                let Some(token) = got.token else { continue };
+                line(&of_token(&token, &shown(&token, args.show_token, output), None, &got.decision_id));
+            }
+            Some(Event::Ended(ended)) => {
+                line(&json!({ "ended": ended.reason, "metadata": ended.metadata }));
+                return Err(Wrong::Told);
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 async fn revoke(args: Revoke, output: &Output) -> Result<(), Wrong> {
     let mut service = service(&args.daemon).await?;
     let revoked = service
@@ -302,17 +344,26 @@ async fn revoke(args: Revoke, output: &Output) -> Result<(), Wrong> {
 /// Prints a token; to a terminal its value only on demand.
 fn print_token(token: Option<Token>, grant: Option<&str>, decision: &str, show: bool, output: &Output) {
     let Some(token) = token else { return };
-    let shown = if show || !output.is_terminal() { token.access_token.as_str() } else { "(hidden; add --show-token)" };
-    let value = json!({
-        "access_token": shown, "token_type": token.token_type, "scopes": token.scopes, "resource": token.resource,
-        "expire_time": time(token.expire_time), "lease_time": time(token.lease_time), "grant": grant, "decision_id": decision,
-    });
+    let shown = shown(&token, show, output);
+    let value = of_token(&token, &shown, grant, decision);
     let mut text = format!("scopes: {}\nresource: {}\n", token.scopes.join(" "), token.resource);
     text = format!("{text}expires: {}\nlease ends: {}\n", time(token.expire_time), time(token.lease_time));
     if let Some(grant) = grant {
         text = format!("{text}grant: {grant}\n");
     }
-    output.result(&format!("{text}decision: {decision}\naccess token: {shown}"), &value);
+    output.result(&format!("{text}decision: {decision}\naccess token: {}", shown.as_str()), &value);
+}
+
+fn shown(token: &Token, show: bool, output: &Output) -> Zeroizing<String> {
+    let shown = if show || !output.is_terminal() { token.access_token.as_str() } else { "(hidden; add --show-token)" };
+    Zeroizing::new(shown.to_owned())
+}
+
+fn of_token(token: &Token, shown: &str, grant: Option<&str>, decision: &str) -> Value {
+    json!({
+        "access_token": shown, "token_type": token.token_type, "scopes": token.scopes, "resource": token.resource,
+        "expire_time": time(token.expire_time), "lease_time": time(token.lease_time), "grant": grant, "decision_id": decision,
+    })
 }
 
 pub(super) fn time(at: Option<prost_types::Timestamp>) -> String {

@@ -271,9 +271,11 @@ fn limits(table: &Table<'_>) -> Limits {
         replay_window: table.span("replay_window", default.replay_window, SECOND..=3600 * SECOND),
         call_deadline: table.span("call_deadline", default.call_deadline, SECOND / 10..=300 * SECOND),
         connection_age: table.span("connection_age", default.connection_age, SECOND / 10..=24 * 3600 * SECOND),
+        keepalive: table.span("keepalive", default.keepalive, SECOND..=3600 * SECOND),
         calls_per_second: calls("calls_per_second", default.calls_per_second),
         calls_burst: calls("calls_burst", default.calls_burst),
         calls_in_flight: calls("calls_in_flight", default.calls_in_flight),
+        streams_per_agent: calls("streams_per_agent", default.streams_per_agent),
         revocation_retry: table.span("revocation_retry", default.revocation_retry, SECOND / 100..=60 * SECOND),
     }
 }

@@ -183,12 +183,16 @@ pub struct Limits {
     pub call_deadline: Duration,
     /// How long a connection of an agent may live before it is asked to come anew.
     pub connection_age: Duration,
+    /// How often a silent peer of a connection is pinged. One that does not answer is gone.
+    pub keepalive: Duration,
     /// Calls a second of one agent.
     pub calls_per_second: u32,
     /// Calls of one agent that may come at once after a pause.
     pub calls_burst: u32,
     /// Calls of one agent under way.
     pub calls_in_flight: u32,
+    /// Streams of one agent: tokens it watches.
+    pub streams_per_agent: u32,
     /// How long until a failed revocation is tried again; it doubles each time.
     pub revocation_retry: Duration,
 }
@@ -203,9 +207,11 @@ impl Default for Limits {
             replay_window: Duration::from_secs(600),
             call_deadline: Duration::from_secs(30),
             connection_age: Duration::from_secs(3600),
+            keepalive: Duration::from_secs(60),
             calls_per_second: 1000,
             calls_burst: 2000,
             calls_in_flight: 128,
+            streams_per_agent: 256,
             revocation_retry: Duration::from_secs(1),
         }
     }

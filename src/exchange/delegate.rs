@@ -186,7 +186,7 @@ impl Corridor {
         }
         usable_binding(caller, &client)?;
         let audiences = self.targets(&client, exchange, opening.api.as_deref(), (&[], &[]))?;
-        let subject = VerifiedSubject::of_grant(&self.grants.standing(&grant)?.kept);
+        let subject = VerifiedSubject::of_grant(&self.grants.whole_token(&grant)?.kept);
         carried(&scopes, subject.scopes())?;
         let delegation = self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some())?;
         let flow = Flow::TokenExchange(delegation, TokenType::AccessToken);
@@ -234,7 +234,7 @@ impl Corridor {
     /// The token that is held of a grant of this caller.
     fn of_grant(&self, caller: &Caller, handle: Handle) -> Result<VerifiedSubject, Fault> {
         let grant = self.grants.find(caller, handle)?;
-        self.grants.standing(&grant).map(|held| VerifiedSubject::of_grant(&held.kept))
+        self.grants.whole_token(&grant).map(|held| VerifiedSubject::of_grant(&held.kept))
     }
 
     /// Who acts in the result, and until when.

@@ -2,9 +2,9 @@
 //! over where the next room asks for it.
 //!
 //! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
-//! [`token`](Corridor::token) with its refresh, [`exchange`](Corridor::exchange) and [`obtain`](Corridor::obtain) with
-//! the request they share, [`sign_proof`](Corridor::sign_proof) and [`revoke`](Corridor::revoke) each read top to bottom.
-//! So do those of operators, [`freeze`](Corridor::freeze) first.
+//! [`token`](Corridor::token) with its refresh, [`watch`](Corridor::watch), [`exchange`](Corridor::exchange) and
+//! [`obtain`](Corridor::obtain) with the request they share, [`sign_proof`](Corridor::sign_proof) and
+//! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
 mod begin;
@@ -19,6 +19,7 @@ mod register;
 mod request;
 mod revoke;
 mod token;
+mod watch;
 
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
 pub use begin::{BeginInput, BegunReply};
@@ -29,6 +30,7 @@ pub use redeem::RedeemInput;
 pub use register::RegisterInput;
 pub use revoke::RevokedReply;
 pub use token::TokenInput;
+pub use watch::{Due, Given, Watching};
 
 use crate::{
     audit::{Code, Event, Recorder, Severity},

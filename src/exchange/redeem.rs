@@ -4,7 +4,7 @@ use super::{Corridor, begin::usable_binding, refusal, token::TokenInput};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
-    grant::{EndedBy, Grant, Reply, Wanted},
+    grant::{By, EndedBy, Grant, Reply, Wanted},
     model::{Boot, Claimed, CodeVerifier, DecisionId, DpopProof, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
@@ -268,8 +268,8 @@ impl Corridor {
         grant: Handle,
         claimed: Claimed,
     ) -> Result<Recorded<Reply>, Fault> {
-        let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO };
-        self.hand_out(caller, TokenInput { grant, wanted, claimed, recovered: true, until: self.clock.boot() }).await
+        let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO, by: By::Redeem };
+        self.hand_out(caller, TokenInput { grant, wanted, claimed, until: self.clock.boot() }).await
     }
 
     fn event(&self, code: Code, begun: &Begun) -> Event {

@@ -12,8 +12,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-const OPERATION: &str = "GetToken";
-
 impl Corridor {
     /// Fetches a token with a grant's refresh token, if policy lets this caller. The caller may hang up: whoever comes
     /// next finds the token.
@@ -171,7 +169,7 @@ impl Corridor {
 
     fn refresh_event(&self, code: Code, begun: &Begun, place: &Place) -> Event {
         let keyed = self.recorder.keyed();
-        Event::new(code, OPERATION)
+        Event::new(code, place.operation())
             .on(begun, keyed)
             .with("grant_type", "refresh_token")
             .with("grant_ref", keyed.reference("grant", place.grant().handle.bits()))

@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded},
     caller::Caller,
     config::Narrowing,
-    grant::{Found, HandOut, Missing, Reply, Wanted},
+    grant::{By, Found, HandOut, Missing, Reply, Wanted},
     model::{Boot, Claimed, Fault, Handle, Reason},
     platform::trace,
     policy::Releasable,
@@ -13,6 +13,7 @@ use crate::{
 use std::sync::Arc;
 
 /// A request for the token of a grant.
+#[derive(Clone)]
 pub struct TokenInput {
     /// The grant's handle.
     pub grant: Handle,
@@ -20,10 +21,19 @@ pub struct TokenInput {
     pub wanted: Wanted,
     /// The caller's own words.
     pub claimed: Claimed,
-    /// Whether it answers a repeated `RedeemCode`.
-    pub recovered: bool,
     /// Until when its caller waits.
     pub until: Boot,
+}
+
+impl TokenInput {
+    const fn operation(&self) -> &'static str {
+        self.wanted.by.operation()
+    }
+
+    /// Whether it answers a repeated `RedeemCode`: with the first one's token or with nothing.
+    fn is_recovery(&self) -> bool {
+        self.wanted.by == By::Redeem
+    }
 }
 
 /// Why a held token was not handed out.
@@ -42,7 +52,7 @@ impl Corridor {
     pub async fn token(self: &Arc<Self>, caller: Caller, input: TokenInput) -> Result<Recorded<Reply>, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
-        self.refuse_frozen("GetToken", &caller).await?;
+        self.refuse_frozen(input.wanted.by.operation(), &caller).await?;
         self.hand_out(caller, input).await
     }
 
@@ -85,7 +95,7 @@ impl Corridor {
                     {
                         return self.narrow(caller, input.grant, scopes.clone(), input.claimed).await;
                     }
-                    let event = refusal(operation(&input), &caller)
+                    let event = refusal(input.operation(), &caller)
                         .with("grant_ref", self.recorder.keyed().reference("grant", input.grant.bits()));
                     return Err(self.refuse(event, fault).await);
                 }
@@ -101,20 +111,20 @@ impl Corridor {
     /// What is refused before a turn is waited for.
     async fn may_refresh(&self, missing: &Missing, input: &TokenInput) -> Result<(), Fault> {
         let begun = &missing.grant().kept.begun;
-        let checked = if input.recovered {
+        let checked = if input.is_recovery() {
             // A repeated reply is the first one's token or nothing.
             Err(Reason::TokenExpired.into())
         } else {
             usable_binding(missing.caller(), &begun.opening.client)
         };
         let Err(fault) = checked else { return Ok(()) };
-        let event = refusal(operation(input), missing.caller()).on(begun, self.recorder.keyed());
+        let event = refusal(input.operation(), missing.caller()).on(begun, self.recorder.keyed());
         Err(self.refuse(event, fault).await)
     }
 
     /// Hands out a held token.
     async fn serve(&self, hand_out: HandOut, input: &TokenInput) -> Result<(Recorded<Reply>, Caller), Unserved> {
-        let operation = operation(input);
+        let operation = input.operation();
         let grant = Arc::clone(hand_out.grant());
         // The same agent may come back with another certificate than the token is bound to.
         if let Err(fault) = usable_binding(hand_out.caller(), &grant.kept.begun.opening.client) {
@@ -137,7 +147,7 @@ impl Corridor {
             .on(&grant.kept.begun, self.recorder.keyed())
             .acting_for(grant.kept.subject.as_ref(), self.recorder.keyed())
             .decided(released.verdict());
-        let (reply, caller) = match self.grants.reply(released, input.wanted.min_ttl, input.recovered) {
+        let (reply, caller) = match self.grants.reply(released, &input.wanted) {
             Ok(reply) => reply,
             Err(unserved) => {
                 return Err(match *unserved {
@@ -171,7 +181,7 @@ impl Corridor {
     /// Fetches the successor of a token that ages, behind the back of the call that found it so. It is that caller's
     /// refresh: a grant that nobody asks for is not kept fresh.
     fn refresh_ahead(self: &Arc<Self>, reply: &Recorded<Reply>, caller: Caller, input: TokenInput) {
-        if input.recovered || self.work.is_stopping() {
+        if input.is_recovery() || self.work.is_stopping() {
             return;
         }
         let Some((turn, place)) = self.grants.ahead_of(reply.get(), caller, &input.wanted) else { return };
@@ -183,8 +193,4 @@ impl Corridor {
             drop(underway);
         });
     }
-}
-
-const fn operation(input: &TokenInput) -> &'static str {
-    if input.recovered { "RedeemCode" } else { "GetToken" }
 }

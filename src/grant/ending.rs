@@ -128,7 +128,7 @@ impl Grants {
         ended.retain(|grant| filter.takes(grant, &self.keyed));
         let mut table = self.table();
         ended.retain(|grant| {
-            grant.ended.store(true, Ordering::Release);
+            grant.finish();
             table.remove(&grant.handle).is_some()
         });
         drop(table);

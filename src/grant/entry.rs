@@ -5,6 +5,7 @@ use super::{
     durable::Mark,
     held::Shelf,
     key::{Asked, TokenKey},
+    watching::Signal,
 };
 use crate::{
     config::{Keeping, Narrowing},
@@ -49,6 +50,8 @@ pub struct Grant {
     pub(super) mark: Mutex<Mark>,
     /// It is of a run before this one.
     pub(super) restored: bool,
+    /// Wakes those who watch it.
+    pub(super) signal: Signal,
 }
 
 impl Grant {
@@ -121,6 +124,13 @@ impl Grant {
 
     pub(super) fn shelve(&self, key: TokenKey, held: &Arc<Held>, clock: &dyn Clock) {
         self.shelf().put(key, Arc::clone(held), |held| held.remaining(clock));
+        self.signal.give();
+    }
+
+    /// Nothing of it is handed out from here on, and whoever watches it is told.
+    pub(super) fn finish(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.signal.give();
     }
 
     pub(super) fn is_ended(&self) -> bool {

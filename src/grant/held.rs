@@ -39,17 +39,26 @@ impl Held {
 
     /// How long it may still be served on these terms.
     pub(super) fn left(&self, clock: &dyn Clock, terms: &Terms) -> Duration {
+        self.left_of(self.lease(terms), clock)
+    }
+
+    /// How long it may still be served, if so long in all.
+    pub(super) fn left_of(&self, lease: Duration, clock: &dyn Clock) -> Duration {
         let spent = self.kept.lifetime.saturating_sub(self.remaining(clock));
-        let left = self.lease(terms).saturating_sub(spent);
+        let left = lease.saturating_sub(spent);
         self.until.map_or(left, |until| left.min(until_wall(until, clock)))
     }
 
     /// Whether a new one should be fetched while this one is still served: from seven tenths of the lease on, each
     /// family at a moment of its own.
-    pub(super) fn is_aging(&self, clock: &dyn Clock, terms: &Terms, jitter: u8) -> bool {
-        let lease = self.lease(terms);
+    pub(super) fn is_aging(&self, clock: &dyn Clock, lease: Duration, jitter: u8) -> bool {
+        self.ages_in(clock, lease, jitter).is_zero()
+    }
+
+    /// How long until then.
+    pub(super) fn ages_in(&self, clock: &dyn Clock, lease: Duration, jitter: u8) -> Duration {
         let spent = self.kept.lifetime.saturating_sub(self.remaining(clock));
-        spent >= lease * (700 + u32::from(jitter) * 200 / 255) / 1000
+        (lease * (700 + u32::from(jitter) * 200 / 255) / 1000).saturating_sub(spent)
     }
 }
 

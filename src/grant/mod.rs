@@ -16,6 +16,7 @@ mod restoring;
 mod saved;
 mod standing;
 mod store;
+mod watching;
 
 pub use durable::{Durable, OpenedStore, Records, open_store};
 pub use ending::{EndedBy, Ending, GrantFilter, GrantSummary};
@@ -23,6 +24,7 @@ pub use entry::Grant;
 pub use held::Held;
 pub use proof::Signed;
 pub use refreshing::{Missing, Place};
-pub use reply::{Delivery, HandOut, Reply};
+pub use reply::{By, Delivery, HandOut, Reply};
 pub use restoring::Departed;
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};
+pub use watching::{Standing, Watched};

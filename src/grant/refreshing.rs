@@ -1,6 +1,6 @@
 //! A grant whose token is missing: who may refresh it, and where the new token goes.
 
-use super::{Grant, Grants, HandOut, Held, Reply, Wanted, key::TokenKey};
+use super::{By, Grant, Grants, HandOut, Held, Reply, Wanted, key::TokenKey};
 use crate::{
     audit::Recorded,
     caller::Caller,
@@ -25,13 +25,14 @@ pub struct Place {
     min_ttl: Duration,
     /// It is fetched before it is needed, and nobody waits for it.
     ahead: bool,
+    by: By,
 }
 
 impl Missing {
     pub(super) fn new(grant: Arc<Grant>, key: TokenKey, caller: Caller, wanted: &Wanted) -> Self {
         let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes).clone();
         let wish = Wish { scopes, all_needed: wanted.scopes.is_some() };
-        Self { place: Place { grant, key, min_ttl: wanted.min_ttl, ahead: false }, caller, wish }
+        Self { place: Place { grant, key, min_ttl: wanted.min_ttl, ahead: false, by: wanted.by }, caller, wish }
     }
 
     /// The grant.
@@ -71,6 +72,12 @@ impl Place {
     pub const fn is_ahead(&self) -> bool {
         self.ahead
     }
+
+    /// The name of the call that it is fetched for.
+    #[must_use]
+    pub const fn operation(&self) -> &'static str {
+        self.by.operation()
+    }
 }
 
 impl Grants {
@@ -90,9 +97,19 @@ impl Grants {
     /// The turn to fetch the successor of a token that was just handed out, if it is time and nobody else does.
     #[must_use]
     pub fn ahead_of(&self, reply: &Reply, caller: Caller, wanted: &Wanted) -> Option<(Turn, Place)> {
-        let (grant, held) = (reply.grant(), reply.held());
+        self.successor(reply.grant(), (reply.held(), reply.lease()), caller, wanted)
+    }
+
+    /// The same, of a token that is served for this long in all.
+    pub(super) fn successor(
+        &self,
+        grant: &Arc<Grant>,
+        (held, lease): (&Arc<Held>, Duration),
+        caller: Caller,
+        wanted: &Wanted,
+    ) -> Option<(Turn, Place)> {
         let family = grant.family.as_ref()?;
-        if !held.is_aging(&*self.clock, &grant.terms_of(held), family.jitter()) {
+        if !held.is_aging(&*self.clock, lease, family.jitter()) {
             return None;
         }
         let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes).clone();
@@ -108,7 +125,7 @@ impl Grants {
         let turn = family.turn_now(caller, wish)?;
         // Whoever had the turn until now may have brought it already.
         let still = grant.servable(&key, Duration::ZERO, &*self.clock).is_some_and(|now| Arc::ptr_eq(&now, held));
-        let place = Place { grant: Arc::clone(grant), key, min_ttl: Duration::ZERO, ahead: true };
+        let place = Place { grant: Arc::clone(grant), key, min_ttl: Duration::ZERO, ahead: true, by: wanted.by };
         still.then_some((turn, place))
     }
 
@@ -132,7 +149,7 @@ impl Grants {
             return Err(Box::new((kept, fault)));
         }
         let held = Arc::new(Held { kept: Arc::new(kept), until: turn.caller().credential_end() });
-        let reply = Reply::refreshed(Arc::clone(grant), held, turn.caller(), verdict, &terms, place.ahead);
+        let reply = Reply::refreshed(Arc::clone(grant), held, turn.caller(), verdict, &terms, (place.ahead, place.by));
         Ok((reply, turn))
     }
 

@@ -89,18 +89,42 @@ pub struct Reply {
     /// The end of the credential that this caller came with.
     credential_end: Option<Wall>,
     kind: Kind,
+    by: By,
+}
+
+/// The call that brings a token to its agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// `RedeemCode`, also where it is repeated for a lost reply.
+    Redeem,
+    /// `GetToken`.
+    Get,
+    /// `WatchToken`.
+    Watch,
+}
+
+impl By {
+    /// The method's name.
+    #[must_use]
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Self::Redeem => "RedeemCode",
+            Self::Get => "GetToken",
+            Self::Watch => "WatchToken",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     First,
-    Again { recovered: bool },
+    Again,
     Refreshed { ahead: bool },
 }
 
 impl Reply {
     pub(super) fn first(grant: Arc<Grant>, held: Arc<Held>, caller: &Caller, verdict: Verdict, terms: &Terms) -> Self {
-        Self::new(Kind::First, grant, held, caller, verdict, terms)
+        Self::new((Kind::First, By::Redeem), grant, held, caller, verdict, terms)
     }
 
     pub(super) fn again(
@@ -109,9 +133,9 @@ impl Reply {
         caller: &Caller,
         verdict: Verdict,
         terms: &Terms,
-        recovered: bool,
+        by: By,
     ) -> Self {
-        Self::new(Kind::Again { recovered }, grant, held, caller, verdict, terms)
+        Self::new((Kind::Again, by), grant, held, caller, verdict, terms)
     }
 
     pub(super) fn refreshed(
@@ -120,14 +144,21 @@ impl Reply {
         caller: &Caller,
         verdict: Verdict,
         terms: &Terms,
-        ahead: bool,
+        (ahead, by): (bool, By),
     ) -> Self {
-        Self::new(Kind::Refreshed { ahead }, grant, held, caller, verdict, terms)
+        Self::new((Kind::Refreshed { ahead }, by), grant, held, caller, verdict, terms)
     }
 
-    fn new(kind: Kind, grant: Arc<Grant>, held: Arc<Held>, caller: &Caller, verdict: Verdict, terms: &Terms) -> Self {
+    fn new(
+        (kind, by): (Kind, By),
+        grant: Arc<Grant>,
+        held: Arc<Held>,
+        caller: &Caller,
+        verdict: Verdict,
+        terms: &Terms,
+    ) -> Self {
         let lease = held.lease(terms);
-        Self { grant, held, actor: caller.into(), verdict, lease, credential_end: caller.credential_end(), kind }
+        Self { grant, held, actor: caller.into(), verdict, lease, credential_end: caller.credential_end(), kind, by }
     }
 
     /// The token.
@@ -176,7 +207,7 @@ impl Reply {
     /// Whether it answers a repeated request.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
-        self.kind == Kind::Again { recovered: true }
+        self.kind == Kind::Again && self.by == By::Redeem
     }
 
     /// The token, for the wire.
@@ -215,13 +246,16 @@ impl Delivery {
 impl Auditable for Reply {
     fn event(&self, keyed: &KeyedHash) -> Event {
         let kept = &self.held.kept;
-        let (code, operation, phase) = match self.kind {
-            Kind::First => (Code::TokenIssued, kept.begun.opening.flow.operation(), "outcome"),
-            Kind::Again { recovered: true } => (Code::TokenServed, "RedeemCode", "hand_out"),
-            Kind::Again { recovered: false } => (Code::TokenServed, "GetToken", "hand_out"),
-            Kind::Refreshed { .. } => (Code::TokenRefreshed, "GetToken", "outcome"),
+        let (code, phase) = match self.kind {
+            Kind::First => (Code::TokenIssued, "outcome"),
+            Kind::Again => (Code::TokenServed, "hand_out"),
+            Kind::Refreshed { .. } => (Code::TokenRefreshed, "outcome"),
         };
-        let from_cache = matches!(self.kind, Kind::Again { .. });
+        let operation = match self.kind {
+            Kind::First => kept.begun.opening.flow.operation(),
+            _ => self.by.operation(),
+        };
+        let from_cache = self.kind == Kind::Again;
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
         event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());

@@ -6,6 +6,7 @@ use super::{
     held::Shelf,
     reckoning::Reckoning,
     saved::{Parsed, Record, Saved, Secrets},
+    watching::Signal,
 };
 use crate::{
     config::{Api, Client, Config, Issuer},
@@ -136,6 +137,7 @@ impl Grants {
             died: Mutex::default(),
             mark: Mutex::new(mark),
             restored: true,
+            signal: Signal::default(),
         };
         Some((Arc::new(grant), departed))
     }

@@ -16,7 +16,7 @@ impl Grants {
     /// # Errors
     /// [`Reason::GrantUnknown`], [`Reason::ReauthRequired`], or [`Reason::TokenExpired`]: `GetToken` brings another one,
     /// where one can be had.
-    pub fn standing(&self, grant: &Arc<Grant>) -> Result<Arc<Held>, Fault> {
+    pub fn whole_token(&self, grant: &Arc<Grant>) -> Result<Arc<Held>, Fault> {
         grant.lives(&self.keeping, &*self.clock)?;
         let key = grant.key(&grant.kept.scopes, &self.keyed);
         let held = grant.servable(&key, Duration::ZERO, &*self.clock).ok_or(Reason::TokenExpired)?;

@@ -1,10 +1,11 @@
 //! The store of grants.
 
 use super::{
-    Durable, EndedBy, Ending, Grant, HandOut, Held, Reply,
+    By, Durable, EndedBy, Ending, Grant, HandOut, Held, Reply,
     ending::endings,
     held::{Shelf, remaining},
     refreshing::Missing,
+    watching::Signal,
 };
 use crate::{
     audit::Recorded,
@@ -30,6 +31,7 @@ use tokio::sync::broadcast;
 pub const HANDLE_PREFIX: &str = "grant_";
 
 /// What a caller wants of a grant.
+#[derive(Clone)]
 pub struct Wanted {
     /// The scopes, where named.
     pub scopes: Option<ScopeSet>,
@@ -37,6 +39,8 @@ pub struct Wanted {
     pub resource: Option<String>,
     /// How long the token must still live.
     pub min_ttl: Duration,
+    /// The call it is wanted by.
+    pub by: By,
 }
 
 /// Why a grant left the store by itself.
@@ -181,6 +185,7 @@ impl Grants {
             died: Mutex::default(),
             mark: Mutex::default(),
             restored: false,
+            signal: Signal::default(),
         });
         // Nothing outlives the proof, or the subject token, that it was given for.
         let ends = grant.kept.begun.opening.flow.ends().map(|(_, wall)| wall);
@@ -232,26 +237,22 @@ impl Grants {
     /// # Errors
     /// The caller and [`Reason::GrantUnknown`] or [`Reason::TokenExpired`]; nothing instead of a fault where another look
     /// may find better: the token has just ended, or the terms of this hand-out ended it.
-    pub fn reply(
-        &self,
-        released: Released<HandOut>,
-        min_ttl: Duration,
-        recovered: bool,
-    ) -> Result<(Reply, Caller), Box<Unserved>> {
+    pub fn reply(&self, released: Released<HandOut>, wanted: &Wanted) -> Result<(Reply, Caller), Box<Unserved>> {
         let (hand_out, verdict, terms) = released.into_parts();
         let (grant, held, key, caller) = hand_out.into_parts();
         // Terms may have tightened since the first release; they never loosen it.
         let terms = terms.strictest(grant.terms_of(&held));
         let left = held.left(&*self.clock, &terms);
-        if left.is_zero() || left < min_ttl {
-            let again = !recovered && grant.gives_way(&key, left, min_ttl, &*self.clock);
+        if left.is_zero() || left < wanted.min_ttl {
+            let may_give_way = wanted.by != By::Redeem;
+            let again = may_give_way && grant.gives_way(&key, left, wanted.min_ttl, &*self.clock);
             return Err(Box::new((caller, (!again).then(|| Reason::TokenExpired.into()))));
         }
         if let Err(fault) = grant.count_use(&terms) {
             return Err(Box::new((caller, Some(fault))));
         }
         drop(self.save_count(&grant));
-        let reply = Reply::again(grant, held, &caller, verdict, &terms, recovered);
+        let reply = Reply::again(grant, held, &caller, verdict, &terms, wanted.by);
         Ok((reply, caller))
     }
 
@@ -271,7 +272,7 @@ impl Grants {
     /// Takes a grant out: it is never handed out again, also by calls under way; nor after a restart, once what is
     /// returned is done. Says whether it was there.
     pub fn end(&self, grant: &Grant, by: EndedBy) -> (bool, Saving) {
-        grant.ended.store(true, Ordering::Release);
+        grant.finish();
         let was_there = self.table().remove(&grant.handle).is_some();
         if was_there {
             self.tell(grant, by);
@@ -283,8 +284,9 @@ impl Grants {
     /// for a while, so that its agent learns that a person must log in again.
     #[must_use]
     pub fn bury(&self, grant: &Grant) -> Option<Disposal> {
-        grant.ended.store(true, Ordering::Release);
+        // In this order: whoever is woken finds it dead.
         *grant.died.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.boot());
+        grant.finish();
         drop(self.forget(grant));
         self.tell(grant, EndedBy::Server);
         grant.remains()
@@ -312,7 +314,7 @@ impl Grants {
             } else {
                 return true;
             };
-            grant.ended.store(true, Ordering::Release);
+            grant.finish();
             drop(self.forget(grant));
             self.tell(grant, EndedBy::Itself);
             ended.push((Arc::clone(grant), why));
@@ -326,7 +328,7 @@ impl Grants {
     pub fn take_all(&self) -> Vec<Arc<Grant>> {
         let mut all: Vec<Arc<Grant>> = self.table().drain().map(|(_, grant)| grant).collect();
         all.retain(|grant| !grant.is_dead());
-        all.iter().for_each(|grant| grant.ended.store(true, Ordering::Release));
+        all.iter().for_each(|grant| grant.finish());
         all
     }
 

@@ -18,10 +18,12 @@ pub enum AgentQuota {
     TransactionsRemembered,
     /// Grants.
     Grants,
+    /// Tokens that are watched.
+    Streams,
 }
 
 impl AgentQuota {
-    /// The name in `quota`: of the last three, that of the configured limit.
+    /// The name in `quota`: of the last four, that of the configured limit.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,6 +32,7 @@ impl AgentQuota {
             Self::UnknownPeers => "unknown_peers",
             Self::TransactionsOpen | Self::TransactionsRemembered => "transactions_per_agent",
             Self::Grants => "grants_per_agent",
+            Self::Streams => "streams_per_agent",
         }
     }
 
@@ -47,6 +50,7 @@ impl AgentQuota {
                 "Too many transactions were begun in a short time: those that have ended are remembered for a while."
             }
             Self::Grants => "It holds too many grants: revoke some (RevokeGrant); each ends by itself with its tokens.",
+            Self::Streams => "It watches too many tokens: end some of its streams.",
         }
     }
 

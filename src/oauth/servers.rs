@@ -243,7 +243,8 @@ impl AuthorizationServers {
         self.still_there(begun)?;
         self.can_authenticate(&begun.opening)?;
         let (opening, waited) = (&begun.opening, passage.taken());
-        let left = opening.issuer.deadline.saturating_sub(waited);
+        // The exchange keeps a quarter: what is sent with no time left for its answer is as good as lost.
+        let left = (opening.issuer.deadline / 4).saturating_mul(3).saturating_sub(waited);
         let mut line = match self.line(&opening.client, &opening.endpoints.token, left).await {
             Ok(line) => line,
             Err(fault) => {

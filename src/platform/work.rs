@@ -69,6 +69,14 @@ impl Work {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Waits until nothing is let in any more.
+    pub async fn stopped(&self) {
+        let stopped = self.stopped.notified();
+        if !self.is_stopping() {
+            stopped.await;
+        }
+    }
+
     /// Waits for a while, or until nothing is let in any more.
     pub async fn pause(&self, span: Duration) {
         let stopped = self.stopped.notified();

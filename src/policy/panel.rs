@@ -14,7 +14,7 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
-use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression as Expr};
+use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Expr};
 use std::sync::Arc;
 
 /// The action that is asked about before a refresh token is used.
@@ -120,13 +120,15 @@ impl<'a> Panel<'a> {
 
     /// Asks about each scope; a refused one is kept with its reason code.
     pub(super) fn scopes(&mut self, base: &Base<'_>, flow: &str) {
+        // One context for all of them: they differ in their resource alone, and building it is most of a question.
         let shared = base.expression().and_then(|base| {
             let client = Expr::new_entity_uid(self.client.clone()?);
-            Ok([("base", base), ("client", client), ("flow", text(flow))])
+            context([("base", base), ("client", client), ("flow", text(flow))])
         });
         for scope in &base.scopes {
+            let about = shared.clone();
             let question =
-                shared.clone().and_then(|shared| self.question("grant_scope", uid("Scope", scope.as_str()), shared));
+                about.and_then(|context| self.about_this("grant_scope", uid("Scope", scope.as_str()), context));
             self.put(Step { part: Part::Scope((*scope).clone()), question: question.ok() });
         }
     }
@@ -225,7 +227,16 @@ impl<'a> Panel<'a> {
         resource: Result<EntityUid, String>,
         fields: impl IntoIterator<Item = (&'static str, Expr)>,
     ) -> Result<Question, String> {
-        let (principal, action, context) = (self.principal.clone()?, uid("Action", action)?, context(fields)?);
+        self.about_this(action, resource, context(fields)?)
+    }
+
+    fn about_this(
+        &self,
+        action: &str,
+        resource: Result<EntityUid, String>,
+        context: Context,
+    ) -> Result<Question, String> {
+        let (principal, action) = (self.principal.clone()?, uid("Action", action)?);
         Ok(Question { principal, action, resource: resource?, context })
     }
 

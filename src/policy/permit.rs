@@ -15,10 +15,13 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The current generation of policy.
 pub struct Policies {
     current: ArcSwapOption<Snapshot>,
+    /// Says that there is another set.
+    changed: watch::Sender<()>,
     pub(super) clock: Arc<dyn Clock>,
     freezes: Freezes,
 }
@@ -27,7 +30,8 @@ impl Policies {
     /// Starts with this set, or with none: then every answer is no.
     #[must_use]
     pub fn new(first: Option<Snapshot>, clock: Arc<dyn Clock>) -> Self {
-        Self { current: ArcSwapOption::from(first.map(Arc::new)), clock, freezes: Freezes::default() }
+        let current = ArcSwapOption::from(first.map(Arc::new));
+        Self { current, changed: watch::Sender::new(()), clock, freezes: Freezes::default() }
     }
 
     /// Keeps these freezes: for what they cover every answer about tokens is no, whatever the set says.
@@ -51,6 +55,13 @@ impl Policies {
     /// Swaps the set whole.
     pub fn replace(&self, next: Snapshot) {
         self.current.store(Some(Arc::new(next)));
+        self.changed.send_replace(());
+    }
+
+    /// Follows the changes of the set: what was allowed under another one must be asked anew.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 

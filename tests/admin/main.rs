@@ -13,8 +13,11 @@ mod house;
 mod kit;
 #[path = "../house/strace.rs"]
 mod strace;
+#[path = "../grants/watching.rs"]
+mod watching;
 
 mod a_drain_is_an_orderly_stop;
+mod a_freeze_ends_a_watch_at_once;
 mod a_freeze_overtakes_what_is_under_way;
 mod a_freeze_stops_everything_at_once;
 mod a_freeze_survives_a_crash;

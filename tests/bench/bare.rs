@@ -9,7 +9,7 @@ use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
     GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse,
     RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest, RevokeGrantResponse,
-    SignProofRequest, SignProofResponse, Token,
+    SignProofRequest, SignProofResponse, Token, WatchTokenRequest, WatchTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -49,6 +49,12 @@ impl TokenService for Echo {
             ..Token::default()
         };
         Ok(Response::new(GetTokenResponse { token: Some(token), decision_id: "0".repeat(36) }))
+    }
+
+    type WatchTokenStream = tokio_stream::Pending<Result<WatchTokenResponse, Status>>;
+
+    async fn watch_token(&self, _: Request<WatchTokenRequest>) -> Result<Response<Self::WatchTokenStream>, Status> {
+        Err(Status::unimplemented("a floor"))
     }
 
     async fn sign_proof(&self, _: Request<SignProofRequest>) -> Result<Response<SignProofResponse>, Status> {

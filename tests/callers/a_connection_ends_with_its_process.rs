@@ -1,4 +1,5 @@
 use crate::house::{Agent, Plan, begin_request, eventually, reason};
+use narrowgate::api::proto::WatchTokenRequest;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::{
     io::IoSliceMut,
@@ -59,6 +60,23 @@ async fn a_connection_that_outlives_its_process_is_refused() {
     child.kill().unwrap();
     child.wait().unwrap();
     let status = agent.begin_authorization(begin_request(&["customers.read"])).await.err().unwrap();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "PEER_CHANGED"));
+    eventually("the detection", || house.events("detect.peer_changed").pop()).await;
+}
+
+// rows: CALL-03 LEAK-05
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_outlives_its_process_ends() {
+    let house = Plan::new().open().await;
+    let (stream, mut child) = passed_on(&house.path("run/agent.sock"));
+    let mut agent = agent_on(stream).await;
+    let grant = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
+    let request = WatchTokenRequest { grant, ..WatchTokenRequest::default() };
+    let mut messages = agent.watch_token(request).await.unwrap().into_inner();
+    assert!(messages.message().await.unwrap().is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let status = messages.message().await.err().unwrap();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "PEER_CHANGED"));
     eventually("the detection", || house.events("detect.peer_changed").pop()).await;
 }

@@ -5,6 +5,7 @@ use crate::{
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use narrowgate::{
+    api::proto::WatchTokenRequest,
     dev::ca::{Identity, San, Validity},
     platform::{Clock, SystemClock},
 };
@@ -15,6 +16,22 @@ use tonic::Code;
 fn soon() -> (i64, Validity) {
     let ends = SystemClock.wall().0 / 1000 + 4;
     (ends, Validity { not_before_secs: ends - 3600, not_after_secs: ends })
+}
+
+// rows: CALL-06 LEAK-05
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_certificate_of_its_connection() {
+    let house = Plan::new().open().await;
+    let (ends, validity) = soon();
+    let identity = house.agents_ca.issue("agent", &[San::Uri(COURIER)], validity).unwrap();
+    let mut agent = house.tls_agent(identity).await.unwrap();
+    let grant = house.login(&mut agent, &[READ]).await.unwrap().grant;
+    let request = WatchTokenRequest { grant, ..WatchTokenRequest::default() };
+    let mut messages = agent.watch_token(request).await.unwrap().into_inner();
+    assert!(messages.message().await.unwrap().is_some());
+    let status = messages.message().await.err().unwrap();
+    assert!(SystemClock.wall().0 / 1000 >= ends);
+    refused::<()>(Err(status), Code::Unauthenticated, "PEER_CREDENTIAL_EXPIRED");
 }
 
 // rows: CALL-06

@@ -156,6 +156,57 @@ async fn settings_and_pings_without_end_cost_their_sender_alone() {
     }
 }
 
+// rows: GRPC-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_without_end_end_the_connection() {
+    let house = Plan::new().open().await;
+    let mut wire = connect(&house).await;
+    // As many as a library may send to measure a link, each answered.
+    for _ in 0..100 {
+        wire.send(&frame(PING, 0, 0, &[7; 8])).await.unwrap();
+        let (_, payload) = tokio::time::timeout(PATIENCE, wire.until(PING)).await.unwrap().expect("it ended");
+        assert_eq!(payload, [7; 8]);
+    }
+    let flooding = async {
+        for _ in 0..1000 {
+            if wire.send(&frame(PING, 0, 0, &[0; 8]).repeat(100)).await.is_err() {
+                break;
+            }
+        }
+        // Answers to some, and then the end: hyper has no way to say ENHANCE_YOUR_CALM for us.
+        let ended = async { while wire.next().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it goes on");
+        None
+    };
+    served_beside(&house, flooding).await;
+}
+
+// rows: GRPC-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_gone_is_noticed_and_one_that_is_silent_is_not_sent_away() {
+    let limits = "[limits]\nkeepalive = \"1s\"\n";
+    let house = Plan::new().config("[limits]\n", limits).open().await;
+    let (mut gone, mut silent) = (connect(&house).await, connect(&house).await);
+    // Half open: it answers no ping, and is sent away.
+    let ended = async {
+        let mut pings = 0;
+        while let Some((kind, ..)) = gone.next().await {
+            pings += usize::from(kind == PING);
+        }
+        pings
+    };
+    // The other answers, and outlives it.
+    let answering = async {
+        for _ in 0..4 {
+            let (_, payload) = silent.until(PING).await.expect("it was sent away");
+            silent.send(&frame(PING, 1, 0, &payload)).await.unwrap();
+        }
+    };
+    let both = async { tokio::join!(ended, answering) };
+    let (pings, ()) = tokio::time::timeout(PATIENCE, both).await.expect("it is kept");
+    assert_eq!(pings, 1);
+}
+
 fn resident_kib(house: &House) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();

@@ -17,7 +17,7 @@ use narrowgate::{
     caller::{Caller, Peer, Svid},
     config,
     exchange::{BeginInput, Corridor, RedeemInput, TokenInput},
-    grant::{Reply, Wanted},
+    grant::{By, Reply, Wanted},
     model::{Claimed, Fault, Handle, LoginDemand, Reason},
     oauth::AuthorizationServers,
     transaction::{self, Callback, Presented, Settled},
@@ -143,9 +143,9 @@ impl Inside {
     }
 
     async fn get(&self, grant: Handle) -> Result<Recorded<Reply>, Fault> {
-        let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO };
+        let wanted = Wanted { scopes: None, resource: None, min_ttl: Duration::ZERO, by: By::Get };
         let until = self.corridor().clock.boot().plus(Duration::from_secs(20));
-        let input = TokenInput { grant, wanted, claimed: Claimed::default(), recovered: false, until };
+        let input = TokenInput { grant, wanted, claimed: Claimed::default(), until };
         self.corridor().token(self.caller(), input).await
     }
 

@@ -42,6 +42,14 @@ pub(crate) fn unbroken() -> Plan {
     Plan::new().config("deadline = \"5s\"", "deadline = \"5s\"\ncircuit_breaker = false")
 }
 
+/// The same, with tokens that are handed out for so long.
+pub(crate) fn short(seconds: u32) -> Plan {
+    unbroken().policy(&format!(
+        "@id(\"test.short\") @max_lifetime(\"{seconds}s\")\n\
+        permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);"
+    ))
+}
+
 pub(crate) fn token(response: &GetTokenResponse) -> &Token {
     response.token.as_ref().unwrap()
 }

@@ -13,10 +13,13 @@
 mod asking;
 #[path = "../house/mod.rs"]
 mod house;
+mod watching;
 
 mod a_grant_ends_when_it_is_idle_or_old;
 mod a_held_token_is_served_no_longer_than_it_may;
 mod a_refresh_token_that_is_refused_ends_the_grant;
+mod a_watch_is_bounded;
+mod a_watched_token_is_renewed_until_it_is_taken_away;
 mod each_agent_has_tokens_of_its_own;
 mod each_refresh_is_a_decision_of_its_own;
 mod many_calls_are_one_refresh;

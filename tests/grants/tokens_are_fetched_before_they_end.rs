@@ -1,17 +1,10 @@
 use crate::{
-    asking::{granted, refused, unbroken, until},
+    asking::{granted, refused, short, until},
     house::{
-        Plan, get,
+        get,
         scripted_as::behaviour::{Behaviour, Script},
     },
 };
-
-fn short(seconds: u32) -> Plan {
-    unbroken().policy(&format!(
-        "@id(\"test.short\") @max_lifetime(\"{seconds}s\")\n\
-        permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);"
-    ))
-}
 
 // rows: CACH-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,9 @@ mod house;
 mod two;
 
 mod a_busy_server_refuses_and_loses_nothing;
+mod a_code_is_not_sent_without_time_for_its_answer;
 mod a_dead_server_is_alone;
+mod a_storm_costs_no_grant;
 mod a_storm_opens_the_circuit;
 mod the_circuit_closes_by_itself;
 

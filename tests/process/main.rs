@@ -21,6 +21,7 @@ mod ward;
 mod a_bad_day_for_the_log;
 mod a_bad_day_for_the_process;
 mod a_bad_start_says_why;
+mod a_change_of_policy_reaches_those_who_watch;
 mod a_demo_that_is_kept_is_private;
 mod an_implausible_clock_issues_nothing;
 mod check_warns_of_a_bad_day;

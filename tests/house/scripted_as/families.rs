@@ -1,6 +1,7 @@
 //! Refresh tokens that rotate: each is good once, and one used again ends its family (RFC 9700 §4.14.2).
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::record::TokenRequest;
 use super::world::Grant;
@@ -13,7 +14,8 @@ pub(super) struct Families {
     ended: HashSet<String>,
     at_once: HashMap<String, usize>,
     most_at_once: usize,
-    reused: usize,
+    reused: Vec<String>,
+    lasted: HashMap<String, Duration>,
 }
 
 impl Families {
@@ -35,7 +37,7 @@ impl Families {
         let token = request.param("refresh_token").ok_or(("invalid_request", "refresh_token is missing"))?;
         if let Some(family) = self.spent.get(token) {
             if self.ended.insert(family.clone()) {
-                self.reused += 1;
+                self.reused.push(token.to_owned());
             }
             return Err(("invalid_grant", "the refresh token was used before"));
         }
@@ -77,8 +79,22 @@ impl Families {
         self.most_at_once
     }
 
+    pub(super) fn is_live(&self, token: &str) -> bool {
+        self.live.contains_key(token)
+    }
+
+    /// Notes how long the connection lasted on which a refresh token was spent, until its client had closed it.
+    pub(super) fn ended_after(&mut self, spent: String, lasted: Duration) {
+        self.lasted.insert(spent, lasted);
+    }
+
     pub(super) fn reused(&self) -> usize {
-        self.reused
+        self.reused.len()
+    }
+
+    pub(super) fn reused_though_answered_within(&self, limit: Duration) -> usize {
+        let in_time = |token: &&String| self.lasted.get(*token).is_none_or(|lasted| *lasted < limit);
+        self.reused.iter().filter(in_time).count()
     }
 
     pub(super) fn end_all(&mut self) {

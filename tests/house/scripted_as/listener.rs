@@ -135,6 +135,7 @@ async fn accept(socket: TcpListener, door: Arc<Door>, cut: watch::Sender<()>) {
 }
 
 async fn connection(door: Arc<Door>, tcp: TcpStream, mut cut: watch::Receiver<()>) {
+    let (accepted, spent) = (Instant::now(), Spent::default());
     let early = |wanted: fn(&Behaviour) -> bool| match door.side {
         Side::Token => door.world.next_early(wanted).is_some(),
         Side::Front => false,
@@ -187,26 +188,33 @@ async fn connection(door: Arc<Door>, tcp: TcpStream, mut cut: watch::Receiver<()
         tls.get_ref().0.set_zero_linger().ok();
         return;
     }
-    if let Some((tls, wire)) = serve(&door, tls, &chain, &mut cut).await {
+    if let Some((tls, wire)) = serve(&door, tls, (&chain, &spent), &mut cut).await {
         tokio::select! {
             _ = perform(&door, tls, wire) => {}
             _ = cut.changed() => {}
         }
     }
+    if let Some(spent) = spent.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        door.world.scripts().families.ended_after(spent, accepted.elapsed());
+    }
 }
+
+/// The refresh token that was spent on a connection.
+#[derive(Default)]
+struct Spent(Mutex<Option<String>>);
 
 /// Speaks HTTP until the connection ends, or until something else is to be done to it.
 async fn serve(
     door: &Arc<Door>,
     tls: TlsStream<TcpStream>,
-    chain: &[CertificateDer<'static>],
+    (chain, spent): (&[CertificateDer<'static>], &Spent),
     cut: &mut watch::Receiver<()>,
 ) -> Option<(TlsStream<TcpStream>, Wire)> {
     let (misdeeds, mut misdeed) = mpsc::unbounded_channel();
     let service = service_fn(|request| {
         let misdeeds = misdeeds.clone();
         async move {
-            match answer(door, chain, request).await {
+            match answer(door, (chain, spent), request).await {
                 Outcome::Reply(reply) => Ok::<_, Infallible>(response(reply)),
                 Outcome::Wire(wire) => {
                     misdeeds.send(wire).ok();
@@ -263,7 +271,11 @@ fn response(reply: Reply) -> Response<Full<Bytes>> {
     builder.body(Full::new(Bytes::from(reply.body))).unwrap()
 }
 
-async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Request<Incoming>) -> Outcome {
+async fn answer(
+    door: &Arc<Door>,
+    (chain, spent): (&[CertificateDer<'static>], &Spent),
+    request: Request<Incoming>,
+) -> Outcome {
     let world = &door.world;
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
     let side = if door.side == Side::Front { "front" } else { "token" };
@@ -288,7 +300,13 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
                 return Outcome::Reply(Reply::empty(400));
             };
             underway = Underway::of(world, &request);
-            post(world, request, side, &path)
+            let live = request.param("refresh_token").map(str::to_owned);
+            let live = live.filter(|token| world.scripts().families.is_live(token));
+            let outcome = post(world, request, side, &path);
+            if let Some(token) = live.filter(|token| !world.scripts().families.is_live(token)) {
+                *spent.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+            }
+            outcome
         }
         _ => (Duration::ZERO, Outcome::Reply(Reply::empty(404))),
     };

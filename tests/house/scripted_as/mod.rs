@@ -490,6 +490,12 @@ impl ScriptedAs {
         self.world.record.logs().introspection_requests.clone()
     }
 
+    /// Those of them whose client may well have read the new refresh token: the connection on which the old one was spent
+    /// was over within this time.
+    pub(crate) fn families_reused_though_answered_within(&self, limit: Duration) -> usize {
+        self.world.scripts().families.reused_though_answered_within(limit)
+    }
+
     /// Ends every refresh token, as when people take their consent back.
     pub(crate) fn end_all_families(&self) {
         self.world.scripts().families.end_all();
