@@ -48,6 +48,8 @@ const DOORS: [(&str, &[&str]); 12] = [
             "oauth/dpop/presented.rs",
             "oauth/dpop/proof.rs",
             "oauth/dpop/retry.rs",
+            "oauth/contract.rs",
+            "oauth/introspect.rs",
             "oauth/identity.rs",
             "oauth/jose/id_token.rs",
             "oauth/redeem.rs",

@@ -80,6 +80,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::TokenBindingMismatch
         | R::DpopKeyMismatch
         | R::IdTokenInvalid
+        | R::AtContractViolation
+        | R::AudienceMismatch
         | R::NonceMismatch
         | R::AtHashMismatch
         | R::StepUpRequired
@@ -94,6 +96,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::FreezeNotKept
         | R::MetadataUnavailable
         | R::JwksUnavailable
+        | R::IntrospectionUnavailable
         | R::MetadataStale
         | R::ClientCredentialUnusable
         | R::AsUnreachable

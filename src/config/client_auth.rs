@@ -94,8 +94,8 @@ pub(super) fn not_this_flow(table: &Table<'_>) {
     for key in ["grants", "grant_types", "grant_type", "response_types", "response_type"] {
         table.refuse(
             key,
-            "cannot be chosen: narrowgate speaks the authorization code flow alone",
-            "take the line out; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
+            "cannot be chosen: authorization codes are always spoken, and each other grant has a switch of its own",
+            "take the line out; the switches are [client.token_exchange], [client.jwt_bearer] and client_credentials; the password and implicit grants are not to be used (RFC 9700 §2.1.2, §2.4)",
         );
     }
     for key in ["client_secret", "username", "password"] {

@@ -49,7 +49,7 @@ impl AllowedHosts {
     pub fn of(issuer: &str, endpoints: Option<&Endpoints>) -> Self {
         let mut hosts = Self { named: BTreeSet::new(), under: Vec::new(), ports: BTreeSet::from([HTTPS_PORT]) };
         let fixed = endpoints.map(|e| {
-            let optional = [&e.revocation, &e.pushed, &e.jwks].map(Option::as_ref);
+            let optional = [&e.revocation, &e.introspection, &e.pushed, &e.jwks].map(Option::as_ref);
             [Some(&e.authorization), Some(&e.token)].into_iter().chain(optional)
         });
         let fixed = fixed.into_iter().flatten().flatten().map(String::as_str);

@@ -1,6 +1,7 @@
 //! `[[issuer]]` and `[[client]]`: the authorization servers we trust and our registrations at them.
 
 use super::{
+    access_token::{self, AccessTokens, access_tokens},
     assertion::{ClientAssertions, client_assertions},
     binding,
     client_auth::{ClientAuth, client_auth, not_this_flow},
@@ -52,6 +53,8 @@ pub struct Issuer {
     pub narrowing: Narrowing,
     /// What is demanded of its ID tokens.
     pub id_tokens: IdTokens,
+    /// What is agreed on about its access tokens.
+    pub access_tokens: AccessTokens,
     /// A stop revokes the tokens that are held, though agents may still use theirs.
     pub revoke_on_stop: bool,
     /// How much of narrowgate it may use up.
@@ -73,6 +76,8 @@ pub struct Endpoints {
     pub token: String,
     /// Revocation endpoint (RFC 7009 §2).
     pub revocation: Option<String>,
+    /// Introspection endpoint (RFC 7662 §2). Needed where the contract on access tokens is introspection.
+    pub introspection: Option<String>,
     /// Pushed authorization request endpoint (RFC 9126 §2).
     pub pushed: Option<String>,
     /// The server takes no other authorization requests (RFC 9126 §5).
@@ -92,6 +97,8 @@ pub struct WithoutCertificate {
     pub token: Option<String>,
     /// Revocation endpoint.
     pub revocation: Option<String>,
+    /// Introspection endpoint.
+    pub introspection: Option<String>,
     /// Pushed authorization request endpoint.
     pub pushed: Option<String>,
 }
@@ -104,8 +111,10 @@ impl Endpoints {
         let Some(direct) = self.without_certificate.as_ref().filter(|_| client.identity.is_none()) else {
             return Some(Arc::clone(self));
         };
-        let WithoutCertificate { token, revocation, pushed } = direct.clone();
-        Some(Arc::new(Self { token: token?, revocation, pushed, without_certificate: None, ..Self::clone(self) }))
+        let WithoutCertificate { token, revocation, introspection, pushed } = direct.clone();
+        let without_certificate = None;
+        let same = Self::clone(self);
+        Some(Arc::new(Self { token: token?, revocation, introspection, pushed, without_certificate, ..same }))
     }
 }
 
@@ -175,6 +184,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         );
     }
     let id_tokens = table.table("id_token", id_tokens).unwrap_or_default();
+    let access_tokens = table.table("access_token", access_tokens).unwrap_or_default();
     let assumed_lifetime = table.span("assumed_lifetime", 300 * SECOND, SECOND..=DAY);
     let narrowing = narrowing(table);
     let revoke_on_stop = table.boolean("revoke_on_stop", false);
@@ -189,6 +199,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
             Some(read) => Some(read?),
         },
     );
+    endpoints.iter().for_each(|endpoints| access_token::served(table, &access_tokens, endpoints));
     let mut allowed_hosts = AllowedHosts::of(&url, endpoints.as_ref());
     allowed_hosts.extend(more_hosts, more_ports);
     Some(Issuer {
@@ -207,6 +218,7 @@ pub(super) fn issuer(table: &Table<'_>, daemon: Environment) -> Option<Issuer> {
         assumed_lifetime,
         narrowing,
         id_tokens,
+        access_tokens,
         revoke_on_stop,
         share,
         assertions,
@@ -255,6 +267,7 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
     });
     let token = table.required("token", endpoint);
     let revocation = table.optional("revocation", endpoint);
+    let introspection = table.optional("introspection", endpoint);
     let pushed = table.optional("pushed_authorization_request", endpoint);
     let jwks = table.optional("jwks", endpoint);
     let iss_parameter = table.boolean("iss_parameter", true);
@@ -262,6 +275,7 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
         authorization: authorization?,
         token: token?,
         revocation,
+        introspection,
         pushed,
         push_required: false,
         jwks,

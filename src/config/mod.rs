@@ -2,6 +2,7 @@
 //!
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
+mod access_token;
 mod assertion;
 mod binding;
 mod catalog;
@@ -26,6 +27,7 @@ mod registry;
 mod share;
 mod signing;
 
+pub use access_token::{AccessTokens, Contract};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};

@@ -63,12 +63,15 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
+    pub async fn begin(&self, caller: Caller, mut input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
-        let (agent_jkt, ask) = match self.proven(&caller, input) {
+        let proof = input.proof.take();
+        let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
+        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
+        let (agent_jkt, ask) = match proven {
             Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
@@ -87,15 +90,27 @@ impl Corridor {
             }
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
-        let (endpoints, login) = match self.way(&permitted, &client, &issuer).await {
-            Ok(way) => way,
-            Err(fault) => return Err(self.refuse(event.of(permitted.verdict().id), fault).await),
-        };
-        let (ask, verdict) = (permitted.ask(), permitted.verdict());
+        match self.open(&permitted, (client, issuer), agent_jkt).await {
+            Ok(reply) => Ok(reply),
+            Err(fault) => Err(self.refuse(event.of(permitted.verdict().id), fault).await),
+        }
+    }
+
+    /// Opens the transaction of a recorded permit, and makes its request.
+    async fn open(
+        &self,
+        permitted: &BeginPermitted,
+        (client, issuer): (Arc<Client>, Arc<Issuer>),
+        agent_jkt: Option<String>,
+    ) -> Result<BegunReply, Fault> {
+        let (ask, verdict, agent) = (permitted.ask(), permitted.verdict(), permitted.caller().agent());
+        let endpoints = self.servers.endpoints(&client, &agent.id).await?;
+        self.sufficient(&client, &endpoints, permitted.scopes())?;
+        let login = demanded(permitted, &issuer)?;
         let iss_parameter = endpoints.iss_parameter;
-        let opened = self.transactions.open(Opening {
+        let minted = self.transactions.open(Opening {
             flow: Flow::AuthorizationCode,
-            agent: Arc::clone(permitted.caller().agent()),
+            agent: Arc::clone(agent),
             client,
             issuer,
             endpoints,
@@ -108,18 +123,11 @@ impl Corridor {
             agent_jkt,
             decision: verdict.id,
             registered_by: None,
-        });
-        let minted = match opened {
-            Ok(minted) => minted,
-            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
-        };
+        })?;
         let provisional = self.transactions.provisional(&minted);
-        let request = match self.servers.authorization_request(&minted).await {
-            Ok(request) => request,
-            Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
-        };
+        let request = self.servers.authorization_request(&minted).await?;
         provisional.keep();
-        tracing::debug!(agent = %permitted.caller().agent().id, decision = %verdict.id, "an authorization was begun");
+        tracing::debug!(agent = %agent.id, decision = %verdict.id, "an authorization was begun");
         Ok(BegunReply {
             transaction: minted.begun.handle,
             url: request.url,
@@ -130,26 +138,6 @@ impl Corridor {
             ends: request.ends,
             decision: verdict.id,
         })
-    }
-
-    /// What is asked, and the thumbprint of the key that its agent has proven to have.
-    fn proven(&self, caller: &Caller, mut input: BeginInput) -> Result<(Option<String>, BeginAsk), Fault> {
-        let proof = input.proof.take();
-        let ask = self.resolve(input)?;
-        usable_binding(caller, &ask.client)?;
-        Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask))
-    }
-
-    /// Where the person is sent, and what is demanded of the login there.
-    async fn way(
-        &self,
-        permitted: &BeginPermitted,
-        client: &Client,
-        issuer: &Issuer,
-    ) -> Result<(Arc<Endpoints>, LoginDemand), Fault> {
-        let endpoints = self.servers.endpoints(client, &permitted.caller().agent().id).await?;
-        self.sufficient(client, &endpoints, permitted.scopes())?;
-        Ok((endpoints, demanded(permitted, issuer)?))
     }
 
     /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.

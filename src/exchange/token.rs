@@ -121,6 +121,7 @@ impl Corridor {
             let event = refusal(operation, hand_out.caller()).on(&grant.kept.begun, self.recorder.keyed());
             return Err(Unserved::Refused(self.refuse(event, fault).await));
         }
+        let hand_out = self.still_vouched(hand_out, operation).await?;
         let released =
             match self.policies.release(hand_out, &input.claimed, self.decision().map_err(Unserved::Refused)?) {
                 Ok(released) => released,
@@ -147,6 +148,24 @@ impl Corridor {
         };
         let recorded = self.recorder.record_queued(reply).map_err(|unrecorded| Unserved::Refused(unrecorded.1))?;
         Ok((recorded, caller))
+    }
+
+    /// A held token that its issuer still stands by, where the issuer is asked.
+    async fn still_vouched(&self, hand_out: HandOut, operation: &'static str) -> Result<HandOut, Unserved> {
+        let stands = self.servers.stands_by(hand_out.kept()).await;
+        if matches!(stands, Ok(true)) {
+            return Ok(hand_out);
+        }
+        let event = refusal(operation, hand_out.caller()).on(&hand_out.grant().kept.begun, self.recorder.keyed());
+        match stands {
+            Err(fault) => Err(Unserved::Refused(self.refuse(event, fault).await)),
+            Ok(_) => {
+                // Recorded here; what the caller is told depends on whether another token can be had.
+                let event = event.with("introspection", "inactive");
+                let _ = self.refuse(event, Reason::TokenExpired.into()).await;
+                Err(Unserved::Ended(self.grants.set_aside(hand_out)))
+            }
+        }
     }
 
     /// Fetches the successor of a token that ages, behind the back of the call that found it so. It is that caller's

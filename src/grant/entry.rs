@@ -111,6 +111,14 @@ impl Grant {
         self.servable(key, min_ttl, clock).is_none()
     }
 
+    /// Serves this token no more, unless another has taken its place.
+    pub(super) fn withdraw(&self, key: &TokenKey, held: &Arc<Held>) {
+        let mut shelf = self.shelf();
+        if shelf.get(key).is_some_and(|now| Arc::ptr_eq(&now, held)) {
+            shelf.set_aside(key);
+        }
+    }
+
     pub(super) fn shelve(&self, key: TokenKey, held: &Arc<Held>, clock: &dyn Clock) {
         self.shelf().put(key, Arc::clone(held), |held| held.remaining(clock));
     }

@@ -1,6 +1,6 @@
 //! A grant whose token is missing: who may refresh it, and where the new token goes.
 
-use super::{Grant, Grants, Held, Reply, Wanted, key::TokenKey};
+use super::{Grant, Grants, HandOut, Held, Reply, Wanted, key::TokenKey};
 use crate::{
     audit::Recorded,
     caller::Caller,
@@ -78,6 +78,13 @@ impl Grants {
     #[must_use]
     pub fn is_settled(&self, place: &Place) -> bool {
         place.grant.is_ended() || place.grant.servable(&place.key, place.min_ttl, &*self.clock).is_some()
+    }
+
+    /// Serves a token no more that its issuer does not stand by.
+    pub fn set_aside(&self, hand_out: HandOut) -> Caller {
+        let (grant, held, key, caller) = hand_out.into_parts();
+        grant.withdraw(&key, &held);
+        caller
     }
 
     /// The turn to fetch the successor of a token that was just handed out, if it is time and nobody else does.

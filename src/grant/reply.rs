@@ -5,6 +5,7 @@ use crate::{
     audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
     model::{AccessToken, ScopeSet, Terms, TokenType, Wall},
+    oauth::Kept,
     platform::{Clock, KeyedHash},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::Flow,
@@ -42,6 +43,12 @@ impl HandOut {
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
         &self.grant
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn kept(&self) -> &Kept {
+        &self.held.kept
     }
 }
 

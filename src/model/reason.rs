@@ -135,5 +135,8 @@ reasons! {
     ActMissing "ACT_MISSING" "The issued token does not show this agent as its actor (RFC 8693 §4.1). It was revoked." "Look at the daemon's log for the line to change.",
     ActTooDeep "ACT_TOO_DEEP" "The chain of actors is longer than the client may have." "Take a shorter way to the resource.",
     RequestOutcomeUnknown "REQUEST_OUTCOME_UNKNOWN" "The connection broke after the token request was sent." "Call again.",
+    AtContractViolation "AT_CONTRACT_VIOLATION" "The access token is not what its issuer's contract says (RFC 9068 §2, §4). The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
+    AudienceMismatch "AUDIENCE_MISMATCH" "The access token is for another resource than was asked for (RFC 8707 §2). The tokens were revoked." "Have the issuer honour `resource`.",
+    IntrospectionUnavailable "INTROSPECTION_UNAVAILABLE" "The authorization server could not be asked whether it stands by the token. One that was just issued was revoked." "Repeat a GetToken; begin again where a code was spent.",
     GrantStoreUnavailable "GRANT_STORE_UNAVAILABLE" "The file that grants are kept in cannot be written, so nothing is spent that could be lost." "Retry the same call; the daemon recovers by itself.",
 }

@@ -42,7 +42,7 @@ fn confirms((header, claims): &(Value, Value), binding: TokenBinding, thumbprint
 }
 
 /// A `typ` for comparison: without regard to case, and `application/` may be left out (RFC 7515 §4.1.9).
-fn media_type(typ: &str) -> String {
+pub(super) fn media_type(typ: &str) -> String {
     let lower = typ.to_ascii_lowercase();
     lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
 }

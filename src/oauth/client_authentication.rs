@@ -1,5 +1,5 @@
 //! How narrowgate proves to an authorization server which client it is: decided by the configuration, once for each
-//! client, and applied here to every request that is POSTed there: token, refresh, revocation, pushed authorization.
+//! client, and applied here to every request that is POSTed there: token, refresh, revocation, introspection, pushed authorization.
 //!
 //! Invariant: nothing can be POSTed but an [`Authenticated`], and only this file makes one, with exactly one method in
 //! it (RFC 6749 §2.3). Each is for one HTTP request: a request that is sent again is made again, with an assertion of

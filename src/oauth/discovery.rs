@@ -8,7 +8,7 @@ use super::{
     strict_json,
 };
 use crate::{
-    config::{Endpoints, Issuer, ParUse, Reach, WithoutCertificate, repeats_ours},
+    config::{Contract, Endpoints, Issuer, ParUse, Reach, WithoutCertificate, repeats_ours},
     model::{Fault, Reason},
 };
 use rustls::ClientConfig;
@@ -91,6 +91,7 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
     let without_certificate = aliases.is_some().then(|| WithoutCertificate {
         token: top_level("token_endpoint"),
         revocation: top_level("revocation_endpoint"),
+        introspection: top_level("introspection_endpoint"),
         pushed: top_level(PUSHED),
     });
     let endpoints = Endpoints {
@@ -100,6 +101,10 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         )?,
         token: required(direct("token_endpoint")?, "token_endpoint")?,
         revocation: direct("revocation_endpoint")?,
+        introspection: match issuer.access_tokens.contract {
+            Contract::Introspection => Some(required(direct("introspection_endpoint")?, "introspection_endpoint")?),
+            Contract::Opaque | Contract::Jwt => None,
+        },
         pushed: if issuer.par == ParUse::Off { None } else { direct(PUSHED)? },
         push_required: document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)),
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
@@ -107,6 +112,11 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         without_certificate,
     };
+    if issuer.access_tokens.contract == Contract::Jwt && endpoints.jwks.is_none() {
+        // Why one that is there may not be used is told as well: it is read once more.
+        endpoint(issuer, "jwks_uri", document.get("jwks_uri"))?;
+        return Err(rejected(&issuer.alias, "jwks_uri", &Cause::Missing));
+    }
     Ok(Document { endpoints, capabilities })
 }
 

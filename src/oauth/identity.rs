@@ -23,7 +23,9 @@ pub(super) struct Presented<'a> {
     /// The keys that were current before the code left.
     pub(super) keys: Option<Arc<KeySet>>,
     /// The transaction's nonce.
-    pub(super) nonce: Nonce,
+    pub(super) nonce: Option<&'a Nonce>,
+    /// Who logged in, where it comes with a refresh.
+    pub(super) origin: Option<&'a Subject>,
     /// The ID token, if there is one.
     pub(super) id_token: Option<&'a IdToken>,
     /// The access token that came with it.
@@ -31,7 +33,7 @@ pub(super) struct Presented<'a> {
 }
 
 impl AuthorizationServers {
-    /// Verifies and judges an ID token. The nonce is used up.
+    /// Verifies and judges an ID token.
     ///
     /// # Errors
     /// [`Reason::IdTokenInvalid`] with its `rule`, [`Reason::NonceMismatch`], [`Reason::AtHashMismatch`],
@@ -44,7 +46,8 @@ impl AuthorizationServers {
         let expect = Expect {
             issuer: &issuer.url,
             client_id: &client.client_id,
-            nonce: &presented.nonce,
+            nonce: presented.nonce,
+            origin: presented.origin,
             skew: settings.clock_skew,
             access_token: presented.access,
             max_age: begun.opening.login.max_age,
@@ -79,6 +82,13 @@ impl AuthorizationServers {
     }
 }
 
+/// Whether an ID token that came with a refresh says that its session is another one: then the grant is over.
+pub(super) fn ends_grant(fault: &Fault) -> bool {
+    let rule = fault.metadata.get("rule").map(String::as_str).unwrap_or_default();
+    let about_it = matches!(fault.reason, Reason::IdTokenInvalid | Reason::NonceMismatch);
+    about_it && matches!(rule, "another_person" | "another_login" | "iss" | "aud" | "azp" | "nonce")
+}
+
 /// What the caller is told, and the operator.
 fn refusal(issuer: &Issuer, fault: IdTokenFault, cure: Option<&'static str>) -> Fault {
     let rule = match fault {
@@ -102,9 +112,8 @@ fn refusal(issuer: &Issuer, fault: IdTokenFault, cure: Option<&'static str>) -> 
     };
     // Made for someone or something else, or by someone else: no mere slip of an issuer.
     match rule {
-        "nonce" | "at_hash" | "signature" | "wrong_key" | "iss" | "aud" | "azp" => {
-            told.detected(Detection::IdTokenForged)
-        }
+        "nonce" | "at_hash" | "signature" | "wrong_key" | "iss" | "aud" | "azp" | "another_person"
+        | "another_login" => told.detected(Detection::IdTokenForged),
         _ => told,
     }
 }
@@ -158,6 +167,7 @@ fn hint(rule: &str, curable: bool) -> &'static str {
         "step_up" => {
             "max_age and acr_values, of [issuer.id_token] or of the call that began this, say what is demanded"
         }
+        "another_person" | "another_login" => "a refresh may not change who logged in, or when; the grant has ended",
         "unknown_key" => "the issuer's keys do not hold its key; they are fetched again after keys_refresh",
         "ambiguous_key" => "several keys fit; the issuer must name one by kid",
         _ => "the issuer must correct it",

@@ -1,9 +1,10 @@
 //! Where an [`Issued`] is minted: the server answered well-formed, and within what was allowed. The token is sealed
 //! inside until policy has released it.
 
+use super::Vouched;
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
+    model::{AccessToken, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing, Flow},
 };
@@ -50,8 +51,12 @@ pub struct Kept {
     pub at: (Boot, Wall),
     /// What it is bound to.
     pub bound: TokenBinding,
+    /// How long its issuer stands by it, where the issuer is asked.
+    pub vouched: Vouched,
     /// The person it acts for, where an ID token was asked for.
     pub subject: Option<Subject>,
+    /// The nonce that the person's ID token carried: one that comes with a refresh may not carry another.
+    pub nonce: Option<Nonce>,
     /// The decision that let its code go.
     pub decided: Verdict,
     /// The terms of that decision.

@@ -1,7 +1,7 @@
 //! The code's one way out: inside a recorded permit, in one POST, in one attempt.
 
 use super::{
-    AuthorizationServers, Disposal, Issued, Kept, Tokens,
+    AuthorizationServers, Disposal, Issued, Kept, Tokens, Vouched,
     answer::{self, Bad, Expected, RULE, Success, broken},
     bound::{self, Binding},
     dpop,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit::Recorded,
     caller::Caller,
+    config::Contract,
     model::{Fault, Nonce, Reason, ScopeSet, Subject, TokenBinding, TokenType},
     policy::{Permitted, Verdict},
     transaction::{Begun, Spent},
@@ -60,8 +61,12 @@ impl AuthorizationServers {
         let at = (self.clock.boot(), self.clock.wall());
         let result = self.attempt(line, &form(&spent), &begun, &begun.opening.scopes).await;
         let Spent { caller, closing, required, nonce, .. } = spent;
+        let result = match result {
+            Ok(success) => self.keep_to_contract(success, &begun, &begun.opening.scopes, keys.as_ref()).await,
+            failed => failed,
+        };
         let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
-        let result = match (result, nonce) {
+        let result = match (result, &nonce) {
             (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
             (result, _) => result.map(|success| (success, None)),
         };
@@ -74,7 +79,7 @@ impl AuthorizationServers {
                 return Err(Box::new(NotIssued { fault, begun, caller, decided, status, disposal }));
             }
         };
-        let bound = begun.opening.client.bound_tokens;
+        let (bound, vouched) = (begun.opening.client.bound_tokens, Vouched::at(at.0, &begun));
         let kept = Kept {
             begun,
             tokens: Tokens { access, refresh, retired: None },
@@ -83,7 +88,9 @@ impl AuthorizationServers {
             lifetime,
             at,
             bound,
+            vouched,
             subject,
+            nonce,
             decided,
             terms,
         };
@@ -96,9 +103,10 @@ impl AuthorizationServers {
         success: Success,
         begun: &Begun,
         keys: Option<Arc<KeySet>>,
-        nonce: Nonce,
+        nonce: &Nonce,
     ) -> Result<(Success, Option<Subject>), Box<Failed>> {
-        let presented = Presented { keys, nonce, id_token: success.id_token.as_ref(), access: &success.access };
+        let (nonce, origin) = (Some(nonce), None);
+        let presented = Presented { keys, nonce, origin, id_token: success.id_token.as_ref(), access: &success.access };
         match self.identify(begun, presented).await {
             Ok(subject) => Ok((success, Some(subject))),
             Err(fault) => Err(unkept(fault, &success)),
@@ -191,7 +199,10 @@ pub(super) fn hold_against(
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let typ = &begun.opening.issuer.accept.access_token_typ;
+    // Where the issuer is asked, it is asked for the binding too (RFC 8705 §3.2, RFC 9449 §6.2).
+    let asked = begun.opening.issuer.access_tokens.contract == Contract::Introspection;
     let judged = match (client.bound_tokens, &begun.bound_key) {
+        _ if asked => None,
         (TokenBinding::Unbound, _) => None,
         (TokenBinding::Certificate, _) => {
             Some(client.thumbprint().map_or(Binding::Wrong, |own| bound::judge(&success.access, own, typ)))

@@ -2,9 +2,10 @@
 //! family.
 
 use super::{
-    AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn,
+    AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn, Vouched,
     answer::Success,
     http::Line,
+    identity::{Presented, ends_grant},
     leniency::tell_cure,
     redeem::{Failed, hold_against, unkept},
     salvage::Leftover,
@@ -104,8 +105,12 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
+        // Before the refresh token leaves: what comes for it must be verified.
+        let keys = self.contract_keys(begun).await.map_err(unsent)?;
         let success = self.attempt(line, &form, begun, &wish.scopes).await?;
+        let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
+        self.same_person(&success, turn).await.map_err(|fault| unkept(fault, &success))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
             // A server that ignores `scope` here and leaves it out of its answer would look the same.
@@ -113,6 +118,21 @@ impl AuthorizationServers {
             return Err(unkept(Reason::NarrowingUnavailable.into(), &success));
         }
         Ok(success)
+    }
+
+    /// An ID token that came along speaks of the same person's same login (OIDC Core §12.2). There need not be one, and
+    /// where none was asked for at the login, it is nobody's.
+    async fn same_person(&self, success: &Success, turn: &Turn) -> Result<(), Fault> {
+        let origin = turn.origin();
+        let (Some(id_token), Some(person)) = (&success.id_token, &origin.subject) else { return Ok(()) };
+        let presented = Presented {
+            keys: self.keys(turn.begun()).await.unwrap_or_default(),
+            nonce: origin.nonce.as_ref(),
+            origin: Some(person),
+            id_token: Some(id_token),
+            access: &success.access,
+        };
+        self.identify(turn.begun(), presented).await.map(drop)
     }
 
     /// How long to wait before another try, if there may be one.
@@ -138,7 +158,7 @@ impl AuthorizationServers {
         // Without a new one the old one stays (RFC 6749 §6).
         let homeless = refresh.and_then(|new| family.rotate(new));
         family.refreshed(lifetime);
-        let bound = begun.opening.client.bound_tokens;
+        let (bound, vouched) = (begun.opening.client.bound_tokens, Vouched::at(at.0, &begun));
         let kept = Kept {
             begun,
             tokens: Tokens { access, refresh: None, retired: homeless },
@@ -147,8 +167,10 @@ impl AuthorizationServers {
             lifetime,
             at,
             bound,
-            // An ID token that may come with a refresh is nobody's: the person is who they were (OIDC Core §12.2).
+            vouched,
+            // The person is who they were; an ID token that said otherwise was refused (OIDC Core §12.2).
             subject: turn.origin().subject.clone(),
+            nonce: None,
             decided,
             terms,
         };
@@ -165,7 +187,8 @@ impl AuthorizationServers {
         let disposal = Disposal::of_leftover(&begun, leftover);
         tell_cure(&begun.opening.issuer, &fault);
         let fault = as_told(fault);
-        let fatal = fault.reason == Reason::ReauthRequired || is_beyond_grant(&fault, turn.origin());
+        let over = fault.reason == Reason::ReauthRequired || ends_grant(&fault);
+        let fatal = over || is_beyond_grant(&fault, turn.origin());
         if fault.reason == Reason::ScopeUpgraded && !fatal {
             tracing::error!(issuer = %begun.opening.issuer.alias, "it ignores `scope` on refresh, so the token was revoked; set refresh_narrowing = \"off\" and it is not asked again");
         }
@@ -211,7 +234,8 @@ fn as_told(fault: Fault) -> Fault {
 fn is_beyond_grant(fault: &Fault, origin: &Kept) -> bool {
     let beyond = fault.metadata.get("scopes").map(String::as_str).unwrap_or_default();
     let granted = |name: &str| origin.scopes.iter().any(|scope| scope.as_str() == name);
-    fault.reason == Reason::ScopeUpgraded && !beyond.split(' ').all(granted)
+    let upgraded = matches!(fault.reason, Reason::ScopeUpgraded | Reason::AtContractViolation) && !beyond.is_empty();
+    upgraded && !beyond.split(' ').all(granted)
 }
 
 /// The refresh request, its scopes always named: left out, they would be all of the grant (RFC 6749 §6).

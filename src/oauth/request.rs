@@ -2,7 +2,7 @@
 //! client credentials (RFC 6749 §4.4). Each leaves inside a recorded permit, in one POST, in one attempt.
 
 use super::{
-    AuthorizationServers, Disposal, Kept, Obtained, Passage, Tokens, VerifiedSubject,
+    AuthorizationServers, Disposal, Kept, Obtained, Passage, Tokens, VerifiedSubject, Vouched,
     answer::Success,
     delegated_answer::{self, Asked},
     http::Line,
@@ -112,6 +112,7 @@ impl AuthorizationServers {
         // Before it leaves: the token may be as old as that.
         let at = (self.clock.boot(), self.clock.wall());
         let result = self.one_request(line, &request, at.1, entropy).await;
+        let vouched = if by_contract(&request) { Vouched::at(at.0, &request.begun) } else { Vouched::always() };
         let TokenRequest { caller, begun, subject, .. } = request;
         let Success { access, refresh, lifetime, scopes, tolerated, .. } = match result {
             Ok(success) => success,
@@ -127,7 +128,9 @@ impl AuthorizationServers {
         let bound = begun.opening.client.bound_tokens;
         let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));
         let tokens = Tokens { access, refresh: None, retired: None };
-        let kept = Kept { begun, tokens, scopes, tolerated, lifetime, at, bound, subject, decided, terms };
+        let nonce = None;
+        let kept =
+            Kept { begun, tokens, scopes, tolerated, lifetime, at, bound, vouched, subject, nonce, decided, terms };
         Ok(Obtained::new(kept, caller, unexpected))
     }
 
@@ -144,7 +147,14 @@ impl AuthorizationServers {
             return Err(unsent(Reason::AsUnreachable.into()));
         }
         let form = form(request, now, entropy).map_err(unsent)?;
-        let success = self.attempt(line, &form, &request.begun, &request.begun.opening.scopes).await?;
+        let (begun, scopes) = (&request.begun, &request.begun.opening.scopes);
+        // Before it leaves: what comes for it must be verified.
+        let by_contract = by_contract(request);
+        let keys = if by_contract { self.contract_keys(begun).await.map_err(unsent)? } else { None };
+        let mut success = self.attempt(line, &form, begun, scopes).await?;
+        if by_contract {
+            success = self.keep_to_contract(success, begun, scopes, keys.as_ref()).await?;
+        }
         let success = hold_against(success, &request.begun, None)?;
         let Flow::TokenExchange(delegation, token_type) = &request.begun.opening.flow else { return Ok(success) };
         let exchange = request.begun.opening.client.delegations.exchange.as_ref();
@@ -165,6 +175,16 @@ impl AuthorizationServers {
             }
         }
     }
+}
+
+/// Whether the issuer's contract covers what is asked for: access tokens for a resource. One for audiences of another
+/// name has nothing to compare its `aud` with, and other types of token are no access tokens.
+fn by_contract(request: &TokenRequest) -> bool {
+    let access = match &request.begun.opening.flow {
+        Flow::TokenExchange(_, wanted) => *wanted == TokenType::AccessToken,
+        _ => true,
+    };
+    access && request.audiences.is_empty()
 }
 
 /// The reasons of a code's redemption in the words of these requests.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{Code, Event, Recorder, Severity},
-    config::{Client, Config, Endpoints, Finding, Issuer},
+    config::{Client, Config, Contract, Endpoints, Finding, Issuer},
     model::{AgentId, Boot, ClientAlias, Fault, IssuerAlias, Reason, fault::Detection},
     platform::{Clock, Entropy, Work, trace},
     transaction::Begun,
@@ -258,9 +258,10 @@ impl AuthorizationServers {
         Ok(line)
     }
 
-    /// The current keys of a transaction's issuer; `None` where no ID token is asked for.
-    async fn keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
-        if !begun.opening.scopes.asks_identity() {
+    /// The current keys of a transaction's issuer; `None` where nothing of its answers will be verified.
+    pub(super) async fn keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
+        let by_contract = begun.opening.issuer.access_tokens.contract == Contract::Jwt;
+        if !by_contract && !begun.opening.scopes.asks_identity() {
             return Ok(None);
         }
         let (keys, url) = self.keys_of(begun).ok_or(Reason::JwksUnavailable)?;

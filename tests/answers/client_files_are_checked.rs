@@ -139,7 +139,8 @@ fn key_material_has_no_field_in_the_protocol() {
     assert!(fields.len() > 40, "the fields were not found: {fields:?}");
     for field in fields {
         for word in ["key", "pem", "certificate", "private", "verifier", "secret"] {
-            assert!(!field.to_lowercase().contains(word), "{field}");
+            // The one that a front end brings with the code of a request of its own; it is in no reply.
+            assert!(field == "code_verifier" || !field.to_lowercase().contains(word), "{field}");
         }
     }
 }

@@ -205,5 +205,9 @@ async fn an_authorization_endpoint_may_not_bring_our_parameters() {
     }
     house.server.metadata_override(members([("authorization_endpoint", json!(format!("{own}/authorize?p=signin")))]));
     let begun = house.begin(&mut agent, &[READ]).await.unwrap();
-    assert!(begun.authorization_url.contains("/authorize?p=signin&response_type=code&"), "{}", begun.authorization_url);
+    assert!(
+        begun.authorization_url.contains("/authorize?p=signin&client_id=narrowgate-sales&"),
+        "{}",
+        begun.authorization_url
+    );
 }

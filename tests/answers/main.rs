@@ -21,6 +21,7 @@ mod a_bound_token_fits_the_certificate;
 mod a_client_shows_its_jwt_svid;
 mod a_client_signs_for_itself;
 mod a_code_is_never_sent_again;
+mod a_jwt_access_token_keeps_to_its_contract;
 mod a_moved_endpoint_gets_no_code;
 mod a_no_opens_no_connection;
 mod an_issuer_strays_only_where_declared;

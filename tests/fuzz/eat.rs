@@ -8,7 +8,7 @@ use narrowgate::{
     config::{self, Accept, AllowedHosts, IdTokens, Issuer, Profile, Share},
     dev::ca::{Ca, Identity, San},
     model::{Environment, IssuerAlias, PinnedRedirect, Reason, RedirectUri},
-    oauth::{fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata},
+    oauth::{CHALLENGE_BYTES_MAX, challenges, fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata},
     policy::fuzz_policy_set,
     transaction::Callback,
 };
@@ -78,6 +78,19 @@ pub(crate) fn answer(bytes: &[u8]) -> bool {
     taken
 }
 
+/// A `WWW-Authenticate` header. Whether it is a list of challenges.
+pub(crate) fn challenge(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(found) = challenges(&text) else { return false };
+    assert!(!found.is_empty() && text.len() <= CHALLENGE_BYTES_MAX);
+    for challenge in &found {
+        assert!(text.to_ascii_lowercase().contains(&challenge.scheme), "a scheme that is not there");
+        let quoted = |value: &str| value.bytes().all(|byte| byte == b'\t' || (0x20..=0x7e).contains(&byte));
+        assert!(challenge.error().is_none_or(|error| challenge.is_oauth() && quoted(error)));
+    }
+    true
+}
+
 static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     alias: IssuerAlias::parse("corp").unwrap(),
     url: "https://as.example.test".to_owned(),
@@ -94,6 +107,7 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     assumed_lifetime: Duration::from_secs(1),
     narrowing: config::Narrowing::Confirmed,
     id_tokens: IdTokens::default(),
+    access_tokens: config::AccessTokens::default(),
     revoke_on_stop: false,
     share: Share::default(),
     assertions: config::ClientAssertions::default(),

@@ -117,6 +117,11 @@ fn callback_urls() {
 }
 
 #[test]
+fn challenges() {
+    taken_by("challenge", ROUNDS, eat::challenge);
+}
+
+#[test]
 fn token_answers() {
     taken_by("answer", ROUNDS, eat::answer);
 }

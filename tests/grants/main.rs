@@ -24,4 +24,5 @@ mod narrowing_is_compared_every_time;
 mod only_what_was_not_taken_is_tried_again;
 mod refresh_tokens_rotate;
 mod served_tokens_are_recorded_each;
+mod the_issuer_is_asked_again_and_again;
 mod tokens_are_fetched_before_they_end;

@@ -17,6 +17,7 @@ mod kit;
 
 mod a_cure_is_named_where_it_cures;
 mod a_persons_facts_reach_policy_after_the_id_token;
+mod a_refresh_names_the_same_person;
 mod a_refused_id_token_leaves_nothing;
 mod an_agent_may_ask_for_a_fresh_or_strong_login;
 mod an_id_token_goes_to_nobody;

@@ -20,7 +20,7 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 56] = [
+const ELSEWHERE: [&str; 59] = [
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
@@ -71,6 +71,11 @@ const ELSEWHERE: [&str; 56] = [
     "SHUTTING_DOWN",
     "DEADLINE_EXCEEDED",
     "INTERNAL",
+    // answers: a_jwt_access_token_keeps_to_its_contract
+    "AT_CONTRACT_VIOLATION",
+    "AUDIENCE_MISMATCH",
+    // grants: the_issuer_is_asked_again_and_again
+    "INTROSPECTION_UNAVAILABLE",
     // identity: an_id_token_is_verified_and_judged, keys_are_believed_for_a_while
     "OPENID_UNSUPPORTED",
     "JWKS_UNAVAILABLE",

@@ -31,7 +31,8 @@ pub fn fuzz_id_token(token: &str, keys: &[u8], now: i64) -> Result<String, &'sta
     let expect = Expect {
         issuer: "https://as.example.test",
         client_id: "client",
-        nonce: &Nonce::new("fake-nonce".to_owned()),
+        nonce: Some(&Nonce::new("fake-nonce".to_owned())),
+        origin: None,
         skew: Duration::from_secs(10),
         access_token: &AccessToken::new("fake-at".to_owned()),
         max_age: None,

@@ -37,8 +37,10 @@ pub(crate) struct Expect<'a> {
     pub(crate) issuer: &'a str,
     /// Our client identifier there.
     pub(crate) client_id: &'a str,
-    /// The transaction's nonce.
-    pub(crate) nonce: &'a Nonce,
+    /// The transaction's nonce, where it is still known.
+    pub(crate) nonce: Option<&'a Nonce>,
+    /// Who logged in, where the token came with a refresh: it may not name anyone or anything else (OIDC Core §12.2).
+    pub(crate) origin: Option<&'a Subject>,
     /// How far the clocks may differ; [`CLOCK_SKEW_MAX`] at most counts.
     pub(crate) skew: Duration,
     /// The access token that came with it.
@@ -89,16 +91,21 @@ pub(crate) fn validate(verified: &Verified, expect: &Expect<'_>, now: Wall) -> R
     if auth_time.is_some_and(|at| at > now.plus(skew)) {
         return Err(IdTokenFault::Invalid("auth_time"));
     }
-    nonce(verified, expect.nonce)?;
+    match expect.origin {
+        None => nonce(verified, expect.nonce)?,
+        Some(origin) => same_login(verified, expect.nonce, origin, (&sub, auth_time))?,
+    }
     at_hash(verified, expect.access_token)?;
     let acr = verified.claim("acr").and_then(Value::as_str).filter(|acr| is_word(acr)).map(str::to_owned);
-    if let Some(max_age) = expect.max_age {
+    // How the person logs in is demanded at the login: a refresh is none.
+    let login = expect.origin.is_none();
+    if let Some(max_age) = expect.max_age.filter(|_| login) {
         let until = auth_time.ok_or(IdTokenFault::StepUp)?.plus(max_age.saturating_add(skew));
         if until < now {
             return Err(IdTokenFault::StepUp);
         }
     }
-    if !expect.acr_values.is_empty() && !acr.as_ref().is_some_and(|acr| expect.acr_values.contains(acr)) {
+    if login && !expect.acr_values.is_empty() && !acr.as_ref().is_some_and(|acr| expect.acr_values.contains(acr)) {
         return Err(IdTokenFault::StepUp);
     }
     let groups = groups(verified.claim("groups"), expect.groups)?;
@@ -158,9 +165,27 @@ fn instant(verified: &Verified, name: &'static str) -> Result<Option<Wall>, IdTo
     Ok(Some(Wall(0).plus(Duration::from_secs(seconds))))
 }
 
-fn nonce(verified: &Verified, expected: &Nonce) -> Result<(), IdTokenFault> {
+/// What came with a refresh speaks of the same person and the same login; a nonce need not be there, and if it is, it
+/// is that of the login (OIDC Core §12.2).
+fn same_login(
+    verified: &Verified,
+    expected: Option<&Nonce>,
+    origin: &Subject,
+    (sub, auth_time): (&str, Option<Wall>),
+) -> Result<(), IdTokenFault> {
+    if sub != origin.sub {
+        return Err(IdTokenFault::Invalid("another_person"));
+    }
+    if auth_time.is_some_and(|at| origin.auth_time.is_some_and(|then| then != at)) {
+        return Err(IdTokenFault::Invalid("another_login"));
+    }
+    if verified.claim("nonce").is_some() { nonce(verified, expected) } else { Ok(()) }
+}
+
+fn nonce(verified: &Verified, expected: Option<&Nonce>) -> Result<(), IdTokenFault> {
     let found = verified.claim("nonce").and_then(Value::as_str).ok_or(IdTokenFault::Nonce)?;
-    if expected.matches(&Nonce::new(found.to_owned())) { Ok(()) } else { Err(IdTokenFault::Nonce) }
+    let is_ours = expected.is_some_and(|expected| expected.matches(&Nonce::new(found.to_owned())));
+    if is_ours { Ok(()) } else { Err(IdTokenFault::Nonce) }
 }
 
 fn at_hash(verified: &Verified, token: &AccessToken) -> Result<(), IdTokenFault> {

@@ -1,5 +1,4 @@
 //! Tests of the claims.
-
 use super::{
     super::{Algorithms, jws::verify, testing::*},
     *,
@@ -43,7 +42,8 @@ impl Login {
         Expect {
             issuer,
             client_id,
-            nonce: &self.nonce,
+            nonce: Some(&self.nonce),
+            origin: None,
             skew: self.skew,
             access_token: &self.token,
             max_age: self.max_age,

@@ -4,7 +4,7 @@ use super::{
     Algorithm, Algorithms, Kind,
     jwks::{Key, KeySet, is_kid},
 };
-use crate::oauth::strict_json;
+use crate::oauth::{bound::media_type, strict_json};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
@@ -80,6 +80,11 @@ impl Verified {
         self.algorithm
     }
 
+    /// All claims.
+    pub(crate) const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// One claim.
     pub(crate) fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.get(name)
@@ -88,8 +93,19 @@ impl Verified {
 
 /// Verifies a token of this kind with one issuer's keys.
 pub(crate) fn verify(token: &str, keys: &KeySet, allowed: &Algorithms, kind: Kind) -> Result<Verified, Rejected> {
+    verify_typed(token, keys, allowed, kind, None)
+}
+
+/// The same, for an issuer whose tokens of this kind have a `typ` of their own.
+pub(crate) fn verify_typed(
+    token: &str,
+    keys: &KeySet,
+    allowed: &Algorithms,
+    kind: Kind,
+    typ: Option<&str>,
+) -> Result<Verified, Rejected> {
     let parts = Parts::split(token)?;
-    let header = Header::read(&parts.header, allowed, kind)?;
+    let header = Header::read(&parts.header, allowed, (kind, typ))?;
     let key = choose(keys, &header, allowed)?;
     if !key.verifies(header.algorithm, parts.signed.as_bytes(), &parts.signature) {
         return Err(Rejected::Signature);
@@ -130,7 +146,7 @@ struct Header {
 }
 
 impl Header {
-    fn read(bytes: &[u8], allowed: &Algorithms, kind: Kind) -> Result<Self, Rejected> {
+    fn read(bytes: &[u8], allowed: &Algorithms, (kind, typ): (Kind, Option<&str>)) -> Result<Self, Rejected> {
         let Some(Value::Object(members)) = strict_json::parse(bytes) else { return Err(Rejected::Header) };
         let algorithm = members
             .get("alg")
@@ -141,7 +157,12 @@ impl Header {
         if EXTENSIONS.iter().any(|name| members.contains_key(*name)) {
             return Err(Rejected::Extension);
         }
-        if !kind.accepts(members.get("typ")) {
+        let found = members.get("typ");
+        let fits = match typ {
+            None => kind.accepts(found),
+            Some(own) => found.and_then(Value::as_str).is_some_and(|found| media_type(found) == media_type(own)),
+        };
+        if !fits {
             return Err(Rejected::Type);
         }
         let kid = match members.get("kid") {

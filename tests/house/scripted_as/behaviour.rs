@@ -18,6 +18,8 @@ pub(crate) enum Script {
     Metadata(Behaviour),
     /// For the next request for the key set, likewise.
     Jwks(Behaviour),
+    /// For the next introspection request, likewise; [`Behaviour::Members`] bends its answer.
+    Introspection(Behaviour),
     /// For the next pushed authorization request: a fixed answer, or other members.
     Par(Behaviour),
 }
@@ -53,6 +55,8 @@ pub(crate) enum Behaviour {
     },
     /// As [`Behaviour::JwtBound`], with these claims added, replaced, or (null) removed.
     JwtClaims(Map<String, Value>),
+    /// As [`Behaviour::JwtBound`], with this `typ` in its header.
+    JwtTyp(String),
     /// Honest, with members no client asked for: an ID token, an issuer, nested junk.
     ExtraMembers,
     /// Honest, with these members added, replaced, or (null) removed.

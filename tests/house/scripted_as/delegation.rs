@@ -101,6 +101,8 @@ impl World {
         let of =
             |name: &str| request.form.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
         Ok(Grant {
+            // Nobody logs in for it.
+            logged_in: 0,
             client_id: request.param("client_id").unwrap_or_default().to_owned(),
             redirect_uri: String::new(),
             challenge: String::new(),

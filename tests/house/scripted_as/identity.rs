@@ -117,6 +117,8 @@ impl World {
     /// Adds an ID token to an answer, if one was asked for.
     pub(super) fn identify(&self, behaviour: &Behaviour, members: &mut Map<String, Value>, grant: &Grant) {
         let asked = grant.scope.as_deref().unwrap_or_default().split(' ').any(|scope| scope == "openid");
+        // A refresh may bring one for what was asked at the login (OIDC Core §12.2).
+        let asked = asked || (grant.refreshing.is_some() && grant.nonce.is_some());
         if !asked || members.contains_key("id_token") {
             return;
         }
@@ -143,7 +145,7 @@ impl World {
         claims.insert("aud".into(), json!(grant.client_id));
         claims.insert("iat".into(), json!(now));
         claims.insert("exp".into(), json!(now + 300));
-        claims.insert("auth_time".into(), json!(now));
+        claims.insert("auth_time".into(), json!(grant.logged_in));
         claims.insert("at_hash".into(), json!(b64(&digest(&SHA256, access.as_bytes()).as_ref()[..16])));
         if let Some(nonce) = &grant.nonce {
             claims.insert("nonce".into(), json!(nonce));

@@ -277,7 +277,7 @@ async fn answer(door: &Arc<Door>, chain: &[CertificateDer<'static>], request: Re
         (Side::Front, "GET", "/authorize") => (Duration::ZERO, authorize(world, &request)),
         (Side::Front, "GET", "/jwks") => world.jwks_outcome(),
         (Side::Front, "GET", path) => metadata(world, path),
-        (side, "POST", "/token" | "/revoke" | "/par") => {
+        (side, "POST", "/token" | "/revoke" | "/par" | "/introspect") => {
             if side == Side::Token && path == "/token" {
                 // The next in line may want to strike before the body is read.
                 if world.next_early(Behaviour::strikes_early).is_some() {
@@ -349,6 +349,10 @@ fn post(world: &World, request: TokenRequest, side: Side, path: &str) -> (Durati
             record.logs().token_requests.push(request.clone());
             record.token_posts.add();
             world.token_outcome(&request)
+        }
+        (Side::Token, "/introspect") => {
+            record.logs().introspection_requests.push(request.clone());
+            world.introspection_outcome(&request)
         }
         (_, "/par") => {
             record.logs().pushed_requests.push(request.clone());

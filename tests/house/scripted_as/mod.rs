@@ -12,6 +12,7 @@ pub(crate) mod dpop;
 mod families;
 mod gzip;
 pub(crate) mod identity;
+mod introspection;
 mod listener;
 pub(crate) mod par;
 pub(crate) mod record;
@@ -220,6 +221,7 @@ impl ScriptedAs {
             Script::Revocation(behaviour) => scripts.revocation.push(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.push(behaviour),
             Script::Jwks(behaviour) => scripts.jwks.push(behaviour),
+            Script::Introspection(behaviour) => scripts.introspection.push(behaviour),
             Script::Par(behaviour) => scripts.par.push(behaviour),
         }
     }
@@ -232,6 +234,7 @@ impl ScriptedAs {
             Script::Revocation(behaviour) => scripts.revocation.set_default(behaviour),
             Script::Metadata(behaviour) => scripts.metadata.set_default(behaviour),
             Script::Jwks(behaviour) => scripts.jwks.set_default(behaviour),
+            Script::Introspection(behaviour) => scripts.introspection.set_default(behaviour),
             Script::Par(behaviour) => scripts.par.set_default(behaviour),
         }
     }
@@ -474,6 +477,17 @@ impl ScriptedAs {
     /// Families that were ended because a refresh token was used twice.
     pub(crate) fn reused_families(&self) -> usize {
         self.world.scripts().families.reused()
+    }
+
+    /// Stands no more by any access token issued so far.
+    pub(crate) fn end_all_access(&self) {
+        let issued: Vec<String> = self.issues().into_iter().map(|issue| issue.access).collect();
+        self.world.scripts().ended_access.extend(issued);
+    }
+
+    /// The introspection requests so far.
+    pub(crate) fn introspections(&self) -> Vec<TokenRequest> {
+        self.world.record.logs().introspection_requests.clone()
     }
 
     /// Ends every refresh token, as when people take their consent back.

@@ -98,6 +98,7 @@ pub(super) struct Record {
 pub(super) struct Logs {
     pub(super) token_requests: Vec<TokenRequest>,
     pub(super) revocation_requests: Vec<TokenRequest>,
+    pub(super) introspection_requests: Vec<TokenRequest>,
     pub(super) pushed_requests: Vec<TokenRequest>,
     pub(super) requests: Vec<String>,
     pub(super) handshake_errors: Vec<String>,

@@ -191,6 +191,13 @@ impl World {
                 let claims = self.claims(grant, request, thumbprint.as_deref(), scope);
                 members.insert("access_token".into(), json!(self.sign(&claims)));
             }
+            Behaviour::JwtTyp(typ) => {
+                let claims = self.claims(grant, request, None, members.get("scope").cloned());
+                members.insert(
+                    "access_token".into(),
+                    json!(self.sign_as(&Map::from_iter([("typ".to_owned(), json!(typ))]), &claims)),
+                );
+            }
             Behaviour::JwtClaims(changes) => {
                 let mut claims = self.claims(grant, request, None, members.get("scope").cloned());
                 overlay(&mut claims, changes);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
@@ -61,6 +61,8 @@ pub(super) struct Grant {
     pub(super) scope: Option<String>,
     pub(super) nonce: Option<String>,
     pub(super) resources: Vec<String>,
+    /// When the person logged in, in seconds since 1970.
+    pub(super) logged_in: u64,
     pub(super) used: bool,
     /// The thumbprint of the key that it is bound to: by `dpop_jkt` at first, then by the proof.
     pub(super) jkt: Option<String>,
@@ -79,6 +81,9 @@ pub(super) struct Scripts {
     pub(super) revocation: Queue<RevocationBehaviour>,
     pub(super) metadata: Queue<Behaviour>,
     pub(super) jwks: Queue<Behaviour>,
+    pub(super) introspection: Queue<Behaviour>,
+    /// Access tokens that are not active any more.
+    pub(super) ended_access: HashSet<String>,
     pub(super) par: Queue<Behaviour>,
     pub(super) par_offer: Offer,
     pub(super) pushed: HashMap<String, PushedRequest>,
@@ -135,6 +140,8 @@ impl World {
                 revocation: Queue::new(RevocationBehaviour::Ok200),
                 metadata: Queue::new(Behaviour::Honest),
                 jwks: Queue::new(Behaviour::Honest),
+                introspection: Queue::new(Behaviour::Honest),
+                ended_access: HashSet::new(),
                 par: Queue::new(Behaviour::Honest),
                 par_offer: Offer::No,
                 pushed: HashMap::new(),
@@ -200,6 +207,7 @@ impl World {
             scope: first(query, "scope").map(str::to_owned),
             nonce: first(query, "nonce").map(str::to_owned),
             resources: resources.map(|(_, value)| value.clone()).collect(),
+            logged_in: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
             used: false,
             jkt: first(query, "dpop_jkt").map(str::to_owned),
             family: fresh("family"),
@@ -268,10 +276,12 @@ impl World {
             "authorization_endpoint": format!("{front}/authorize"),
             "token_endpoint": format!("{front}/token"),
             "revocation_endpoint": format!("{front}/revoke"),
+            "introspection_endpoint": format!("{front}/introspect"),
             "jwks_uri": format!("{front}/jwks"),
             "mtls_endpoint_aliases": {
                 "token_endpoint": format!("{token}/token"),
                 "revocation_endpoint": format!("{token}/revoke"),
+                "introspection_endpoint": format!("{token}/introspect"),
             },
             "response_types_supported": ["code"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
