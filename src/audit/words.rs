@@ -58,7 +58,6 @@ pub(super) const fn severity(severity: Severity) -> (u8, &'static str) {
 }
 
 /// A fixed sentence for each event, with nothing in it but names from the configuration.
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn message(event: &Event) -> String {
     let agent = event.actor.as_ref().map_or("an unknown peer", |a| a.agent.as_str());
     let denied = event.verdict.as_ref().is_some_and(|v| v.denied.is_some());

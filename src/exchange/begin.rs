@@ -63,12 +63,15 @@ impl Corridor {
     ///
     /// # Errors
     /// What the caller is told; recorded unless it is a mere slip of form.
-    pub async fn begin(&self, caller: Caller, input: BeginInput) -> Result<BegunReply, Fault> {
+    pub async fn begin(&self, caller: Caller, mut input: BeginInput) -> Result<BegunReply, Fault> {
         let _underway = self.work.enter()?;
         self.plausible_clock()?;
         self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
-        let (agent_jkt, ask) = match self.proven(&caller, input) {
+        let proof = input.proof.take();
+        let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
+        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
+        let (agent_jkt, ask) = match proven {
             Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
@@ -135,14 +138,6 @@ impl Corridor {
             ends: request.ends,
             decision: verdict.id,
         })
-    }
-
-    /// What is asked, and the thumbprint of the key that its agent has proven to have.
-    fn proven(&self, caller: &Caller, mut input: BeginInput) -> Result<(Option<String>, BeginAsk), Fault> {
-        let proof = input.proof.take();
-        let ask = self.resolve(input)?;
-        usable_binding(caller, &ask.client)?;
-        Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask))
     }
 
     /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.

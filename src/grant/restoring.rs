@@ -11,8 +11,8 @@ use super::{
 use crate::{
     config::{Api, Client, Config, Issuer},
     model::{
-        Agent, AgentId, ApiAlias, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, PinnedRedirect, TeamId,
-        Terms, TokenBinding, agent::Identity,
+        Agent, AgentId, ApiAlias, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, Nonce, PinnedRedirect,
+        TeamId, Terms, TokenBinding, agent::Identity,
     },
     oauth::{Disposal, Family, Kept, ResourceNonces, Tokens, Vouched},
     platform::{ProofKey, vault::Id},
@@ -102,7 +102,7 @@ impl Grants {
     fn revive(
         &self,
         saved: &Saved,
-        Secrets { token, key }: Secrets,
+        Secrets { token, key, nonce }: Secrets,
         (config, open): (&Config, &BTreeSet<DecisionId>),
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
@@ -119,7 +119,7 @@ impl Grants {
         let used = reckoning.when(&saved.stamp, parsed.idle);
         let (handle, lifetime) = (parsed.handle, parsed.lifetime);
         let terms = parsed.terms.clone();
-        let kept = Arc::new(kept(saved, parsed, (home, key), &agent, since)?);
+        let kept = Arc::new(kept(saved, parsed, (home, key, nonce), &agent, since)?);
         let family = Family::again(Arc::clone(&kept), token, saved.jitter, (saved.refreshes, lifetime));
         let mark = Mark::written(family.generation(), saved.uses, used);
         let grant = Grant {
@@ -151,7 +151,12 @@ fn home(saved: &Saved, config: &Config) -> Option<Home> {
     let same = client.client_id == saved.client_id && client.issuer == issuer.alias && issuer.url == saved.issuer_url;
     let trusted = |endpoint: &str| Url::parse(endpoint).is_ok_and(|url| issuer.allowed_hosts.reach(&url).is_ok());
     let endpoints = saved.parsed()?.endpoints;
-    if !same || ![Some(&endpoints.token), endpoints.revocation.as_ref()].into_iter().flatten().all(|e| trusted(e)) {
+    if !same
+        || ![Some(&endpoints.token), endpoints.revocation.as_ref(), endpoints.introspection.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(|e| trusted(e))
+    {
         return None;
     }
     let api = saved.api.as_ref().and_then(|(alias, identifier)| {
@@ -180,7 +185,7 @@ fn stand_in(saved: &Saved) -> Option<Arc<Agent>> {
 fn kept(
     saved: &Saved,
     parsed: Parsed,
-    (home, key): (Home, Option<ProofKey>),
+    (home, key, nonce): (Home, Option<ProofKey>, Option<Nonce>),
     agent: &Arc<Agent>,
     since: Boot,
 ) -> Option<Kept> {
@@ -209,6 +214,8 @@ fn kept(
         ends_wall: parsed.since,
         bound_key: key.map(BoundKey::of_daemon),
     };
+    // The token itself is not here, and nobody asks after it.
+    let vouched = Vouched::at(since, &begun);
     Some(Kept {
         begun: Arc::new(begun),
         tokens: Tokens::none(),
@@ -217,11 +224,9 @@ fn kept(
         lifetime: parsed.first_lifetime,
         at: (since, parsed.since),
         bound: parsed.bound,
-        // Its token is gone, and with it the question who stands by it.
-        vouched: Vouched::always(),
+        vouched,
+        nonce,
         subject: parsed.subject,
-        // The ID token's nonce is not kept: one that comes with a refresh need not have it.
-        nonce: None,
         decided: decided(parsed.decision, parsed.terms.clone()),
         terms: parsed.terms,
     })

@@ -5,7 +5,7 @@ use super::{Grant, HANDLE_PREFIX, reckoning::Stamp};
 use crate::{
     config::Endpoints,
     model::{
-        DecisionId, Handle, LoginDemand, Prompt, ProofDemand, RefreshToken, Scope, ScopeSet, Subject, Terms,
+        DecisionId, Handle, LoginDemand, Nonce, Prompt, ProofDemand, RefreshToken, Scope, ScopeSet, Subject, Terms,
         TokenBinding, Wall,
     },
     oauth::Standing,
@@ -29,6 +29,8 @@ pub(super) struct Secrets {
     pub(super) token: RefreshToken,
     /// The key that its tokens are bound to, where narrowgate has it: without it the refresh token is of no use.
     pub(super) key: Option<ProofKey>,
+    /// The nonce of the person's ID token.
+    pub(super) nonce: Option<Nonce>,
 }
 
 /// The facts of a grant.
@@ -83,8 +85,8 @@ struct SavedEndpoints {
     authorization: String,
     token: String,
     revocation: Option<String>,
-    jwks: Option<String>,
     introspection: Option<String>,
+    jwks: Option<String>,
     iss_parameter: bool,
 }
 
@@ -154,17 +156,18 @@ pub(super) fn of_grant(
         Some(KeyHolder::Daemon(key)) => key.to_pkcs8()?,
         Some(KeyHolder::Agent) | None => Zeroizing::default(),
     };
-    bytes(b'g', [&facts, &key, standing.token.reveal().as_bytes()])
+    let nonce = grant.kept.nonce.as_ref().map_or("", |nonce| nonce.reveal());
+    bytes(b'g', [&facts, &key, nonce.as_bytes(), standing.token.reveal().as_bytes()])
 }
 
 /// The bytes of a record of how late it is.
 pub(super) fn of_clock(stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
-    bytes(b'c', [&serde_json::to_vec(stamp).ok()?, b"", b""])
+    bytes(b'c', [&serde_json::to_vec(stamp).ok()?, b"", b"", b""])
 }
 
-/// Kind, and facts, key and token, each after its length. Made with room from the beginning: a buffer that grows leaves
+/// Kind, and facts, key, nonce and token, each after its length. Made with room from the beginning: a buffer that grows leaves
 /// copies behind.
-fn bytes(kind: u8, parts: [&[u8]; 3]) -> Option<Zeroizing<Vec<u8>>> {
+fn bytes(kind: u8, parts: [&[u8]; 4]) -> Option<Zeroizing<Vec<u8>>> {
     let lengths: usize = parts.iter().map(|part| 4 + part.len()).sum();
     let mut bytes = Zeroizing::new(Vec::with_capacity(1 + lengths));
     bytes.push(kind);
@@ -186,6 +189,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
     let (kind, rest) = bytes.split_first()?;
     let (facts, rest) = part(rest)?;
     let (key, rest) = part(rest)?;
+    let (nonce, rest) = part(rest)?;
     let (token, rest) = part(rest)?;
     match kind {
         _ if !rest.is_empty() => None,
@@ -194,10 +198,14 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
             // What cannot be parsed is found before anything of the file is used.
             saved.parsed()?;
             let token = RefreshToken::parse(std::str::from_utf8(token).ok()?.to_owned())?;
+            let nonce = std::str::from_utf8(nonce).ok()?;
+            let nonce = (!nonce.is_empty()).then(|| Nonce::new(nonce.to_owned()));
             let key = if key.is_empty() { None } else { Some(ProofKey::from_pkcs8(key)?) };
-            Some(Record::Grant(Box::new(saved), Secrets { token, key }))
+            Some(Record::Grant(Box::new(saved), Secrets { token, key, nonce }))
         }
-        b'c' if key.is_empty() && token.is_empty() => serde_json::from_slice(facts).ok().map(Record::Clock),
+        b'c' if [key, nonce, token].iter().all(|part| part.is_empty()) => {
+            serde_json::from_slice(facts).ok().map(Record::Clock)
+        }
         _ => None,
     }
 }
@@ -223,8 +231,8 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
             authorization: opening.endpoints.authorization.clone(),
             token: opening.endpoints.token.clone(),
             revocation: opening.endpoints.revocation.clone(),
-            jwks: opening.endpoints.jwks.clone(),
             introspection: opening.endpoints.introspection.clone(),
+            jwks: opening.endpoints.jwks.clone(),
             iss_parameter: opening.endpoints.iss_parameter,
         },
         redirect: opening.redirect.as_str().to_owned(),
@@ -285,10 +293,10 @@ impl Saved {
                 revocation: self.endpoints.revocation.clone(),
                 // Nothing more is pushed for a grant, and these are its client's own already.
                 pushed: None,
+                introspection: self.endpoints.introspection.clone(),
                 push_required: false,
                 without_certificate: None,
                 jwks: self.endpoints.jwks.clone(),
-                introspection: self.endpoints.introspection.clone(),
                 iss_parameter: self.endpoints.iss_parameter,
             },
             login: self.login.demand()?,

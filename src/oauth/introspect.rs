@@ -32,7 +32,8 @@ pub struct Vouched {
 
 impl Vouched {
     /// Of a token that is being issued in this transaction; `at` is before its request left.
-    pub(super) fn at(at: Boot, begun: &Begun) -> Self {
+    #[must_use]
+    pub fn at(at: Boot, begun: &Begun) -> Self {
         let until = at.plus(begun.opening.issuer.access_tokens.introspection_cache);
         Self { until: AtomicU64::new(until.0), asking: tokio::sync::Mutex::default() }
     }

@@ -166,7 +166,7 @@ fn instant(verified: &Verified, name: &'static str) -> Result<Option<Wall>, IdTo
 }
 
 /// What came with a refresh speaks of the same person and the same login; a nonce need not be there, and if it is, it
-/// is that of the login, where that is still known (OIDC Core §12.2).
+/// is that of the login (OIDC Core §12.2).
 fn same_login(
     verified: &Verified,
     expected: Option<&Nonce>,
@@ -179,7 +179,7 @@ fn same_login(
     if auth_time.is_some_and(|at| origin.auth_time.is_some_and(|then| then != at)) {
         return Err(IdTokenFault::Invalid("another_login"));
     }
-    if verified.claim("nonce").is_some() && expected.is_some() { nonce(verified, expected) } else { Ok(()) }
+    if verified.claim("nonce").is_some() { nonce(verified, expected) } else { Ok(()) }
 }
 
 fn nonce(verified: &Verified, expected: Option<&Nonce>) -> Result<(), IdTokenFault> {
