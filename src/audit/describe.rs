@@ -83,6 +83,7 @@ impl Event {
         self.subject = subject.person.map(|person| keyed.reference("subject", person.as_bytes()));
         self.with("subject_issuer", subject.issuer.as_str())
             .with("subject_token_type", subject.token_type)
+            .with("requested_token_type", subject.requested)
             .with("impersonation", subject.impersonation)
     }
 

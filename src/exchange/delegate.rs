@@ -66,7 +66,6 @@ pub(super) struct Draft {
     pub(super) client: Arc<Client>,
     pub(super) api: Option<Arc<Api>>,
     pub(super) scopes: ScopeSet,
-    pub(super) audiences: Vec<String>,
     pub(super) flow: Flow,
     pub(super) subject: Option<VerifiedSubject>,
 }
@@ -129,9 +128,9 @@ impl Corridor {
         }
         // A token that does not say what it carries proves none of it.
         carried(&scopes, subject.scopes())?;
-        let delegation = self.delegation(caller, subjects, &subject, exchange.actor_key.is_some())?;
+        let delegation = self.delegation(caller, subjects, &subject, exchange.actor_key.is_some(), audiences)?;
         let flow = Flow::TokenExchange(delegation, input.wanted);
-        Ok(Draft { api, scopes, audiences, flow, subject: Some(subject), client: Arc::clone(&client) })
+        Ok(Draft { api, scopes, flow, subject: Some(subject), client: Arc::clone(&client) })
     }
 
     async fn obtain_draft(self: &Arc<Self>, caller: &Caller, input: ObtainInput) -> Result<Draft, Fault> {
@@ -152,11 +151,11 @@ impl Corridor {
                 if let Some(scopes_of_subject) = subject.scopes() {
                     carried(&scopes, Some(scopes_of_subject))?;
                 }
-                let delegation = self.delegation(caller, subjects, &subject, false)?;
+                let delegation = self.delegation(caller, subjects, &subject, false, Vec::new())?;
                 (Flow::JwtBearer(delegation), Some(subject))
             }
         };
-        Ok(Draft { api, scopes, audiences: Vec::new(), flow, subject, client: Arc::clone(&client) })
+        Ok(Draft { api, scopes, flow, subject, client: Arc::clone(&client) })
     }
 
     /// A token with fewer scopes than a grant's, by exchange of the one that is held, where that is how the issuer narrows.
@@ -188,10 +187,11 @@ impl Corridor {
         let audiences = self.targets(&client, exchange, opening.api.as_deref(), (&[], &[]))?;
         let subject = VerifiedSubject::of_grant(&self.grants.whole_token(&grant)?.kept);
         carried(&scopes, subject.scopes())?;
-        let delegation = self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some())?;
+        let delegation =
+            self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some(), audiences)?;
         let flow = Flow::TokenExchange(delegation, TokenType::AccessToken);
         let api = opening.api.clone();
-        Ok((Draft { api, scopes, audiences, flow, subject: Some(subject), client: Arc::clone(&client) }, grant))
+        Ok((Draft { api, scopes, flow, subject: Some(subject), client: Arc::clone(&client) }, grant))
     }
 
     fn client(&self, alias: &str) -> Result<Arc<Client>, Fault> {
@@ -237,13 +237,14 @@ impl Corridor {
         self.grants.whole_token(&grant).map(|held| VerifiedSubject::of_grant(&held.kept))
     }
 
-    /// Who acts in the result, and until when.
+    /// Who acts in the result, until when, and by what names its target is asked for.
     fn delegation(
         &self,
         caller: &Caller,
         subjects: &Subjects,
         subject: &VerifiedSubject,
         names_actor: bool,
+        audiences: Vec<String>,
     ) -> Result<Delegation, Fault> {
         let agent = caller.agent();
         let own = subjects.names_of(agent).next().unwrap_or(agent.id.as_str()).to_owned();
@@ -255,7 +256,7 @@ impl Corridor {
         let ours = names_actor.then(|| agent.id.clone());
         let others = subject.actors().iter().filter_map(|name| self.agent_of(subjects, name));
         let agents = ours.into_iter().chain(others).collect();
-        Ok(Delegation { actors: Actors { chain, agents }, ends: subject.ends() })
+        Ok(Delegation { actors: Actors { chain, agents }, ends: subject.ends(), audiences })
     }
 
     /// The agent of the registry that a name in a token stands for.

@@ -46,7 +46,7 @@ impl Corridor {
     async fn ready_to_ask(self: &Arc<Self>, caller: Caller, draft: Draft) -> Result<(TokenRequest, Passage), Fault> {
         let agent = Arc::clone(caller.agent());
         self.grants.room_for(&agent.id)?;
-        let Draft { client, api, scopes, audiences, flow, subject } = draft;
+        let Draft { client, api, scopes, flow, subject } = draft;
         let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
         let endpoints = self.servers.endpoints(&client, &agent.id).await?;
         let mut bits = [0; 16];
@@ -72,7 +72,7 @@ impl Corridor {
         };
         // Begun and ended in one call: nothing comes back to it.
         let begun = Begun::new(opening, Handle::new(bits), now, deadline)?;
-        Ok((TokenRequest::new(caller, Arc::new(begun), subject, audiences), passage))
+        Ok((TokenRequest::new(caller, Arc::new(begun), subject), passage))
     }
 
     /// Records the decision, asks, and sees the outcome through to its record.

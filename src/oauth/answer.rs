@@ -25,6 +25,8 @@ pub(super) struct Success {
     pub(super) tolerated: Vec<Scope>,
     /// `issued_token_type` (RFC 8693 §2.2.1), where it is a text.
     pub(super) issued_type: Option<String>,
+    /// Whether it is no access token, by its `token_type` of `N_A` (RFC 8693 §2.2.1).
+    pub(super) not_applicable: bool,
 }
 
 /// A refused answer.
@@ -90,7 +92,18 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
         Ok((access, refresh, lifetime, (scopes, tolerated))) => {
             let scope_named = members.scope.is_some();
             let (id_token, issued_type) = (members.id_token, members.issued_type);
-            Ok(Success { access, refresh, id_token, lifetime, scopes, scope_named, tolerated, issued_type })
+            let not_applicable = members.token_type.as_ref().is_some_and(is_not_applicable);
+            Ok(Success {
+                access,
+                refresh,
+                id_token,
+                lifetime,
+                scopes,
+                scope_named,
+                tolerated,
+                issued_type,
+                not_applicable,
+            })
         }
         Err(fault) => Err(because(fault, members)),
     }
@@ -105,7 +118,8 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
     }
     match &members.token_type {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case(expected.binding.token_type()) => {}
-        Some(Value::String(kind)) if expected.not_applicable && kind.eq_ignore_ascii_case("n_a") => {}
+        // What is bound to nothing cannot keep a client's promise that its tokens are bound.
+        Some(kind) if is_not_applicable(kind) && expected.not_applicable && !expected.binding.is_bound() => {}
         // Asked for DPoP, and this is what anyone could use: a downgrade (RFC 9449 §5).
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {
             return Err(Reason::TokenBindingMismatch.into());
@@ -130,6 +144,10 @@ fn read(members: &Members, expected: &Expected<'_>) -> Result<Read, Fault> {
         return Err(broken("same_token"));
     }
     Ok((access, refresh, lifetime, scopes))
+}
+
+fn is_not_applicable(token_type: &Value) -> bool {
+    token_type.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("n_a"))
 }
 
 /// An error answer (RFC 6749 §5.2). Its code is mapped; its text is dropped unread.

@@ -36,8 +36,9 @@ pub(super) struct Expect<'a> {
     pub(super) issuer: &'a str,
     /// Our client identifier there.
     pub(super) client_id: &'a str,
-    /// The resource that was asked for (RFC 8707), where one was.
-    pub(super) resource: Option<&'a str>,
+    /// The resource that was asked for (RFC 8707), and the names it was asked for by (RFC 8693 §2.1). None: it may be
+    /// for anything.
+    pub(super) targets: Vec<&'a str>,
     /// The scopes that were asked for.
     pub(super) asked: &'a ScopeSet,
     /// Where the issuer may stray.
@@ -57,7 +58,14 @@ impl<'a> Expect<'a> {
         Self {
             issuer: &issuer.url,
             client_id: &client.client_id,
-            resource: begun.opening.resource(),
+            targets: begun
+                .opening
+                .flow
+                .audiences()
+                .iter()
+                .map(String::as_str)
+                .chain(begun.opening.resource())
+                .collect(),
             asked,
             accept: &issuer.accept,
             skew: issuer.id_tokens.clock_skew,
@@ -180,7 +188,7 @@ pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall)
         }
     }
     if !may_lack("aud") {
-        audience(claims.get("aud"), expect.resource)?;
+        audience(claims.get("aud"), &expect.targets)?;
     }
     let bound_to = |method| claims.get("cnf")?.get(method)?.as_str();
     if expect.confirmation.is_some_and(|(method, ours)| ours.is_empty() || bound_to(method) != Some(ours)) {
@@ -203,14 +211,14 @@ pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall)
     Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left })
 }
 
-/// `aud` names the resource that was asked for and no other (RFC 9068 §3): with one more the token would be good
-/// where nobody asked for it.
-fn audience(aud: Option<&Value>, resource: Option<&str>) -> Result<(), Breach> {
-    let is_right = |entry: &Value| match (entry.as_str(), resource) {
-        (Some(entry), Some(resource)) => entry == resource,
+/// `aud` names what was asked for and nothing else (RFC 9068 §3): with one more the token would be good where nobody
+/// asked for it.
+fn audience(aud: Option<&Value>, targets: &[&str]) -> Result<(), Breach> {
+    let is_right = |entry: &Value| match entry.as_str() {
         // Nothing was asked for by name; it is for something, and that is all that can be said.
-        (Some(entry), None) => !entry.is_empty(),
-        (None, _) => false,
+        Some(entry) if targets.is_empty() => !entry.is_empty(),
+        Some(entry) => targets.contains(&entry),
+        None => false,
     };
     let right = match aud {
         Some(Value::Array(all)) => (1..=AUDIENCES_MAX).contains(&all.len()) && all.iter().all(is_right),

@@ -19,7 +19,8 @@ fn judged(changes: Value, resource: Option<&str>, accept: &Accept) -> Result<Lea
     let asked = ScopeSet::parse("openid read write").unwrap();
     let (issuer, client_id, skew) = ("https://as.test", "us", Duration::from_secs(10));
     let (confirmation, says_all) = (None, true);
-    let expect = Expect { issuer, client_id, resource, asked: &asked, accept, skew, confirmation, says_all };
+    let targets = resource.into_iter().collect();
+    let expect = Expect { issuer, client_id, targets, asked: &asked, accept, skew, confirmation, says_all };
     judge(claims.as_object().unwrap(), &expect, NOW)
 }
 
@@ -77,6 +78,7 @@ fn a_token_says_less_than_its_answer_and_never_more() {
             refresh: None,
             id_token: None,
             issued_type: None,
+            not_applicable: false,
             lifetime: Duration::from_secs(100),
             scopes: set(answered),
             scope_named: false,

@@ -65,7 +65,8 @@ impl AuthorizationServers {
             Ok(success) => self.keep_to_contract(success, &begun, &begun.opening.scopes, keys.as_ref()).await,
             failed => failed,
         };
-        let result = result.and_then(|success| hold_against(success, &begun, required.as_ref()));
+        let result =
+            result.and_then(|success| hold_against(success, &begun, required.as_ref(), is_introspected(&begun)));
         let result = match (result, &nonce) {
             (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
             (result, _) => result.map(|success| (success, None)),
@@ -190,19 +191,24 @@ fn judge(answer: &Answer, begun: &Begun, allowed: &ScopeSet) -> Result<Success, 
     })
 }
 
-/// What the client and the caller demand beyond a well-formed answer.
+/// Whether the issuer is asked about its access tokens.
+pub(super) fn is_introspected(begun: &Begun) -> bool {
+    begun.opening.issuer.access_tokens.contract == Contract::Introspection
+}
+
+/// What the client and the caller demand beyond a well-formed answer. A token that was introspected has been held to its
+/// binding there (RFC 8705 §3.2, RFC 9449 §6.2); any other must show it itself.
 pub(super) fn hold_against(
     success: Success,
     begun: &Begun,
     required: Option<&ScopeSet>,
+    introspected: bool,
 ) -> Result<Success, Box<Failed>> {
     let client = &begun.opening.client;
     let missing = required.map(|r| r.beyond(&success.scopes)).unwrap_or_default();
     let typ = &begun.opening.issuer.accept.access_token_typ;
-    // Where the issuer is asked, it is asked for the binding too (RFC 8705 §3.2, RFC 9449 §6.2).
-    let asked = begun.opening.issuer.access_tokens.contract == Contract::Introspection;
     let judged = match (client.bound_tokens, &begun.bound_key) {
-        _ if asked => None,
+        _ if introspected => None,
         (TokenBinding::Unbound, _) => None,
         (TokenBinding::Certificate, _) => {
             Some(client.thumbprint().map_or(Binding::Wrong, |own| bound::judge(&success.access, own, typ)))

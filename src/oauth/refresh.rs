@@ -7,7 +7,7 @@ use super::{
     http::Line,
     identity::{Presented, ends_grant},
     leniency::tell_cure,
-    redeem::{Failed, hold_against, unkept},
+    redeem::{Failed, hold_against, is_introspected, unkept},
     salvage::Leftover,
     wiped,
 };
@@ -109,7 +109,8 @@ impl AuthorizationServers {
         let keys = self.contract_keys(begun).await.map_err(unsent)?;
         let success = self.attempt(line, &form, begun, &wish.scopes).await?;
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
-        let success = hold_against(success, begun, wish.all_needed.then_some(&wish.scopes))?;
+        let needed = wish.all_needed.then_some(&wish.scopes);
+        let success = hold_against(success, begun, needed, is_introspected(begun))?;
         self.same_person(&success, turn).await.map_err(|fault| unkept(fault, &success))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {

@@ -8,7 +8,7 @@ use super::{
     http::Line,
     jose::sign::sign,
     leniency::tell_cure,
-    redeem::{Failed, hold_against, unkept},
+    redeem::{Failed, hold_against, is_introspected, unkept},
     revoke::open,
     salvage::Leftover,
     wiped,
@@ -34,8 +34,6 @@ pub struct TokenRequest {
     caller: Caller,
     begun: Arc<Begun>,
     subject: Option<VerifiedSubject>,
-    /// The logical names of the target (RFC 8693 §2.1). None: the target is its resource.
-    audiences: Vec<String>,
 }
 
 /// Why there is no token.
@@ -55,13 +53,8 @@ pub struct NotObtained {
 impl TokenRequest {
     /// A request of this caller. Without a subject it is the client's own.
     #[must_use]
-    pub const fn new(
-        caller: Caller,
-        begun: Arc<Begun>,
-        subject: Option<VerifiedSubject>,
-        audiences: Vec<String>,
-    ) -> Self {
-        Self { caller, begun, subject, audiences }
+    pub const fn new(caller: Caller, begun: Arc<Begun>, subject: Option<VerifiedSubject>) -> Self {
+        Self { caller, begun, subject }
     }
 }
 
@@ -79,6 +72,7 @@ impl Requestable for TokenRequest {
             issuer: subject.issuer(),
             token_type: subject.token_type().urn(),
             person: subject.person(),
+            requested: self.begun.opening.flow.token_type().urn(),
             impersonation: actor_key(&self.begun.opening).is_none(),
         })
     }
@@ -112,9 +106,8 @@ impl AuthorizationServers {
         // Before it leaves: the token may be as old as that.
         let at = (self.clock.boot(), self.clock.wall());
         let result = self.one_request(line, &request, at.1, entropy).await;
-        let vouched = if by_contract(&request) { Vouched::at(at.0, &request.begun) } else { Vouched::always() };
         let TokenRequest { caller, begun, subject, .. } = request;
-        let Success { access, refresh, lifetime, scopes, tolerated, .. } = match result {
+        let Success { access, refresh, lifetime, scopes, tolerated, not_applicable, .. } = match result {
             Ok(success) => success,
             Err(failed) => {
                 let Failed { fault, status, leftover } = *failed;
@@ -126,6 +119,7 @@ impl AuthorizationServers {
         let refresh = Leftover { access: Vec::new(), refresh: refresh.as_ref().map(open).into_iter().collect() };
         let unexpected = Disposal::of_leftover(&begun, refresh);
         let bound = begun.opening.client.bound_tokens;
+        let vouched = if not_applicable { Vouched::always() } else { Vouched::at(at.0, &begun) };
         let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));
         let tokens = Tokens { access, refresh: None, retired: None };
         let nonce = None;
@@ -149,13 +143,14 @@ impl AuthorizationServers {
         let form = form(request, now, entropy).map_err(unsent)?;
         let (begun, scopes) = (&request.begun, &request.begun.opening.scopes);
         // Before it leaves: what comes for it must be verified.
-        let by_contract = by_contract(request);
-        let keys = if by_contract { self.contract_keys(begun).await.map_err(unsent)? } else { None };
+        let keys = self.contract_keys(begun).await.map_err(unsent)?;
         let mut success = self.attempt(line, &form, begun, scopes).await?;
+        // The answer says whether it brings an access token, whatever was asked for: every one is held to the contract.
+        let by_contract = !success.not_applicable;
         if by_contract {
             success = self.keep_to_contract(success, begun, scopes, keys.as_ref()).await?;
         }
-        let success = hold_against(success, &request.begun, None)?;
+        let success = hold_against(success, begun, None, by_contract && is_introspected(begun))?;
         let Flow::TokenExchange(delegation, token_type) = &request.begun.opening.flow else { return Ok(success) };
         let exchange = request.begun.opening.client.delegations.exchange.as_ref();
         let delegated = exchange.filter(|exchange| exchange.actor_key.is_some());
@@ -175,16 +170,6 @@ impl AuthorizationServers {
             }
         }
     }
-}
-
-/// Whether the issuer's contract covers what is asked for: access tokens for a resource. One for audiences of another
-/// name has nothing to compare its `aud` with, and other types of token are no access tokens.
-fn by_contract(request: &TokenRequest) -> bool {
-    let access = match &request.begun.opening.flow {
-        Flow::TokenExchange(_, wanted) => *wanted == TokenType::AccessToken,
-        _ => true,
-    };
-    access && request.audiences.is_empty()
 }
 
 /// The reasons of a code's redemption in the words of these requests.
@@ -220,10 +205,11 @@ fn form(request: &TokenRequest, now: Wall, entropy: &dyn Entropy) -> Result<Zero
         }
     }
     form.append_pair("scope", &opening.scopes.joined());
-    for audience in &request.audiences {
+    let audiences = opening.flow.audiences();
+    for audience in audiences {
         form.append_pair("audience", audience);
     }
-    if let Some(resource) = opening.resource().filter(|_| request.audiences.is_empty()) {
+    if let Some(resource) = opening.resource().filter(|_| audiences.is_empty()) {
         form.append_pair("resource", resource);
     }
     Ok(Zeroizing::new(form.finish()))

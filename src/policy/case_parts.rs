@@ -43,6 +43,7 @@ pub(super) struct Delegated {
     pub(super) actors: Actors,
     issuer: Option<IssuerAlias>,
     token_type: String,
+    requested: String,
     impersonation: bool,
 }
 
@@ -53,6 +54,7 @@ pub(super) fn delegated(table: &Table<'_>) -> Delegated {
         actors: Actors { chain: vec![String::new(); depth.unwrap_or(agents.len())], agents },
         issuer: table.optional("subject_issuer", |t| IssuerAlias::parse(t).ok_or_else(|| "is not an alias".to_owned())),
         token_type: word(table, "subject_token_type").unwrap_or_else(|| TokenType::AccessToken.urn().to_owned()),
+        requested: word(table, "requested_token_type").unwrap_or_else(|| TokenType::AccessToken.urn().to_owned()),
         impersonation: table.boolean("impersonation", false),
     }
 }
@@ -65,6 +67,7 @@ impl Delegated {
             "exchange_token" => vec![
                 ("subjectIssuer", issuer),
                 ("subjectTokenType", text(&self.token_type)),
+                ("requestedTokenType", text(&self.requested)),
                 ("impersonation", boolean(self.impersonation)),
             ],
             "jwt_bearer" => vec![("subjectIssuer", issuer)],

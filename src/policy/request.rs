@@ -22,6 +22,8 @@ pub struct SubjectFacts<'a> {
     pub issuer: &'a IssuerAlias,
     /// Its type (RFC 8693 §3).
     pub token_type: &'static str,
+    /// The type of token that is asked for.
+    pub requested: &'static str,
     /// Whether the result will show no actor (RFC 8693 §1.1).
     pub impersonation: bool,
     /// What the log's reference to the person is made of: the issuer, a line break, and its `sub`.
@@ -120,5 +122,10 @@ fn about(action: &str, subject: Option<SubjectFacts<'_>>) -> Vec<(&'static str, 
     if action == "jwt_bearer" {
         return vec![issuer];
     }
-    vec![issuer, ("subjectTokenType", text(subject.token_type)), ("impersonation", boolean(subject.impersonation))]
+    vec![
+        issuer,
+        ("subjectTokenType", text(subject.token_type)),
+        ("requestedTokenType", text(subject.requested)),
+        ("impersonation", boolean(subject.impersonation)),
+    ]
 }

@@ -22,6 +22,8 @@ pub struct Delegation {
     pub actors: Actors,
     /// When the subject token ends, by both clocks: nothing that comes of it is served for longer.
     pub ends: (Boot, Wall),
+    /// The logical names of the target (RFC 8693 §2.1). None: the target is its resource.
+    pub audiences: Vec<String>,
 }
 
 /// A chain of actors.
@@ -82,6 +84,12 @@ impl Flow {
     #[must_use]
     pub fn ends(&self) -> Option<(Boot, Wall)> {
         self.delegation().map(|delegation| delegation.ends)
+    }
+
+    /// The logical names of the target, where it is asked for by them (RFC 8693 §2.1).
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
+        self.delegation().map_or(&[], |delegation| &delegation.audiences)
     }
 
     /// The type of the token that is asked for.

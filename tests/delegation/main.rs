@@ -22,6 +22,7 @@ mod a_subject_token_is_its_agents_own;
 mod a_token_is_exchanged_for_fewer_scopes;
 mod an_agent_acts_as_itself_by_an_action_of_its_own;
 mod an_assertion_is_checked_like_a_subject;
+mod every_answer_keeps_to_the_issuers_contract;
 mod every_event_of_a_delegation_is_valid_ocsf;
 mod scopes_and_targets_only_get_narrower;
 mod settings_of_delegation_are_checked;

@@ -98,8 +98,9 @@ impl World {
         if scope.split(' ').any(|one| !bound.split(' ').any(|granted| granted == one)) {
             return Err(refuse("invalid_scope", "beyond the subject token"));
         }
-        let of =
-            |name: &str| request.form.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
+        let of = |name: &str| -> Vec<String> {
+            request.form.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+        };
         Ok(Grant {
             // Nobody logs in for it.
             logged_in: 0,
@@ -108,7 +109,7 @@ impl World {
             challenge: String::new(),
             scope: Some(scope.to_owned()),
             nonce: None,
-            resources: of("resource"),
+            resources: [of("resource"), of("audience")].concat(),
             used: true,
             family: fresh("family"),
             refreshing: None,
