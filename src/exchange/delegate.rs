@@ -6,10 +6,10 @@ use super::{
     refusal,
 };
 use crate::{
-    audit::Recorded,
+    audit::{Code, Event, Recorded},
     caller::Caller,
     config::{Api, Client, Subjects, TokenExchange},
-    grant::{Grant, Reply},
+    grant::{Grant, Lendable, Reply},
     model::{
         AgentId, Claimed, ClientAlias, Fault, Handle, Reason, ScopeSet, SubjectToken, TokenBinding, TokenType,
         agent::Identity, scope::OFFLINE_ACCESS,
@@ -70,6 +70,20 @@ pub(super) struct Draft {
     pub(super) subject: Option<VerifiedSubject>,
 }
 
+/// Why there is no draft.
+enum Undrafted {
+    /// This is wrong with the request.
+    Wrong(Fault),
+    /// Policy says no to the subject, and that is on record.
+    Denied(Fault),
+}
+
+impl From<Fault> for Undrafted {
+    fn from(fault: Fault) -> Self {
+        Self::Wrong(fault)
+    }
+}
+
 impl Corridor {
     /// Exchanges a token (RFC 8693).
     ///
@@ -82,8 +96,9 @@ impl Corridor {
         let claimed = input.claimed.clone();
         match self.exchange_draft(&caller, input).await {
             Ok(draft) => self.request(caller, draft, (claimed, None), underway).await,
-            Err(fault) if is_slip(fault.reason) => Err(fault),
-            Err(fault) => Err(self.refuse(refusal("ExchangeToken", &caller), fault).await),
+            Err(Undrafted::Denied(fault)) => Err(fault),
+            Err(Undrafted::Wrong(fault)) if is_slip(fault.reason) => Err(fault),
+            Err(Undrafted::Wrong(fault)) => Err(self.refuse(refusal("ExchangeToken", &caller), fault).await),
         }
     }
 
@@ -103,9 +118,9 @@ impl Corridor {
         }
     }
 
-    async fn exchange_draft(self: &Arc<Self>, caller: &Caller, input: ExchangeInput) -> Result<Draft, Fault> {
+    async fn exchange_draft(self: &Arc<Self>, caller: &Caller, input: ExchangeInput) -> Result<Draft, Undrafted> {
         if input.brings_actor {
-            return Err(Reason::ActorTokenForbidden.into());
+            return Err(Fault::from(Reason::ActorTokenForbidden).into());
         }
         let scopes = plain_scopes(&input.scopes)?;
         let client = self.client(&input.client)?;
@@ -121,10 +136,10 @@ impl Corridor {
                 let presented = PresentedSubject { caller, client: &client, subjects, purpose, token_type };
                 self.servers.verify_subject(&self.config, token, &presented).await?
             }
-            SubjectInput::Grant(handle) => self.of_grant(caller, handle)?,
+            SubjectInput::Grant(handle) => self.of_grant(caller, handle, &input.claimed).await?,
         };
         if !subjects.trusts(subject.issuer(), &client.issuer) {
-            return Err(Fault::new(Reason::SubjectTokenInvalid).with("rule", "iss"));
+            return Err(Fault::new(Reason::SubjectTokenInvalid).with("rule", "iss").into());
         }
         // A token that does not say what it carries proves none of it.
         carried(&scopes, subject.scopes())?;
@@ -167,13 +182,18 @@ impl Corridor {
         scopes: ScopeSet,
         claimed: Claimed,
     ) -> Result<Recorded<Reply>, Fault> {
-        match self.narrowing_draft(&caller, handle, scopes) {
+        match self.narrowing_draft(&caller, handle, scopes).await {
             Ok((draft, grant)) => self.request(caller, draft, (claimed, Some(grant)), self.work.enter_always()).await,
             Err(fault) => Err(self.refuse(refusal("GetToken", &caller), fault).await),
         }
     }
 
-    fn narrowing_draft(&self, caller: &Caller, handle: Handle, scopes: ScopeSet) -> Result<(Draft, Arc<Grant>), Fault> {
+    async fn narrowing_draft(
+        &self,
+        caller: &Caller,
+        handle: Handle,
+        scopes: ScopeSet,
+    ) -> Result<(Draft, Arc<Grant>), Fault> {
         let grant = self.grants.find(caller, handle)?;
         let opening = &grant.kept.begun.opening;
         let client = Arc::clone(&opening.client);
@@ -185,7 +205,10 @@ impl Corridor {
         }
         usable_binding(caller, &client)?;
         let audiences = self.targets(&client, exchange, opening.api.as_deref(), (&[], &[]))?;
-        let subject = VerifiedSubject::of_grant(&self.grants.whole_token(&grant)?.kept);
+        // Policy is asked about the narrow token alone: the broad one is handed to nobody.
+        let lendable = self.grants.lendable(caller, handle)?;
+        self.vouched(&lendable).await?;
+        let subject = self.grants.lend_at_home(&lendable)?;
         carried(&scopes, subject.scopes())?;
         let delegation =
             self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some(), audiences)?;
@@ -231,10 +254,31 @@ impl Corridor {
         Ok(configured.map(|(name, _)| name.clone()).into_iter().collect())
     }
 
-    /// The token that is held of a grant of this caller.
-    fn of_grant(&self, caller: &Caller, handle: Handle) -> Result<VerifiedSubject, Fault> {
-        let grant = self.grants.find(caller, handle)?;
-        self.grants.whole_token(&grant).map(|held| VerifiedSubject::of_grant(&held.kept))
+    /// The token that is held of a grant of this caller, if it might be handed to them now.
+    async fn of_grant(&self, caller: &Caller, handle: Handle, claimed: &Claimed) -> Result<VerifiedSubject, Undrafted> {
+        let lendable = self.grants.lendable(caller, handle)?;
+        let grant = Arc::clone(lendable.grant());
+        usable_binding(caller, &grant.kept.begun.opening.client)?;
+        self.vouched(&lendable).await?;
+        let released = match self.policies.release(lendable, claimed, self.decision()?) {
+            Ok(released) => released,
+            Err(no) => {
+                let keyed = self.recorder.keyed();
+                let event = Event::new(Code::TokenWithheld, "ExchangeToken").on(&grant.kept.begun, keyed).by(caller);
+                let event = event.acting_for(grant.kept.subject.as_ref(), keyed);
+                return Err(Undrafted::Denied(self.deny(event, no.1).await));
+            }
+        };
+        Ok(self.grants.lend(released)?)
+    }
+
+    /// Whether its issuer still stands by a held token, where the issuer is asked.
+    async fn vouched(&self, lendable: &Lendable<'_>) -> Result<(), Fault> {
+        if self.servers.stands_by(lendable.kept()).await? {
+            return Ok(());
+        }
+        self.grants.withdraw(lendable);
+        Err(Fault::new(Reason::TokenExpired).with("introspection", "inactive"))
     }
 
     /// Who acts in the result, until when, and by what names its target is asked for.

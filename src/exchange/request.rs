@@ -84,6 +84,8 @@ impl Corridor {
         home: Option<Arc<Grant>>,
     ) -> Result<Recorded<Reply>, Fault> {
         let (begun, decision) = (Arc::clone(permitted.request().begun()), permitted.verdict().id);
+        let ground = permitted.request().ground().map(Arc::clone);
+        let stands = || self.policies.stands_on(&begun, ground.as_deref());
         let failed = self.asking(Code::ExchangeFailed, permitted.request()).of(decision);
         let release_decision = self.decision()?;
         let (line, recorded) =
@@ -94,7 +96,7 @@ impl Corridor {
             Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
         };
         // The last look before the request leaves: an operator may have frozen it since the decision.
-        if let Err(fault) = self.policies.stands(&begun) {
+        if let Err(fault) = stands() {
             return Err(self.fail(failed, fault, decision).await);
         }
         let mut obtained = match self.servers.request(recorded, line, &*self.entropy).await {
@@ -130,7 +132,7 @@ impl Corridor {
                     None => {
                         self.grants.admit(&recorded);
                         // Either a freeze found the grant, or the freeze is found here.
-                        if let Err(fault) = self.policies.stands(&begun) {
+                        if let Err(fault) = stands() {
                             return Err(self.withhold_frozen(recorded.get().grant(), failed, fault).await);
                         }
                     }

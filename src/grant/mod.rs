@@ -26,5 +26,6 @@ pub use proof::Signed;
 pub use refreshing::{Missing, Place};
 pub use reply::{By, Delivery, HandOut, Reply};
 pub use restoring::Departed;
+pub use standing::Lendable;
 pub use store::{Ended, Found, GrantBounds, Grants, HANDLE_PREFIX, Unserved, Wanted};
 pub use watching::{Standing, Watched};

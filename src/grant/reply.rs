@@ -62,16 +62,23 @@ impl Releasable for HandOut {
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
-        let kept = &self.held.kept;
+        self.held.facts(&self.grant, self.remaining)
+    }
+}
+
+impl Held {
+    /// What policy is told of a token that is held.
+    pub(super) fn facts(&self, grant: &Grant, remaining: Duration) -> IssuedFacts<'_> {
+        let kept = &self.kept;
         IssuedFacts {
             client: &kept.begun.opening.client,
             api: kept.begun.opening.api.as_deref(),
             allowed: &kept.scopes,
             scopes: &kept.scopes,
             tolerated: &kept.tolerated,
-            lifetime: self.remaining,
+            lifetime: remaining,
             bound: kept.bound,
-            refreshable: self.grant.is_refreshable(),
+            refreshable: grant.is_refreshable(),
             again: true,
             subject: kept.subject.as_ref(),
             begun: kept.begun.at,

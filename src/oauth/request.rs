@@ -67,6 +67,10 @@ impl Requestable for TokenRequest {
         &self.begun
     }
 
+    fn ground(&self) -> Option<&Arc<Begun>> {
+        self.subject.as_ref()?.begun()
+    }
+
     fn subject(&self) -> Option<SubjectFacts<'_>> {
         self.subject.as_ref().map(|subject| SubjectFacts {
             issuer: subject.issuer(),
@@ -120,6 +124,8 @@ impl AuthorizationServers {
         let unexpected = Disposal::of_leftover(&begun, refresh);
         let bound = begun.opening.client.bound_tokens;
         let vouched = if not_applicable { Vouched::always() } else { Vouched::at(at.0, &begun) };
+        // What a grant was given on binds what is exchanged from it.
+        let terms = subject.as_ref().map_or(terms.clone(), |subject| terms.strictest(subject.terms.clone()));
         let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));
         let tokens = Tokens { access, refresh: None, retired: None };
         let nonce = None;

@@ -12,9 +12,12 @@ use super::{
 use crate::{
     caller::{Attestation, Caller},
     config::{Client, Config, Issuer, Subjects},
-    model::{Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, TokenType, Wall, fault::Detection},
+    model::{
+        Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, Terms, TokenType, Wall, fault::Detection,
+    },
+    transaction::Begun,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A verified subject token. Nothing of it goes to anyone but the authorization server.
 pub struct VerifiedSubject {
@@ -28,6 +31,10 @@ pub struct VerifiedSubject {
     person: Option<String>,
     /// The person whom an ID token named when the caller's own grant began.
     subject: Option<Subject>,
+    /// The transaction that it came of, where it is the token of a grant.
+    begun: Option<Arc<Begun>>,
+    /// The terms that bind what comes of it.
+    pub(super) terms: Terms,
 }
 
 /// What it is held against.
@@ -54,11 +61,13 @@ pub enum Purpose {
 }
 
 impl VerifiedSubject {
-    /// Of a token of the caller's own grant. No signature need be checked: it came from its issuer.
+    /// Of a token of the caller's own grant, which may be served on these terms for so long from now on. No signature need
+    /// be checked: it came from its issuer.
     #[expect(clippy::disallowed_methods, reason = "the token is copied from secret to secret")]
-    pub(crate) fn of_grant(kept: &Kept) -> Self {
+    pub(crate) fn of_grant(kept: &Kept, terms: Terms, left: Duration, now: (Boot, Wall)) -> Self {
         let opening = &kept.begun.opening;
-        let by_clocks = (kept.at.0.plus(kept.lifetime), kept.at.1.plus(kept.lifetime));
+        // Not what its server says: what comes of it is served no longer than it would be itself.
+        let by_clocks = (now.0.plus(left), now.1.plus(left));
         let ends = opening.flow.ends().map_or(by_clocks, |(b, w)| (b.min(by_clocks.0), w.min(by_clocks.1)));
         Self {
             token: SubjectToken::new(kept.tokens.access.reveal().to_owned()),
@@ -69,6 +78,8 @@ impl VerifiedSubject {
             ends,
             person: kept.subject.as_ref().map(|person| format!("{}\n{}", person.issuer, person.sub)),
             subject: kept.subject.clone(),
+            begun: Some(Arc::clone(&kept.begun)),
+            terms,
         }
     }
 
@@ -100,6 +111,11 @@ impl VerifiedSubject {
     #[must_use]
     pub const fn ends(&self) -> (Boot, Wall) {
         self.ends
+    }
+
+    /// The transaction that it came of, where it is the token of a grant.
+    pub(super) const fn begun(&self) -> Option<&Arc<Begun>> {
+        self.begun.as_ref()
     }
 
     /// The person it acts for at this issuer, where an ID token of that issuer named them: who they are decides at each
@@ -148,9 +164,11 @@ impl AuthorizationServers {
             issuer: issuer.alias.clone(),
             scopes: claims.scopes,
             actors: claims.actors,
-            ends: (now.0.plus(std::time::Duration::from_millis(left)), claims.ends),
+            ends: (now.0.plus(Duration::from_millis(left)), claims.ends),
             person: Some(format!("{}\n{}", issuer.url, claims.sub)),
             subject: None,
+            begun: None,
+            terms: Terms::default(),
         })
     }
 

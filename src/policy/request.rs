@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    model::{Claimed, DecisionId, IssuerAlias, Reason, Terms},
+    model::{Claimed, DecisionId, Fault, IssuerAlias, Reason, Terms},
     transaction::{Begun, Flow},
 };
 use cedar_policy::RestrictedExpression as Expr;
@@ -36,6 +36,8 @@ pub trait Requestable {
     fn caller(&self) -> &Caller;
     /// What is asked for.
     fn begun(&self) -> &Arc<Begun>;
+    /// What began the grant whose token it stands on, where it does.
+    fn ground(&self) -> Option<&Arc<Begun>>;
     /// On whose behalf, where it is on somebody's.
     fn subject(&self) -> Option<SubjectFacts<'_>>;
 }
@@ -80,7 +82,7 @@ impl Policies {
     ) -> Result<RequestPermitted<T>, Box<(T, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((request, Refused::not_loaded()))) };
         let begun = Arc::clone(request.begun());
-        if let Err(fault) = self.stands(&begun) {
+        if let Err(fault) = self.stands_on(&begun, request.ground().map(|ground| &**ground)) {
             return Err(Box::new((request, fault.into())));
         }
         let opening = &begun.opening;
@@ -110,6 +112,17 @@ impl Policies {
             Ok((verdict, terms)) => Ok(RequestPermitted { request, verdict, terms }),
             Err(refused) => Err(Box::new((request, *refused))),
         }
+    }
+}
+
+impl Policies {
+    /// Whether no freeze has come over a request, nor over the grant whose token it stands on.
+    ///
+    /// # Errors
+    /// [`Reason::Frozen`].
+    pub fn stands_on(&self, begun: &Begun, ground: Option<&Begun>) -> Result<(), Fault> {
+        self.stands(begun)?;
+        ground.map_or(Ok(()), |ground| self.stands(ground))
     }
 }
 

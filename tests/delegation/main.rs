@@ -16,6 +16,7 @@ mod house;
 mod kit;
 
 mod a_grant_is_narrowed_by_exchange;
+mod a_grant_lends_no_more_than_it_has;
 mod a_malformed_exchange_goes_nowhere;
 mod a_result_ends_with_its_subject;
 mod a_subject_token_is_its_agents_own;
