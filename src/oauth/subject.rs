@@ -3,6 +3,7 @@
 
 use super::{
     AuthorizationServers, Kept,
+    bound::media_type,
     jose::{
         Kind,
         delegated::{Claims, Confirmation, Expected, claimed_issuer, judge},
@@ -11,9 +12,10 @@ use super::{
 };
 use crate::{
     caller::{Attestation, Caller},
-    config::{Client, Config, Issuer, Subjects},
+    config::{Client, Config, Contract, Issuer, Subjects},
     model::{
-        Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, Terms, TokenType, Wall, fault::Detection,
+        Algorithms, Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, Terms, TokenType, Wall,
+        fault::Detection,
     },
     transaction::Begun,
 };
@@ -185,7 +187,7 @@ impl AuthorizationServers {
         let once = |keys: &super::jose::jwks::KeySet| {
             let mut last = Rejected::Type;
             for kind in kinds(issuer, presented.purpose) {
-                match verify(token.reveal(), keys, &issuer.id_tokens.algorithms, *kind) {
+                match verify(token.reveal(), keys, algorithms(issuer, presented.purpose), *kind) {
                     Err(Rejected::Type) => {}
                     Err(other) => last = other,
                     Ok(verified) => return Ok(verified),
@@ -215,9 +217,24 @@ fn claimed<'c>(config: &'c Config, token: &SubjectToken, presented: &PresentedSu
 /// The kinds of JWT that a token may be (RFC 8725 §3.11). An ID token passes for none: its claims tell.
 fn kinds(issuer: &Issuer, purpose: Purpose) -> &'static [Kind] {
     match purpose {
-        Purpose::Exchange if issuer.accept.access_token_typ.eq_ignore_ascii_case("JWT") => &[Kind::IdToken],
+        Purpose::Exchange if access_tokens_are_plain(issuer) => &[Kind::IdToken],
         Purpose::Exchange => &[Kind::AccessToken],
+        // One that has the `typ` of the issuer's access tokens may be one: it is no assertion.
+        Purpose::Assertion if access_tokens_are_plain(issuer) => &[Kind::IdentityGrant],
         Purpose::Assertion => &[Kind::IdentityGrant, Kind::IdToken],
+    }
+}
+
+/// Whether the issuer's access tokens have the `typ` of any JWT.
+fn access_tokens_are_plain(issuer: &Issuer) -> bool {
+    media_type(&issuer.accept.access_token_typ) == "jwt"
+}
+
+/// What the issuer may sign such a token with: its access tokens' own algorithms, where they are agreed on.
+fn algorithms(issuer: &Issuer, purpose: Purpose) -> &Algorithms {
+    match purpose {
+        Purpose::Exchange if issuer.access_tokens.contract == Contract::Jwt => &issuer.access_tokens.algorithms,
+        _ => &issuer.id_tokens.algorithms,
     }
 }
 

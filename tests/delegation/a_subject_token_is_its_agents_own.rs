@@ -96,3 +96,23 @@ async fn what_cannot_be_verified_is_not_sent() {
     assert_eq!(house.server.token_posts(), 0);
     assert!(!house.events("detect.subject_token_misuse").is_empty());
 }
+
+// rows: TEX-07 INTR-08
+#[tokio::test]
+async fn it_is_signed_as_the_issuers_access_tokens_are() {
+    // The scripted server signs with ES256.
+    for (ours, theirs, taken) in [("ES256", "PS256", true), ("PS256", "ES256", false)] {
+        let lines = format!(
+            "deadline = \"5s\"\n\n[issuer.access_token]\ncontract = \"jwt\"\nalgs = [\"{ours}\"]\n\n[issuer.id_token]\nalgs = [\"{theirs}\"]\n"
+        );
+        let house = open(Plan::new().config("deadline = \"5s\"\n", &lines), "").await;
+        let mut agent = house.agent().await;
+        let result = exchange(&mut agent, request(&subject(&house, &json!({})), &[READ])).await;
+        if taken {
+            result.unwrap();
+        } else {
+            let status = crate::kit::refused(result, Code::InvalidArgument, "SUBJECT_TOKEN_INVALID");
+            assert_eq!(fact(&status, "rule").as_deref(), Some("alg"));
+        }
+    }
+}

@@ -42,3 +42,26 @@ async fn it_is_for_the_server_and_its_bearer_is_named_in_it() {
     }
     assert_eq!(house.server.token_posts(), posts);
 }
+
+// rows: TEX-08
+#[tokio::test]
+async fn an_access_token_is_no_assertion() {
+    for (typ, taken) in [("at+jwt", true), ("JWT", false)] {
+        let accept = format!("deadline = \"5s\"\n\n[issuer.accept]\naccess_token_typ = \"{typ}\"\n");
+        let house = open(Plan::new().config("deadline = \"5s\"\n", &accept), "").await;
+        let mut agent = house.agent().await;
+        let claims = json!({ "aud": house.server.issuer(), "client_id": QUOTER_NAME });
+        // A plain JWT passes, unless that is what the issuer's access tokens are.
+        let plain = house.server.token_of(&json!({ "typ": "JWT" }), &claims);
+        let result = obtain(&mut agent, obtain_request(Some(&plain), &[READ])).await;
+        if taken {
+            result.unwrap();
+            let access = house.server.token_of(&json!({}), &claims);
+            let result = obtain(&mut agent, obtain_request(Some(&access), &[READ])).await;
+            crate::kit::refused(result, Code::InvalidArgument, "SUBJECT_TOKEN_INVALID");
+        } else {
+            crate::kit::refused(result, Code::InvalidArgument, "SUBJECT_TOKEN_INVALID");
+            obtain(&mut agent, obtain_request(Some(&assertion(&house, &json!({}))), &[READ])).await.unwrap();
+        }
+    }
+}

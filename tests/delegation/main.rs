@@ -15,6 +15,7 @@
 mod house;
 mod kit;
 
+mod a_freeze_reaches_what_stands_on_a_grant;
 mod a_grant_is_narrowed_by_exchange;
 mod a_grant_lends_no_more_than_it_has;
 mod a_malformed_exchange_goes_nowhere;
