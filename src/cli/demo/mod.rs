@@ -1,6 +1,8 @@
 //! `narrowgate demo`: the main job, for real, on this machine: real TLS, real sockets, real files, an embedded
-//! authorization server, two agents at two doors.
+//! authorization server and APIs, two agents at two doors, an operator.
 
+mod freeze;
+mod grants;
 mod scenes;
 mod stage;
 
