@@ -103,3 +103,62 @@ fn verified(proof: &str) -> Option<(Claims, String)> {
     let token = jsonwebtoken::decode::<Claims>(proof, &key, &validation).ok()?;
     Some((token.claims, thumbprint(&jwk.x, &jwk.y)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use http::HeaderValue;
+    use serde_json::{Value, json};
+
+    const URL: &str = "https://api.test/customers";
+    const NOW: u64 = 1_800_000_000;
+
+    fn jwk(key: &EcdsaKeyPair) -> Value {
+        let (x, y) = key.public_key().as_ref()[1..].split_at(32);
+        json!({ "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+    }
+
+    /// A proof by one key that names this one, with a change to its claims.
+    fn proof(key: &EcdsaKeyPair, jwk: &Value, change: impl FnOnce(&mut Value)) -> HeaderMap {
+        let mut claims = json!({ "jti": "a", "htm": "GET", "htu": URL, "iat": NOW });
+        change(&mut claims);
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature = key.sign(&aws_lc_rs::rand::SystemRandom::new(), signed.as_bytes()).unwrap();
+        let proof = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        HeaderMap::from_iter([(DPOP, HeaderValue::try_from(proof).unwrap())])
+    }
+
+    #[test]
+    fn a_proof_is_for_one_request_of_now_by_its_own_key() {
+        let [key, other] = [(); 2].map(|()| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
+        let seen = Seen::default();
+        let judge = |headers: &HeaderMap| seen.judge(headers, ("GET", URL), NOW);
+        let good = proof(&key, &jwk(&key), |_| {});
+        let (x, y) = (jwk(&key)["x"].clone(), jwk(&key)["y"].clone());
+        assert_eq!(judge(&good).unwrap().jkt, thumbprint(x.as_str().unwrap(), y.as_str().unwrap()));
+        assert_eq!(judge(&good).unwrap_err(), "the proof was used before");
+        let with = |name: &'static str, value: Value| {
+            proof(&key, &jwk(&key), |claims| {
+                claims["jti"] = json!(name);
+                claims[name] = value;
+            })
+        };
+        for (name, value) in [("htm", json!("POST")), ("htu", json!("https://api.test/"))] {
+            assert_eq!(judge(&with(name, value)).unwrap_err(), "the proof is for another request");
+        }
+        for iat in [NOW - 61, NOW + 61] {
+            assert_eq!(judge(&with("iat", json!(iat))).unwrap_err(), "the proof is not of now");
+        }
+        let mut private = jwk(&key);
+        private["d"] = json!("AAAA");
+        for named in [&jwk(&other), &private] {
+            let unsigned = judge(&proof(&key, named, |claims| claims["jti"] = json!("b")));
+            assert_eq!(unsigned.unwrap_err(), "the proof is not signed by the key in it");
+        }
+        let mut two = good;
+        two.append(DPOP, HeaderValue::from_static("x"));
+        assert!(judge(&two).is_err() && judge(&HeaderMap::new()).is_err());
+    }
+}

@@ -237,3 +237,47 @@ fn sha256(text: &str) -> Digest {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn redeemed() -> Store {
+        let mut store = Store::default();
+        let [redirect_uri, resource, code_challenge, scope] = [(); 4].map(|()| String::new());
+        let client_id = "c".to_owned();
+        let approval = Approval { client_id, redirect_uri, scope, resource, code_challenge, dpop_jkt: None };
+        assert!(store.add("code", approval, NOW));
+        assert!(matches!(store.spend("code", NOW), Spent::Fresh(_)));
+        store.issued("code", "at1", "rt1", NOW + 10);
+        store
+    }
+
+    #[test]
+    fn a_refresh_token_is_good_once_and_a_second_time_ends_its_family() {
+        let mut store = redeemed();
+        assert_eq!(store.renewal("rt1", "another"), Renewal::Unknown);
+        assert!(matches!(store.renewal("rt1", "c"), Renewal::Live(_)));
+        store.renewed("rt1", "at2", "rt2", (NOW, NOW + 10));
+        assert!(store.is_active("at1", NOW) && store.is_active("at2", NOW));
+        assert!(!store.is_active("at2", NOW + 10));
+        assert!(matches!(store.renewal("rt2", "c"), Renewal::Live(_)));
+        assert_eq!(store.renewal("rt1", "c"), Renewal::Again);
+        assert!(!store.is_active("at1", NOW) && !store.is_active("at2", NOW));
+        assert_eq!(store.renewal("rt2", "c"), Renewal::Unknown);
+    }
+
+    #[test]
+    fn an_access_token_is_revoked_alone_and_a_refresh_token_with_all_that_came_of_it() {
+        let mut store = redeemed();
+        store.renewed("rt1", "at2", "rt2", (NOW, NOW + 10));
+        assert_eq!(store.revoke("at1", "another"), Ended::NotYours);
+        assert_eq!([store.revoke("at1", "c"), store.revoke("at1", "c")], [Ended::Now, Ended::NothingToEnd]);
+        assert!(!store.is_active("at1", NOW) && store.is_active("at2", NOW));
+        assert_eq!([store.revoke("rt2", "c"), store.revoke("rt2", "c")], [Ended::Now, Ended::NothingToEnd]);
+        assert!(!store.is_active("at2", NOW));
+        assert_eq!(store.renewal("rt2", "c"), Renewal::Unknown);
+    }
+}

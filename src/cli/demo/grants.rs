@@ -4,13 +4,18 @@ use super::{
     Trouble,
     scenes::{Agent, First, Scenes, get, refusal, told},
 };
-use crate::api::proto::{SignProofRequest, Token, WatchTokenRequest, WatchTokenResponse, watch_token_response::Event};
+use crate::api::proto::{
+    GetTokenResponse, SignProofRequest, Token, WatchTokenRequest, WatchTokenResponse, watch_token_response::Event,
+};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
+use tonic::Streaming;
 
 /// Longer than a short-lived token takes to be succeeded.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Successors that are waited for.
+const TRIES: usize = 3;
 
 impl Scenes<'_> {
     pub(super) async fn narrowed_again(&mut self, quoter: &mut Agent, first: &First) -> Result<(), Trouble> {
@@ -43,18 +48,20 @@ impl Scenes<'_> {
         self.say("by another client, whose tokens live 4 seconds; quoter watches its token");
         let request = WatchTokenRequest { grant: grant.clone(), ..WatchTokenRequest::default() };
         let mut watched = quoter.watch_token(request).await.map_err(told)?.into_inner();
-        let mut successor = None;
-        while successor.is_none() {
-            let message = timeout(PATIENCE, watched.message()).await.map_err(|_| "no token came in time".to_owned())?;
-            let message = message.map_err(told)?.ok_or_else(|| "the watch ended".to_owned())?;
-            successor = token_in(message).filter(|token| token.access_token != first.access_token);
+        let (mut newest, mut ahead) = (first, false);
+        // On a machine that is busy one may come late; the next one need not.
+        for _ in 0..TRIES {
+            newest = successor(&mut watched, &newest).await?;
+            // It is recorded as what it was: fetched before the one before had ended.
+            ahead = self.events_with("token.refreshed").await.iter().any(is_ahead);
+            if ahead {
+                break;
+            }
         }
-        let held = successor.is_some_and(|token| self.stage.server.accepts(&token.access_token).is_some());
-        self.say("its successor comes by itself");
         drop(watched);
-        // It is recorded as what it was: fetched before the one before had ended.
-        let ahead = self.events_with("token.refreshed").await.iter().any(is_ahead);
-        self.claim("it came before the first one ended, and the resource server accepts it", held && ahead);
+        self.say("its successor comes by itself");
+        let held = self.stage.server.accepts(&newest.access_token).is_some();
+        self.claim("it came before the one before it ended, and the resource server accepts it", held && ahead);
         Ok(())
     }
 
@@ -97,10 +104,19 @@ impl Scenes<'_> {
 /// What is called at the API.
 const PATH: &str = "/customers";
 
-fn token_in(message: WatchTokenResponse) -> Option<Token> {
-    match message.event {
-        Some(Event::Token(got)) => got.token,
-        _ => None,
+/// The next token of a watch.
+async fn successor(watched: &mut Streaming<WatchTokenResponse>, before: &Token) -> Result<Token, Trouble> {
+    loop {
+        let message = timeout(PATIENCE, watched.message()).await.map_err(|_| "no token came in time".to_owned())?;
+        let message = message.map_err(told)?.ok_or_else(|| "the watch ended".to_owned())?;
+        match message.event {
+            Some(Event::Token(GetTokenResponse { token: Some(token), .. })) => {
+                if token.access_token != before.access_token {
+                    return Ok(token);
+                }
+            }
+            _ => return Err("the watch ended".to_owned()),
+        }
     }
 }
 
