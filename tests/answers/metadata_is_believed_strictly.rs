@@ -150,7 +150,7 @@ async fn an_issuer_is_an_https_url_without_query_and_fragment() {
     }
 }
 
-// rows: DISC-04 INTR-02
+// rows: DISC-04 INTR-02 PAR-04
 #[tokio::test]
 async fn an_endpoint_on_another_host_is_rejected_by_name() {
     let house = Plan::new().open().await;
@@ -165,6 +165,7 @@ async fn an_endpoint_on_another_host_is_rejected_by_name() {
         front.replace("https", "http"),
         "file:///etc/passwd".to_owned(),
         "javascript:alert(1)".to_owned(),
+        "data:text/html,x".to_owned(),
         format!("{front}/x#fragment"),
         "/x".to_owned(),
         String::new(),

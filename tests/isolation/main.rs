@@ -20,6 +20,7 @@ mod a_dead_server_is_alone;
 mod a_storm_costs_no_grant;
 mod a_storm_opens_the_circuit;
 mod the_circuit_closes_by_itself;
+mod two_issuers_share_no_connection;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;

@@ -65,7 +65,6 @@ function certificateSubjectMatches(ctx, property, expected) {
   return names.includes(subjectAltNamePrefix[property] + expected);
 }
 
-const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 
 function settings() {
   return {
