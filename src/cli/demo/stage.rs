@@ -103,7 +103,7 @@ impl Stage {
         pair(folder, "daemon", &ca.server(&loopback).map_err(|e| e.to_string())?)?;
         pair(folder, "courier", &agents_ca.client("courier", &[San::Uri(COURIER)]).map_err(|e| e.to_string())?)?;
         let uid = rustix::process::geteuid().as_raw();
-        let agents = AGENTS.replace("uid = 0", &format!("uid = {uid}")).replace("uid = 1001", &format!("uid = {uid}"));
+        let agents = AGENTS.replace("uid = 1001", &format!("uid = {uid}")).replace("uid = 0", &format!("uid = {uid}"));
         write(folder, "agents.toml", &agents.replace("environment = \"prod\"", "environment = \"dev\""))?;
         let identifier = format!("identifier = \"{CRM}\"");
         let origins = format!("{identifier}\norigins = [\"{}\"]", server.api_origin());
