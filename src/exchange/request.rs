@@ -23,7 +23,7 @@ impl Corridor {
         underway: Underway,
     ) -> Result<Recorded<Reply>, Fault> {
         let event = refusal(draft.flow.operation(), &caller);
-        let (request, passage) = match self.ready_to_ask(caller, draft).await {
+        let (request, passage) = match self.ready_to_ask(caller, draft, home.as_ref()).await {
             Ok(ready) => ready,
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
@@ -43,7 +43,12 @@ impl Corridor {
     }
 
     /// What can be known to fail before policy is asked, and what the question is about.
-    async fn ready_to_ask(self: &Arc<Self>, caller: Caller, draft: Draft) -> Result<(TokenRequest, Passage), Fault> {
+    async fn ready_to_ask(
+        self: &Arc<Self>,
+        caller: Caller,
+        draft: Draft,
+        home: Option<&Arc<Grant>>,
+    ) -> Result<(TokenRequest, Passage), Fault> {
         let agent = Arc::clone(caller.agent());
         self.grants.room_for(&agent.id)?;
         let Draft { client, api, scopes, audiences, flow, subject } = draft;
@@ -53,6 +58,8 @@ impl Corridor {
         self.entropy.fill(&mut bits)?;
         let (now, deadline) = ((self.clock.boot(), self.clock.wall()), issuer.deadline);
         let passage = self.servers.enter(&client.issuer, &agent.id).await?;
+        // What a registered grant is narrowed to is the front end's doing too.
+        let registered_by = home.and_then(|grant| grant.kept.begun.opening.registered_by.clone());
         let opening = Opening {
             flow,
             agent,
@@ -66,7 +73,7 @@ impl Corridor {
             // A refresh token that comes all the same is never used.
             offline_refused: true,
             decision: self.decision()?,
-            registered_by: None,
+            registered_by,
             login: LoginDemand::default(),
             agent_jkt: None,
         };

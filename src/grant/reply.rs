@@ -75,6 +75,7 @@ impl Releasable for HandOut {
             again: true,
             subject: kept.subject.as_ref(),
             begun: kept.begun.at,
+            registered_by: self.grant.kept.begun.opening.registered_by.as_ref(),
         }
     }
 }
