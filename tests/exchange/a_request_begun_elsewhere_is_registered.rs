@@ -180,3 +180,39 @@ async fn it_takes_a_permit_of_its_own() {
     refused(ask(&mut courier, request).await, Code::PermissionDenied, "POLICY_DENIED");
     assert_eq!(house.server.token_connections(), 0);
 }
+
+// rows: PKCE-05
+#[tokio::test]
+async fn a_policy_may_have_agents_redeem_their_own_requests_alone() {
+    const OWN_ALONE: &str = r#"
+@id("x.own-alone")
+@code("begun_elsewhere")
+forbid (principal, action == Narrowgate::Action::"redeem_code", resource)
+when { context has registeredBy && context.registeredBy == Narrowgate::Agent::"quoter" };
+"#;
+    const SAME_CALLER: &str = r#"
+@id("x.same-caller")
+@code("not_the_same_caller")
+forbid (principal, action == Narrowgate::Action::"redeem_code", resource)
+unless { context.sameCaller };
+"#;
+    for (policy, code) in [(OWN_ALONE, "begun_elsewhere"), (SAME_CALLER, "not_the_same_caller")] {
+        let mut house = Plan::new().policy(MAY_REGISTER).policy(policy).open().await;
+        let (mut front_end, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+        let registered = register(&mut front_end, registration()).await.unwrap();
+        let callback = approved(&house, &mut front_end, &challenge_of(VERIFIER)).await;
+        let request = with_verifier(&registered.transaction, &callback, VERIFIER);
+        let status = refused(ask(&mut courier, request).await, Code::PermissionDenied, "POLICY_DENIED");
+        assert_eq!(crate::house::fact(&status, "policy_code").as_deref(), Some(code));
+        assert_eq!(house.server.token_connections(), 0);
+        // What narrowgate began is redeemed by whoever began it.
+        house.login(&mut front_end, &[READ]).await.unwrap();
+        // The log holds the question as it was asked.
+        house.stop().await;
+        let mut command = crate::house::binary();
+        command.args(["policy", "replay", "--output", "json", "--config"]).arg(house.path("narrowgate.toml"));
+        let output = command.output().unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        assert!(output.status.success() && said["differ"] == 0, "{output:?}");
+    }
+}
