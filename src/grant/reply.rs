@@ -102,6 +102,8 @@ pub enum By {
     Get,
     /// `WatchToken`.
     Watch,
+    /// `SignProof`, which brings a proof of a token that the agent has already: no hand-out, and not counted as one.
+    Proof,
 }
 
 impl By {
@@ -112,6 +114,7 @@ impl By {
             Self::Redeem => "RedeemCode",
             Self::Get => "GetToken",
             Self::Watch => "WatchToken",
+            Self::Proof => "SignProof",
         }
     }
 }

@@ -213,7 +213,8 @@ impl Grants {
         let looked = self.find(&caller, handle).and_then(|grant| {
             grant.lives(&self.keeping, &*self.clock)?;
             grant.has(wanted)?;
-            if grant.terms.max_uses.is_some_and(|max| grant.uses() >= max) {
+            let is_used_up = grant.terms.max_uses.is_some_and(|max| grant.uses() >= max);
+            if is_used_up && wanted.by != By::Proof {
                 return Err(Reason::GrantUnknown.into());
             }
             let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes);
