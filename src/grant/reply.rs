@@ -263,7 +263,8 @@ impl Auditable for Reply {
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
         event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());
-        if self.grant.terms.audit_high || self.grant.terms.notify {
+        // A token that was exchanged for has terms of its own besides.
+        if [&self.grant.terms, &kept.terms].iter().any(|terms| terms.audit_high || terms.notify) {
             event.severity = Severity::High;
         }
         event.session = Some(Session {
