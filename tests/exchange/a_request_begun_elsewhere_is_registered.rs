@@ -216,3 +216,22 @@ unless { context.sameCaller };
         assert!(output.status.success() && said["differ"] == 0, "{output:?}");
     }
 }
+
+// rows: GRPC-09 (as far as a front end's requests)
+#[tokio::test]
+async fn a_front_end_fills_no_quota_but_its_own() {
+    let plan = Plan::new().policy(MAY_REGISTER).config("[limits]", "[limits]\ntransactions_per_agent = 2");
+    let house = plan.open().await;
+    let (mut front_end, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+    for _ in 0..2 {
+        register(&mut front_end, registration()).await.unwrap();
+    }
+    let status = refused(register(&mut front_end, registration()).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert_eq!(crate::house::fact(&status, "quota").as_deref(), Some("transactions_per_agent"));
+    refused(house.begin(&mut front_end, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    // The agent that it named has room for all its own.
+    for _ in 0..2 {
+        house.begin(&mut courier, &[READ]).await.unwrap();
+    }
+    refused(house.begin(&mut courier, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+}
