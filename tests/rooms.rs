@@ -71,6 +71,8 @@ const DOORS: [(&str, &[&str]); 12] = [
             "api/wire.rs",
             "cli/admin.rs",
             "api/wire_proof.rs",
+            "cli/demo/freeze.rs",
+            "cli/demo/grants.rs",
             "cli/demo/scenes.rs",
             "cli/token.rs",
             "config/reader.rs",

@@ -245,7 +245,9 @@ pub(super) fn scopes(field: &'static str, texts: &[String]) -> Result<Option<Sco
 /// How the person is to log in.
 fn login(request: &proto::BeginAuthorizationRequest) -> Result<LoginDemand, Fault> {
     let wrong = |(field, wrong): (&'static str, &'static str)| Fault::field(Reason::FieldInvalid, field, wrong);
-    let max_age = request.max_age.map(Duration::try_from).transpose().map_err(|_| wrong(("max_age", "is negative")))?;
+    let span =
+        |span: &prost_types::Duration| duration(span).ok_or_else(|| wrong(("max_age", "must be a duration from 0 on")));
+    let max_age = request.max_age.as_ref().map(span).transpose()?;
     LoginDemand::parse(&request.prompt, max_age, request.acr_values.clone(), request.login_hint.clone()).map_err(wrong)
 }
 

@@ -54,7 +54,7 @@ fn follow(event: &Value, open: &mut HashSet<String>) {
         Some("exchange.decided") if event.get("action_id") == Some(&Value::from(1)) => {
             open.insert(id.to_owned());
         }
-        Some("token.issued" | "exchange.failed" | "exchange.unknown") => {
+        Some("token.issued" | "token.refreshed" | "exchange.failed" | "exchange.unknown") => {
             open.remove(id);
         }
         _ => {}

@@ -46,6 +46,7 @@ Exit codes: 0 done · 1 refused, or not serving · 64 wrong usage or configurati
             69 daemon, audit log or listener not available · 70 a fault in narrowgate
 
 First steps: narrowgate demo            see the whole job done, on this machine, in seconds
+             narrowgate dev             keep its set-up running, to try things on
              narrowgate check --config narrowgate.toml";
 
 #[derive(Parser)]
@@ -80,6 +81,13 @@ enum Command {
     #[cfg(feature = "dev")]
     Demo {
         /// Leave configuration, policies and audit log behind in this new folder.
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
+    /// Keep the set-up of the demo running on this machine until it is stopped, and say what to type. Not for production.
+    #[cfg(feature = "dev")]
+    Dev {
+        /// Keep it in this new folder, and leave it behind.
         #[arg(long)]
         keep: Option<PathBuf>,
     },
@@ -180,6 +188,8 @@ pub fn run() -> Exit {
             Command::Check { config } => check::run(&config.config, &output),
             #[cfg(feature = "dev")]
             Command::Demo { keep } => demo::run(keep, &output).await,
+            #[cfg(feature = "dev")]
+            Command::Dev { keep } => demo::dev::run(keep, &output).await,
             Command::Health { daemon, wait, timeout, service } => {
                 health::run(&daemon, &service, wait.then_some(timeout), &output).await
             }

@@ -89,6 +89,9 @@ pub(super) struct Get {
     /// Handle from redeem.
     #[arg(long)]
     grant: String,
+    /// A scope of the grant to ask for; repeat it for more. Without any, all of the grant's.
+    #[arg(long = "scope")]
+    scopes: Vec<String>,
     /// How long the token must still live.
     #[arg(long, value_parser = span)]
     min_ttl: Option<Duration>,
@@ -292,7 +295,7 @@ async fn redeem(
 async fn get(args: Get, output: &Output) -> Result<(), Wrong> {
     let mut service = service(&args.daemon).await?;
     let min_ttl = args.min_ttl.and_then(|ttl| prost_types::Duration::try_from(ttl).ok());
-    let request = GetTokenRequest { grant: args.grant, min_ttl, ..GetTokenRequest::default() };
+    let request = GetTokenRequest { grant: args.grant, scopes: args.scopes, min_ttl, ..GetTokenRequest::default() };
     let got = service.get_token(request).await?.into_inner();
     print_token(got.token, None, &got.decision_id, args.show_token, output);
     Ok(())

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
+use http::header::AUTHORIZATION;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
@@ -13,9 +14,11 @@ use super::ca::Identity;
 use super::oauth_authorize::{AUTHORIZE, Front};
 use super::oauth_http::{self, Listener, browser_tls, server_tls};
 use super::oauth_jwt::TokenKey;
-use super::oauth_state::{Counters, State, is_scope_token, is_vschar, now_secs};
+use super::oauth_proof::{DPOP, Seen};
+use super::oauth_state::{Counters, State, is_scope_token, is_vschar};
 use super::oauth_store::Store;
 use super::oauth_token::Tokens;
+use super::resource_server::Api;
 
 /// The longest lifetime of an access token, in seconds: a day.
 const MAX_TOKEN_LIFETIME_SECS: u64 = 86_400;
@@ -88,8 +91,6 @@ pub struct ServerSetup {
     pub clients: Vec<DevClient>,
     /// The APIs that tokens are for (RFC 8707 §2).
     pub resources: Vec<DevResource>,
-    /// How long an access token lives, in seconds, up to a day.
-    pub token_lifetime_secs: u64,
 }
 
 /// A client registration (RFC 6749 §2).
@@ -101,6 +102,10 @@ pub struct DevClient {
     pub san_uri: String,
     /// The redirect URIs, byte for byte but for the port of a loopback IP literal (RFC 8252 §7.3).
     pub redirect_uris: Vec<String>,
+    /// How long its access tokens live, in seconds, up to a day.
+    pub token_lifetime_secs: u64,
+    /// Whether its access tokens are bound to a key of its own (`dpop_bound_access_tokens`, RFC 9449 §5.2).
+    pub dpop_bound: bool,
 }
 
 /// An API that tokens are for.
@@ -130,33 +135,40 @@ pub struct AuthorizationServer {
     browser: TlsConnector,
     front: Listener,
     tokens: Listener,
+    api: Listener,
+    api_address: SocketAddr,
 }
 
 impl AuthorizationServer {
-    /// Starts both listeners on free ports of 127.0.0.1: one for browsers and metadata, one for
-    /// clients with certificates (RFC 8705 §5). Must be called within a Tokio runtime.
+    /// Starts the listeners on free ports of 127.0.0.1: one for browsers and metadata, one for
+    /// clients with certificates (RFC 8705 §5), one for the APIs that the tokens are for. Must be called within a Tokio runtime.
     pub async fn start(setup: ServerSetup) -> Result<AuthorizationServer, DevError> {
         validate(&setup)?;
         let front_tls = server_tls(&setup.server, None)?;
         let token_tls = server_tls(&setup.server, Some(&setup.client_ca_pem))?;
+        let api_tls = server_tls(&setup.server, None)?;
         let browser = browser_tls(&setup.client_ca_pem)?;
         let (front_socket, address) = oauth_http::bind().await?;
         let (token_socket, token_address) = oauth_http::bind().await?;
+        let (api_socket, api_address) = oauth_http::bind().await?;
         let state = Arc::new(State {
             issuer: format!("https://{address}"),
             token_base: format!("https://{token_address}"),
             clients: setup.clients,
             resources: setup.resources,
-            token_lifetime_secs: setup.token_lifetime_secs,
+            api_base: format!("https://{api_address}"),
             key: TokenKey::generate()?,
             store: Mutex::new(Store::default()),
+            seen: Seen::default(),
             counters: Counters::default(),
         });
         Ok(AuthorizationServer {
             front: Listener::start(front_socket, front_tls, Front(Arc::clone(&state))),
             tokens: Listener::start(token_socket, token_tls, Tokens(Arc::clone(&state))),
+            api: Listener::start(api_socket, api_tls, Api(Arc::clone(&state))),
             state,
             address,
+            api_address,
             browser,
         })
     }
@@ -191,6 +203,12 @@ impl AuthorizationServer {
         self.state.counters.codes_redeemed.get()
     }
 
+    /// How many refresh tokens were exchanged for tokens (RFC 6749 §6).
+    #[must_use]
+    pub fn refreshes(&self) -> u64 {
+        self.state.counters.refreshes.get()
+    }
+
     /// How often a code came a second time, which revokes its tokens (RFC 6749 §4.1.2).
     #[must_use]
     pub fn codes_replayed(&self) -> u64 {
@@ -212,29 +230,47 @@ impl AuthorizationServer {
             return Err(DevError::NotAuthorizationUrl);
         }
         let target = format!("{AUTHORIZE}?{}", url.query().unwrap_or_default());
-        let (status, location, body) = oauth_http::get(&self.browser, self.address, &target).await?;
+        let (status, location, body) = oauth_http::get(&self.browser, self.address, &target, &[]).await?;
         match location {
             Some(location) if status == StatusCode::FOUND => Ok(location),
             _ => Err(DevError::NotApproved { status: status.as_u16(), reason: body.trim_end().to_owned() }),
         }
     }
 
+    /// Where the APIs are: an origin (RFC 6454).
+    #[must_use]
+    pub fn api_origin(&self) -> &str {
+        &self.state.api_base
+    }
+
+    /// Calls an API as an agent does, over HTTPS: GET with a token, and with a proof where there is one (RFC 9449 §7.1).
+    /// Gives the status.
+    pub async fn call_api(
+        &self,
+        path: &str,
+        (scheme, access_token): (&str, &str),
+        proof: Option<&str>,
+    ) -> Result<u16, DevError> {
+        let authorization = format!("{scheme} {access_token}");
+        let mut headers = vec![(AUTHORIZATION, authorization.as_str())];
+        headers.extend(proof.map(|proof| (DPOP, proof)));
+        let (status, ..) = oauth_http::get(&self.browser, self.api_address, path, &headers).await?;
+        Ok(status.as_u16())
+    }
+
     /// Judges an access token as a resource server does: signature, type, issuer, audience and
     /// end (RFC 9068 §4), and then as introspection does (RFC 7662 §2.2), that it is not revoked.
     #[must_use]
     pub fn accepts(&self, access_token: &str) -> Option<TokenFacts> {
-        let resources = self.state.resources.iter();
-        let audiences: Vec<&str> = resources.map(|api| api.identifier.as_str()).collect();
-        let issuer = &self.state.issuer;
-        let claims = self.state.key.verify(access_token, issuer, &audiences)?;
-        let active = self.state.store().is_active(access_token, now_secs());
-        active.then_some(TokenFacts { scope: claims.scope, audience: claims.aud, expires_at: claims.exp })
+        let claims = self.state.judge(access_token)?;
+        Some(TokenFacts { scope: claims.scope, audience: claims.aud, expires_at: claims.exp })
     }
 
-    /// Closes both listeners and ends their connections.
+    /// Closes the listeners and ends their connections.
     pub async fn shutdown(self) {
         self.front.shutdown().await;
         self.tokens.shutdown().await;
+        self.api.shutdown().await;
     }
 }
 
@@ -249,6 +285,7 @@ fn validate(setup: &ServerSetup) -> Result<(), DevError> {
     let resources = &setup.resources;
     let scopes_of =
         |api: &DevResource| api.scopes.iter().all(|scope| is_scope_token(scope)) && !twice(api.scopes.iter().collect());
+    let lives = |client: &DevClient| (1..=MAX_TOKEN_LIFETIME_SECS).contains(&client.token_lifetime_secs);
     let checks = [
         (!clients.iter().all(|client| is_vschar(&client.client_id)), "a client_id is not 1*VSCHAR (RFC 6749 A.1)"),
         (twice(clients.iter().map(|client| &client.client_id).collect()), "a client_id appears twice"),
@@ -263,7 +300,7 @@ fn validate(setup: &ServerSetup) -> Result<(), DevError> {
         ),
         (twice(resources.iter().map(|api| &api.identifier).collect()), "a resource appears twice"),
         (!resources.iter().all(scopes_of), "a scope breaks RFC 6749 §3.3, or appears twice"),
-        (!(1..=MAX_TOKEN_LIFETIME_SECS).contains(&setup.token_lifetime_secs), "tokens live between a second and a day"),
+        (!clients.iter().all(lives), "tokens live between a second and a day"),
     ];
     let wrong = checks.into_iter().find(|(wrong, _)| *wrong);
     wrong.map_or(Ok(()), |(_, problem)| Err(DevError::Setup(problem)))

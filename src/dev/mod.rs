@@ -1,4 +1,5 @@
-//! What stands behind `narrowgate demo`: an embedded authorization server and a throw-away certificate authority.
+//! What stands behind `narrowgate demo`: an embedded authorization server, APIs that take its tokens,
+//! and a throw-away certificate authority.
 //! Behind the cargo feature `dev`; packages are built without it.
 
 pub mod authorization_server;
@@ -6,6 +7,8 @@ pub mod ca;
 mod oauth_authorize;
 mod oauth_http;
 mod oauth_jwt;
+mod oauth_proof;
 mod oauth_state;
 mod oauth_store;
 mod oauth_token;
+mod resource_server;

@@ -54,7 +54,7 @@ pub(super) fn not_allowed(allowed: &Method) -> Reply {
     reply
 }
 
-/// RFC 8414 §2, with RFC 8705 §5 and RFC 9207 §3.
+/// RFC 8414 §2, with RFC 8705 §5, RFC 9207 §3 and RFC 9449 §5.1.
 fn metadata(state: &State) -> Value {
     let State { issuer, token_base, .. } = state;
     let scopes: BTreeSet<&String> = state.resources.iter().flat_map(|api| &api.scopes).collect();
@@ -67,12 +67,13 @@ fn metadata(state: &State) -> Value {
         "scopes_supported": scopes,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "token_endpoint_auth_methods_supported": ["tls_client_auth"],
         "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
         "tls_client_certificate_bound_access_tokens": false,
+        "dpop_signing_alg_values_supported": ["ES256"],
         "mtls_endpoint_aliases": {
             "token_endpoint": format!("{token_base}/token"),
             "revocation_endpoint": format!("{token_base}/revoke"),
@@ -114,6 +115,7 @@ fn authorize(state: &State, query: &str) -> Result<Reply, Refusal> {
         scope: scopes.join(" "),
         resource: resource.identifier.clone(),
         code_challenge: code_challenge.to_owned(),
+        dpop_jkt: params.get("dpop_jkt").map(str::to_owned),
     };
     let code = random()?;
     if !state.store().add(&code, approval, now_secs()) {
@@ -137,7 +139,7 @@ fn callback(redirect_uri: &str, code: &str, state: Option<&str>, issuer: &str) -
 }
 
 /// The scopes of a request, each once, in their order (RFC 6749 §3.3).
-fn scopes(scope: &str) -> Result<Vec<&str>, Refusal> {
+pub(super) fn scopes(scope: &str) -> Result<Vec<&str>, Refusal> {
     let mut scopes: Vec<&str> = Vec::new();
     for scope in scope.split(' ') {
         if scope.is_empty() {

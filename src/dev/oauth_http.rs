@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, PRAGMA, REFERRER_POLICY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PRAGMA, REFERRER_POLICY,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
@@ -215,13 +217,14 @@ fn roots(pem: &str) -> Result<RootCertStore, DevError> {
     Ok(roots)
 }
 
-/// One GET, as a browser sends it: status, `Location` and body.
+/// One GET, as a browser or an agent sends it: status, `Location` and body.
 pub(super) async fn get(
     tls: &TlsConnector,
     address: SocketAddr,
     target: &str,
+    headers: &[(HeaderName, &str)],
 ) -> Result<(StatusCode, Option<String>, String), DevError> {
-    let fetched = timeout(MAX_CONNECTION, fetch(tls, address, target)).await;
+    let fetched = timeout(MAX_CONNECTION, fetch(tls, address, target, headers)).await;
     fetched.unwrap_or(Err(DevError::TimedOut))
 }
 
@@ -229,6 +232,7 @@ async fn fetch(
     tls: &TlsConnector,
     address: SocketAddr,
     target: &str,
+    headers: &[(HeaderName, &str)],
 ) -> Result<(StatusCode, Option<String>, String), DevError> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::IpAddress(address.ip().into());
@@ -236,7 +240,9 @@ async fn fetch(
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let request = Request::get(target).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(target).header(HOST, address.to_string());
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
+    let request = request.body(Empty::<Bytes>::new())?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     let location = head.headers.get(LOCATION).map(HeaderValue::to_str);
     let body = Limited::new(body, MAX_BYTES).collect().await;

@@ -23,6 +23,14 @@ pub(super) struct Claims {
     pub(super) iat: u64,
     pub(super) exp: u64,
     pub(super) jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cnf: Option<Confirmation>,
+}
+
+/// The key that a token is bound to (RFC 7800 §3.1, RFC 9449 §6.1).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Confirmation {
+    pub(super) jkt: String,
 }
 
 /// A fresh P-256 key that signs access tokens. It lives in memory only.
@@ -46,11 +54,10 @@ impl TokenKey {
             .and_then(|point| point.split_at_checked(32))
             .ok_or(DevError::Crypto)?;
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         Ok(TokenKey {
             signing: EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref()),
             verifying: DecodingKey::from_ec_components(&x, &y)?,
-            kid: URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes())),
+            kid: thumbprint(&x, &y),
             x,
             y,
         })
@@ -92,7 +99,12 @@ pub(super) fn random() -> Result<String, DevError> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The S256 challenge of a PKCE verifier (RFC 7636 §4.2).
-pub(super) fn s256(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))
+/// The thumbprint of a P-256 key (RFC 7638 §3).
+pub(super) fn thumbprint(x: &str, y: &str) -> String {
+    s256(&format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#))
+}
+
+/// SHA-256 in base64url: the S256 challenge of a PKCE verifier (RFC 7636 §4.2), the `ath` of a token (RFC 9449 §4.2).
+pub(super) fn s256(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }

@@ -10,7 +10,8 @@ use http::StatusCode;
 
 use super::authorization_server::{DevClient, DevError, DevResource};
 use super::oauth_http::{Reply, json, text};
-use super::oauth_jwt::TokenKey;
+use super::oauth_jwt::{Claims, TokenKey};
+use super::oauth_proof::Seen;
 use super::oauth_store::Store;
 
 /// The state of a running server.
@@ -21,9 +22,11 @@ pub(super) struct State {
     pub(super) token_base: String,
     pub(super) clients: Vec<DevClient>,
     pub(super) resources: Vec<DevResource>,
-    pub(super) token_lifetime_secs: u64,
+    /// The base of the URLs of the APIs.
+    pub(super) api_base: String,
     pub(super) key: TokenKey,
     pub(super) store: Mutex<Store>,
+    pub(super) seen: Seen,
     pub(super) counters: Counters,
 }
 
@@ -34,6 +37,7 @@ pub(super) struct Counters {
     pub(super) token_requests: Counter,
     pub(super) codes_redeemed: Counter,
     pub(super) codes_replayed: Counter,
+    pub(super) refreshes: Counter,
     pub(super) revocations: Counter,
 }
 
@@ -54,6 +58,13 @@ impl Counter {
 impl State {
     pub(super) fn client(&self, client_id: &str) -> Option<&DevClient> {
         self.clients.iter().find(|client| client.client_id == client_id)
+    }
+
+    /// Judges an access token as a resource server does (RFC 9068 §4), and that it is not revoked (RFC 7662 §2.2).
+    pub(super) fn judge(&self, access_token: &str) -> Option<Claims> {
+        let audiences: Vec<&str> = self.resources.iter().map(|api| api.identifier.as_str()).collect();
+        let claims = self.key.verify(access_token, &self.issuer, &audiences)?;
+        self.store().is_active(access_token, now_secs()).then_some(claims)
     }
 
     pub(super) fn store(&self) -> MutexGuard<'_, Store> {

@@ -21,6 +21,8 @@ pub(super) struct Approval {
     pub(super) scope: String,
     pub(super) resource: String,
     pub(super) code_challenge: String,
+    /// The key that the code is bound to (RFC 9449 §10), where the client named one.
+    pub(super) dpop_jkt: Option<String>,
 }
 
 /// What presenting a code comes to.
@@ -36,6 +38,17 @@ pub(super) enum Spent {
     Unknown,
 }
 
+/// What presenting a refresh token comes to (RFC 6749 §6).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It is the last one issued, and is spent by [`Store::renewed`].
+    Live(Approval),
+    /// It was presented before: the whole family is revoked (RFC 9700 §4.14.2).
+    Again,
+    /// There is no such token, or it was revoked, or it is another client's.
+    Unknown,
+}
+
 /// What revoking a token comes to (RFC 7009 §2.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -47,13 +60,38 @@ pub(super) enum Ended {
     NotYours,
 }
 
-/// The tokens issued for one code.
+/// The tokens issued for one code: a family.
 struct Issued {
-    access: Digest,
+    access: Vec<Access>,
     refresh: Digest,
-    access_live: bool,
     refresh_live: bool,
+    /// The refresh tokens before this one.
+    rotated: Vec<Digest>,
+}
+
+struct Access {
+    token: Digest,
+    live: bool,
     expires_at: u64,
+}
+
+impl Access {
+    fn new(token: &str, expires_at: u64) -> Access {
+        Access { token: sha256(token), live: true, expires_at }
+    }
+
+    const fn is_active(&self, now: u64) -> bool {
+        self.live && now < self.expires_at
+    }
+}
+
+impl Issued {
+    fn end_all(&mut self) {
+        self.refresh_live = false;
+        for access in &mut self.access {
+            access.live = false;
+        }
+    }
 }
 
 struct Entry {
@@ -92,8 +130,7 @@ impl Store {
         };
         if entry.spent {
             if let Some(issued) = &mut entry.issued {
-                issued.access_live = false;
-                issued.refresh_live = false;
+                issued.end_all();
             }
             return Spent::Again;
         }
@@ -106,16 +143,43 @@ impl Store {
         let code = sha256(code);
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.code == code) {
             entry.issued = Some(Issued {
-                access: sha256(access),
+                access: vec![Access::new(access, expires_at)],
                 refresh: sha256(refresh),
-                access_live: true,
                 refresh_live: true,
-                expires_at,
+                rotated: Vec::new(),
             });
         }
     }
 
-    /// Ends a token of a client. With a refresh token its access token ends too (RFC 7009 §2.1).
+    /// Looks a refresh token up. One that was rotated away revokes its family.
+    pub(super) fn renewal(&mut self, refresh: &str, client_id: &str) -> Renewal {
+        let refresh = sha256(refresh);
+        for entry in self.entries.iter_mut().filter(|entry| entry.approval.client_id == client_id) {
+            let Some(issued) = &mut entry.issued else { continue };
+            if issued.rotated.contains(&refresh) {
+                issued.end_all();
+                return Renewal::Again;
+            }
+            if issued.refresh == refresh && issued.refresh_live {
+                return Renewal::Live(entry.approval.clone());
+            }
+        }
+        Renewal::Unknown
+    }
+
+    /// Records what was issued for a live refresh token, which is spent by that. The access tokens before live on: they
+    /// may be of other scopes.
+    pub(super) fn renewed(&mut self, spent: &str, access: &str, refresh: &str, (now, expires_at): (u64, u64)) {
+        let spent = sha256(spent);
+        let families = self.entries.iter_mut().filter_map(|entry| entry.issued.as_mut());
+        for issued in families.filter(|issued| issued.refresh == spent) {
+            issued.access.retain(|access| access.is_active(now));
+            issued.access.push(Access::new(access, expires_at));
+            issued.rotated.push(std::mem::replace(&mut issued.refresh, sha256(refresh)));
+        }
+    }
+
+    /// Ends a token of a client. With a refresh token its access tokens end too (RFC 7009 §2.1).
     pub(super) fn revoke(&mut self, token: &str, client_id: &str) -> Ended {
         let token = sha256(token);
         for entry in &mut self.entries {
@@ -123,15 +187,20 @@ impl Store {
                 continue;
             };
             let is_refresh = issued.refresh == token;
-            if !is_refresh && issued.access != token {
+            if !is_refresh && !issued.access.iter().any(|access| access.token == token) {
                 continue;
             }
             if entry.approval.client_id != client_id {
                 return Ended::NotYours;
             }
-            let was_live = if is_refresh { issued.refresh_live } else { issued.access_live };
-            issued.access_live = false;
-            issued.refresh_live &= !is_refresh;
+            let was_live = if is_refresh {
+                std::mem::take(&mut issued.refresh_live)
+            } else {
+                issued.access.iter().any(|access| access.token == token && access.live)
+            };
+            for access in issued.access.iter_mut().filter(|access| is_refresh || access.token == token) {
+                access.live = false;
+            }
             return if was_live { Ended::Now } else { Ended::NothingToEnd };
         }
         Ended::NothingToEnd
@@ -143,7 +212,8 @@ impl Store {
         self.entries
             .iter()
             .filter_map(|entry| entry.issued.as_ref())
-            .any(|issued| issued.access == access && issued.access_live && now < issued.expires_at)
+            .flat_map(|issued| &issued.access)
+            .any(|issued| issued.token == access && issued.is_active(now))
     }
 }
 
@@ -154,7 +224,8 @@ impl Entry {
 
     /// Whether forgetting it would change an answer.
     fn matters(&self, now: u64) -> bool {
-        self.is_young(now) || self.issued.as_ref().is_some_and(|issued| now < issued.expires_at)
+        let lives = |issued: &Issued| issued.refresh_live || issued.access.iter().any(|access| access.is_active(now));
+        self.is_young(now) || self.issued.as_ref().is_some_and(lives)
     }
 }
 
@@ -165,4 +236,48 @@ fn sha256(text: &str) -> Digest {
         *to = *from;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn redeemed() -> Store {
+        let mut store = Store::default();
+        let [redirect_uri, resource, code_challenge, scope] = [(); 4].map(|()| String::new());
+        let client_id = "c".to_owned();
+        let approval = Approval { client_id, redirect_uri, scope, resource, code_challenge, dpop_jkt: None };
+        assert!(store.add("code", approval, NOW));
+        assert!(matches!(store.spend("code", NOW), Spent::Fresh(_)));
+        store.issued("code", "at1", "rt1", NOW + 10);
+        store
+    }
+
+    #[test]
+    fn a_refresh_token_is_good_once_and_a_second_time_ends_its_family() {
+        let mut store = redeemed();
+        assert_eq!(store.renewal("rt1", "another"), Renewal::Unknown);
+        assert!(matches!(store.renewal("rt1", "c"), Renewal::Live(_)));
+        store.renewed("rt1", "at2", "rt2", (NOW, NOW + 10));
+        assert!(store.is_active("at1", NOW) && store.is_active("at2", NOW));
+        assert!(!store.is_active("at2", NOW + 10));
+        assert!(matches!(store.renewal("rt2", "c"), Renewal::Live(_)));
+        assert_eq!(store.renewal("rt1", "c"), Renewal::Again);
+        assert!(!store.is_active("at1", NOW) && !store.is_active("at2", NOW));
+        assert_eq!(store.renewal("rt2", "c"), Renewal::Unknown);
+    }
+
+    #[test]
+    fn an_access_token_is_revoked_alone_and_a_refresh_token_with_all_that_came_of_it() {
+        let mut store = redeemed();
+        store.renewed("rt1", "at2", "rt2", (NOW, NOW + 10));
+        assert_eq!(store.revoke("at1", "another"), Ended::NotYours);
+        assert_eq!([store.revoke("at1", "c"), store.revoke("at1", "c")], [Ended::Now, Ended::NothingToEnd]);
+        assert!(!store.is_active("at1", NOW) && store.is_active("at2", NOW));
+        assert_eq!([store.revoke("rt2", "c"), store.revoke("rt2", "c")], [Ended::Now, Ended::NothingToEnd]);
+        assert!(!store.is_active("at2", NOW));
+        assert_eq!(store.renewal("rt2", "c"), Renewal::Unknown);
+    }
 }

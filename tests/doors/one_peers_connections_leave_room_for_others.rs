@@ -136,7 +136,7 @@ async fn two_thousand_connections_of_one_uid_leave_room_for_another_uid() {
     }
     let wanted = rustix::process::Rlimit { current: Some(8192), ..limits };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).unwrap();
-    let mut plan = Plan::new().config("mode = \"0600\"", "mode = \"0660\"");
+    let mut plan = Plan::new().config("mode = \"0600\"", "mode = \"0660\"\ngid = 0");
     let facts = "owner = \"sales\"\ngroups = [\"sales-writers\"]\nenvironment = \"prod\"\ntrust = 3";
     plan.agents.push_str(&format!("\n[[agent]]\nid = \"second\"\nuid = {OTHER}\n{facts}\n"));
     let house = plan.open().await;

@@ -1,10 +1,10 @@
 //! `min_ttl` is a `google.protobuf.Duration`: what that forbids is refused, not set right in silence.
 
 use crate::{
-    asking::{READ, refused},
-    house::Plan,
+    asking::{READ, begin, refused},
+    house::{Plan, begin_request},
 };
-use narrowgate::api::proto::GetTokenRequest;
+use narrowgate::api::proto::{BeginAuthorizationRequest, GetTokenRequest};
 use prost_types::Duration;
 use tonic::Code;
 
@@ -41,7 +41,20 @@ async fn out_of_range_it_is_refused() {
     }
 }
 
-/// Whoever adds a time to a request has to look at its range: this is the only one so far.
+// rows: GRPC-01
+#[tokio::test]
+async fn so_is_the_age_of_a_login() {
+    let house = Plan::new().open().await;
+    let mut agent = house.agent().await;
+    for (seconds, nanos) in [(0, -1), (-1, 0), (0, 1_000_000_000), (i64::MIN, 0)] {
+        let max_age = Some(Duration { seconds, nanos });
+        let request = BeginAuthorizationRequest { max_age, ..begin_request(&[READ]) };
+        let status = refused(begin(&mut agent, request).await, Code::InvalidArgument, "FIELD_INVALID");
+        assert!(status.message().contains("`max_age`"), "{seconds} {nanos}: {status:?}");
+    }
+}
+
+/// Whoever adds a time to a request has to look at its range.
 #[test]
 fn no_other_request_holds_a_time() {
     let protocol = include_str!("../../proto/narrowgate/v1/token.proto");
@@ -55,5 +68,12 @@ fn no_other_request_holds_a_time() {
             found.push(format!("{message}: {field}"));
         }
     }
-    assert_eq!(found, ["GetTokenRequest: google.protobuf.Duration min_ttl = 4;"]);
+    assert_eq!(
+        found,
+        [
+            "BeginAuthorizationRequest: google.protobuf.Duration max_age = 10;",
+            "GetTokenRequest: google.protobuf.Duration min_ttl = 4;",
+            "WatchTokenRequest: google.protobuf.Duration min_ttl = 4;"
+        ]
+    );
 }

@@ -25,6 +25,7 @@ mod a_change_of_policy_reaches_those_who_watch;
 mod a_demo_that_is_kept_is_private;
 mod an_implausible_clock_issues_nothing;
 mod check_warns_of_a_bad_day;
+mod dev_runs_until_it_is_stopped;
 mod memory_and_cores_are_closed;
 mod no_program_is_started;
 mod secrets_are_wiped;

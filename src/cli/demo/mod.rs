@@ -1,6 +1,9 @@
 //! `narrowgate demo`: the main job, for real, on this machine: real TLS, real sockets, real files, an embedded
-//! authorization server, two agents at two doors.
+//! authorization server and APIs, two agents at two doors, an operator.
 
+pub(super) mod dev;
+mod freeze;
+mod grants;
 mod scenes;
 mod stage;
 

@@ -1,4 +1,4 @@
-//! The scenes. Each claim that is printed is checked.
+//! The scenes, and the first of them. Each claim that is printed is checked.
 
 use super::{
     Trouble,
@@ -17,11 +17,11 @@ use std::time::Duration;
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
-type Agent = TokenServiceClient<Channel>;
+pub(super) type Agent = TokenServiceClient<Channel>;
 
 /// The scenes, and what became of their claims.
 pub(super) struct Scenes<'s> {
-    stage: &'s Stage,
+    pub(super) stage: &'s Stage,
     output: &'s Output,
     /// Claims that held.
     pub(super) passed: usize,
@@ -30,10 +30,10 @@ pub(super) struct Scenes<'s> {
 }
 
 /// What the first scene leaves for the later ones.
-struct First {
+pub(super) struct First {
     transaction: String,
     callback: String,
-    grant: String,
+    pub(super) grant: String,
 }
 
 impl<'s> Scenes<'s> {
@@ -52,6 +52,10 @@ impl<'s> Scenes<'s> {
         self.denied(&mut courier).await?;
         self.replayed(&mut quoter, &first).await?;
         self.foreign(&mut quoter, &mut courier, &first).await?;
+        self.narrowed_again(&mut quoter, &first).await?;
+        self.refreshed_ahead(&mut quoter).await?;
+        self.bound(&mut quoter).await?;
+        self.frozen(&mut quoter, &first).await?;
         self.recorded().await
     }
 
@@ -59,7 +63,7 @@ impl<'s> Scenes<'s> {
         self.title("1  A code goes in, a narrow token comes out");
         let asked = ["customers.read", "customers.write", "customers.delete"];
         self.say(&format!("quoter, by Unix socket, asks for    {}", asked.join(" ")));
-        let begun = begin(quoter, &asked, true).await?;
+        let begun = begin(quoter, "sales-crm", &asked, true).await?;
         let refused: Vec<String> =
             begun.refused_scopes.iter().map(|r| format!("{} ({})", r.scope, r.policy_code)).collect();
         self.say(&format!("Cedar allows                        {}", begun.scopes.join(" ")));
@@ -93,7 +97,7 @@ impl<'s> Scenes<'s> {
     async fn denied(&mut self, courier: &mut Agent) -> Result<(), Trouble> {
         self.title("2  Denied: the code never leaves the host");
         self.say(&format!("courier, by mutual TLS as {COURIER}, asks for mail.read"));
-        let begun = begin(courier, &["mail.read"], false).await?;
+        let begun = begin(courier, "sales-crm", &["mail.read"], false).await?;
         let callback = self.approve(&begun.authorization_url).await?;
         let before = self.stage.server.token_connections();
         let answer = courier.redeem_code(redeem_request(&begun.transaction, &callback)).await;
@@ -131,7 +135,7 @@ impl<'s> Scenes<'s> {
     }
 
     async fn recorded(&mut self) -> Result<(), Trouble> {
-        self.title("5  Nothing happens unrecorded");
+        self.title("9  Nothing happens unrecorded");
         self.events_with("token.served").await;
         let checked = audit::self_check(&self.stage.path("audit")).map_err(|e| e.to_string())?;
         for event in &checked.events {
@@ -147,6 +151,20 @@ impl<'s> Scenes<'s> {
         );
         self.claim("no code and no token is in it", clean);
         Ok(())
+    }
+
+    /// A whole login by a client: the grant and its first token.
+    pub(super) async fn login(
+        &self,
+        agent: &mut Agent,
+        client: &str,
+        scopes: &[&str],
+    ) -> Result<(String, Token), Trouble> {
+        let begun = begin(agent, client, scopes, false).await?;
+        let callback = self.approve(&begun.authorization_url).await?;
+        let redeemed =
+            agent.redeem_code(redeem_request(&begun.transaction, &callback)).await.map_err(told)?.into_inner();
+        Ok((redeemed.grant.clone(), token_of(&redeemed)?))
     }
 
     /// The person's browser, over real HTTPS.
@@ -181,7 +199,7 @@ impl<'s> Scenes<'s> {
     }
 
     /// The events with this code; waits a moment for the first, since hand-outs are queued.
-    async fn events_with(&self, code: &str) -> Vec<Value> {
+    pub(super) async fn events_with(&self, code: &str) -> Vec<Value> {
         for _ in 0..100 {
             let events = audit::self_check(&self.stage.path("audit")).map(|c| c.events).unwrap_or_default();
             let found: Vec<Value> = events
@@ -196,18 +214,18 @@ impl<'s> Scenes<'s> {
         Vec::new()
     }
 
-    fn title(&self, text: &str) {
+    pub(super) fn title(&self, text: &str) {
         self.say(&format!("\n{text}"));
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if !self.output.is_json() {
             let indent = if text.starts_with('\n') { "" } else { "   " };
             self.output.text(&format!("{indent}{text}\n"));
         }
     }
 
-    fn claim(&mut self, claim: &str, holds: bool) {
+    pub(super) fn claim(&mut self, claim: &str, holds: bool) {
         self.say(&format!("{} {claim}", if holds { "ok  " } else { "NOT " }));
         if holds {
             self.passed += 1;
@@ -219,11 +237,12 @@ impl<'s> Scenes<'s> {
 
 async fn begin(
     agent: &mut Agent,
+    client: &str,
     scopes: &[&str],
     allow_partial: bool,
 ) -> Result<crate::api::proto::BeginAuthorizationResponse, Trouble> {
     let request = BeginAuthorizationRequest {
-        client: "sales-crm".to_owned(),
+        client: client.to_owned(),
         scopes: scopes.iter().map(ToString::to_string).collect(),
         allow_partial,
         ..BeginAuthorizationRequest::default()
@@ -243,12 +262,19 @@ fn token_of(redeemed: &RedeemCodeResponse) -> Result<Token, Trouble> {
     redeemed.token.clone().ok_or_else(|| "the answer has no token".to_owned())
 }
 
-fn told(status: Status) -> Trouble {
+/// The token of a grant, with as few scopes as named, or all.
+pub(super) async fn get(agent: &mut Agent, grant: &str, scopes: &[&str]) -> Result<Token, Status> {
+    let scopes = scopes.iter().map(ToString::to_string).collect();
+    let request = GetTokenRequest { grant: grant.to_owned(), scopes, ..GetTokenRequest::default() };
+    agent.get_token(request).await?.into_inner().token.ok_or_else(|| Status::internal("the answer has no token"))
+}
+
+pub(super) fn told(status: Status) -> Trouble {
     client::explain(&status).0
 }
 
 /// The reason and the policy's code in a refusal.
-fn refusal(status: Option<Status>) -> (String, String) {
+pub(super) fn refusal(status: Option<Status>) -> (String, String) {
     let info = status.and_then(|s| s.get_details_error_info());
     let code = info.as_ref().and_then(|i| i.metadata.get("policy_code").cloned()).unwrap_or_default();
     (info.map_or_else(|| "not refused".to_owned(), |i| i.reason), code)

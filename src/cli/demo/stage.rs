@@ -20,15 +20,27 @@ use std::{
 pub(super) const COURIER: &str = "spiffe://acme.test/agent/courier";
 /// The identity of narrowgate at the authorization server.
 const NARROWGATE: &str = "spiffe://acme.test/narrowgate";
+/// The API that quoter works with.
+const CRM: &str = "https://crm.example.test/api";
+/// An alias here, the client_id there, how many seconds its tokens live, and whether they are bound to a key.
+type Registration = (&'static str, &'static str, u64, bool);
+/// The client registrations.
+const CLIENTS: [Registration; 3] = [
+    ("sales-crm", "narrowgate-sales", 3600, false),
+    ("sales-brief", "narrowgate-sales-brief", 4, false),
+    ("sales-bound", "narrowgate-sales-bound", 3600, true),
+];
 const REDIRECT: &str = "http://127.0.0.1/callback";
 
-const POLICIES: [(&str, &str); 6] = [
+const POLICIES: [(&str, &str); 8] = [
     ("guardrails.cedar", include_str!("../../../policies/guardrails.cedar")),
     ("guardrails.cases.toml", include_str!("../../../policies/guardrails.cases.toml")),
     ("flows.cedar", include_str!("../../../policies/flows.cedar")),
     ("flows.cases.toml", include_str!("../../../policies/flows.cases.toml")),
     ("grants.cedar", include_str!("../../../policies/grants.cedar")),
     ("grants.cases.toml", include_str!("../../../policies/grants.cases.toml")),
+    ("operators.cedar", include_str!("../../../policies/operators.cedar")),
+    ("operators.cases.toml", include_str!("../../../policies/operators.cases.toml")),
 ];
 const AGENTS: &str = include_str!("../../../policies/agents.toml");
 const APIS: &str = include_str!("../../../policies/apis.toml");
@@ -77,16 +89,11 @@ impl Stage {
         let server = AuthorizationServer::start(ServerSetup {
             server: ca.server(&loopback).map_err(|e| e.to_string())?,
             client_ca_pem: ca.certificate_pem().to_owned(),
-            clients: vec![DevClient {
-                client_id: "narrowgate-sales".to_owned(),
-                san_uri: NARROWGATE.to_owned(),
-                redirect_uris: vec![REDIRECT.to_owned()],
-            }],
+            clients: CLIENTS.map(registration).to_vec(),
             resources: vec![
-                resource("https://crm.example.test/api", &["customers.read", "customers.write", "customers.delete"]),
+                resource(CRM, &["customers.read", "customers.write", "customers.delete"]),
                 resource("https://mail.example.test/api", &["mail.read", "mail.send"]),
             ],
-            token_lifetime_secs: 3600,
         });
         let server = server.await.map_err(|e| e.to_string())?;
         write(folder, "server-ca.pem", ca.certificate_pem())?;
@@ -96,8 +103,11 @@ impl Stage {
         pair(folder, "daemon", &ca.server(&loopback).map_err(|e| e.to_string())?)?;
         pair(folder, "courier", &agents_ca.client("courier", &[San::Uri(COURIER)]).map_err(|e| e.to_string())?)?;
         let uid = rustix::process::geteuid().as_raw();
-        write(folder, "agents.toml", &AGENTS.replace("uid = 1001", &format!("uid = {uid}")))?;
-        write(folder, "apis.toml", APIS)?;
+        let agents = AGENTS.replace("uid = 1001", &format!("uid = {uid}")).replace("uid = 0", &format!("uid = {uid}"));
+        write(folder, "agents.toml", &agents.replace("environment = \"prod\"", "environment = \"dev\""))?;
+        let identifier = format!("identifier = \"{CRM}\"");
+        let origins = format!("{identifier}\norigins = [\"{}\"]", server.api_origin());
+        write(folder, "apis.toml", &APIS.replace(&identifier, &origins))?;
         make(&folder.join("policies")).map_err(|e| e.to_string())?;
         for (name, text) in POLICIES {
             write(&folder.join("policies"), name, text)?;
@@ -133,6 +143,16 @@ impl Stage {
     }
 }
 
+fn registration((_, client_id, token_lifetime_secs, dpop_bound): Registration) -> DevClient {
+    DevClient {
+        client_id: client_id.to_owned(),
+        san_uri: NARROWGATE.to_owned(),
+        redirect_uris: vec![REDIRECT.to_owned()],
+        token_lifetime_secs,
+        dpop_bound,
+    }
+}
+
 fn listed(findings: &[config::Finding]) -> Trouble {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -164,13 +184,17 @@ fn configuration(folder: &Path, server: &AuthorizationServer) -> String {
     // Its token endpoint asks for certificates, on a port of its own.
     let token_port = url::Url::parse(&server.token_endpoint()).ok().and_then(|url| url.port()).unwrap_or(443);
     format!(
-        r#"# Written by `narrowgate demo`. deploy/narrowgate.toml explains every key.
-environment = "prod"
+        r#"# Written by `narrowgate demo` or `narrowgate dev`: not for production. deploy/narrowgate.toml explains every key.
+# Only in dev may an operator have an agent's uid.
+environment = "dev"
 
 [listen.unix]
 path = "{folder}/run/agent.sock"
 # Whoever runs the demo sits at a terminal.
 interactive = "allow"
+
+[listen.admin]
+path = "{folder}/run/admin.sock"
 
 [listen.tcp]
 address = "127.0.0.1:0"
@@ -195,18 +219,26 @@ alias = "corp"
 issuer = "{issuer}"
 allowed_ports = [{token_port}]
 ca = "server-ca.pem"
+{clients}"#,
+        folder = folder.display(),
+        clients = CLIENTS.map(client).concat()
+    )
+}
 
+fn client((alias, client_id, _, dpop_bound): Registration) -> String {
+    let binding = if dpop_bound { "token_binding = \"dpop\"\n" } else { "" };
+    format!(
+        r#"
 [[client]]
-alias = "sales-crm"
+alias = "{alias}"
 issuer = "corp"
-client_id = "narrowgate-sales"
+client_id = "{client_id}"
 auth = "tls_client_auth"
 subject = {{ san_uri = "{NARROWGATE}" }}
 certificate = "client.pem"
 key = "client.key"
 redirect_uris = ["{REDIRECT}"]
 owner = "sales"
-"#,
-        folder = folder.display()
+{binding}"#
     )
 }
