@@ -157,7 +157,12 @@ impl Corridor {
         (failed, decision): (Event, DecisionId),
     ) -> Result<Recorded<Reply>, Fault> {
         let (grant, held) = (recorded.get().grant(), recorded.get().held());
-        let entered = if goes_home { self.grants.take_home(&recorded) } else { Ok(self.grants.admit(&recorded)) };
+        let entered = if goes_home {
+            self.grants.take_home(&recorded)
+        } else {
+            self.grants.admit(&recorded);
+            Ok(())
+        };
         // Either a freeze finds the token in its grant, or the freeze is found here.
         if let Err(fault) = self.policies.stands(&held.kept.begun) {
             return Err(self.withhold_frozen(grant, failed, fault, decision).await);
