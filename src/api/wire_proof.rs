@@ -37,8 +37,7 @@ pub(super) fn sign(request: proto::SignProofRequest) -> Result<ProofInput, Fault
         scopes: scopes("scopes", &request.scopes)?,
         resource: (!request.resource.is_empty()).then_some(request.resource),
         min_ttl: Duration::ZERO,
-        // The token that GetToken serves.
-        by: By::Get,
+        by: By::Proof,
     };
     let ask = ask(method, &request.http_uri)?;
     Ok(ProofInput { grant, wanted, ask, nonce, claimed: claimed(request.claimed)? })

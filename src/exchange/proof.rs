@@ -1,6 +1,6 @@
 //! Proof: find the grant and its token, ask policy, sign, queue the record, reply.
 
-use super::{Corridor, refusal};
+use super::{Corridor, refusal, token::Unserved};
 use crate::{
     audit::{Code, Event, Recorded},
     caller::Caller,
@@ -28,8 +28,9 @@ pub struct ProofInput {
 }
 
 impl Corridor {
-    /// Signs a DPoP proof (RFC 9449 §7) for the token that `GetToken` would serve from what is held, if policy says so.
-    /// Nothing is fetched: a proof without its token is of no use to anyone.
+    /// Signs a DPoP proof (RFC 9449 §7) for the token that `GetToken` would serve from what is held, if policy says so
+    /// and its issuer stands by it. Nothing is fetched: a proof without its token is of no use to anyone. A token that was
+    /// handed out for the last time is proven all the same, for as long as it is served.
     ///
     /// # Errors
     /// What the caller is told; recorded.
@@ -44,6 +45,12 @@ impl Corridor {
                 let reference = self.recorder.keyed().reference("grant", handle.bits());
                 return Err(self.refuse(event.with("grant_ref", reference), fault).await);
             }
+        };
+        let hand_out = match self.still_vouched(hand_out, OPERATION).await {
+            Ok(hand_out) => hand_out,
+            // Recorded there. Another token has another proof: there is none to look for here.
+            Err(Unserved::Refused(fault)) => return Err(fault),
+            Err(Unserved::Ended(_)) => return Err(Reason::TokenExpired.into()),
         };
         let grant = Arc::clone(hand_out.grant());
         let event = Event::new(Code::TokenWithheld, OPERATION).on(&grant.kept.begun, self.recorder.keyed());

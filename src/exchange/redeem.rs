@@ -171,7 +171,7 @@ impl Corridor {
                 self.grants.admit(&recorded);
                 // Either a freeze found the grant, or the freeze is found here.
                 if let Err(fault) = self.policies.stands(&begun) {
-                    return Err(self.withhold_frozen(recorded.get().grant(), caller_event, fault).await);
+                    return Err(self.withhold_frozen(recorded.get().grant(), caller_event, fault, decision).await);
                 }
                 closing.granted(recorded.get().grant().handle);
                 Ok(recorded)
@@ -188,15 +188,21 @@ impl Corridor {
         }
     }
 
-    /// Takes back a grant that was frozen while its outcome was written.
-    pub(super) async fn withhold_frozen(self: &Arc<Self>, grant: &Grant, event: Event, fault: Fault) -> Fault {
+    /// Takes back a grant that was frozen while the outcome of this decision was written.
+    pub(super) async fn withhold_frozen(
+        self: &Arc<Self>,
+        grant: &Grant,
+        event: Event,
+        fault: Fault,
+        decision: DecisionId,
+    ) -> Fault {
         let forgotten = self.grants.end(grant, EndedBy::Operator).1;
         if let Some(disposal) = grant.remains() {
-            self.servers.dispose(disposal, "frozen", grant.kept.decided.id);
+            self.servers.dispose(disposal, "frozen", decision);
         }
         self.grants.settle(forgotten).await;
         let event = Event { code: Code::TokenWithheld, ..event };
-        self.fail(event, fault, grant.kept.decided.id).await
+        self.fail(event, fault, decision).await
     }
 
     /// Makes the decision durable and opens the connection, side by side. Whatever fails here, no byte has left and the

@@ -124,7 +124,12 @@ impl Corridor {
                 return Err(fault);
             }
         };
-        self.grants.shelve(&place, &recorded).inspect_err(|fault| {
+        let shelved = self.grants.shelve(&place, &recorded);
+        // Either a freeze finds the token in its grant, or the freeze is found here.
+        if let Err(fault) = self.policies.stands(&begun) {
+            return Err(self.withhold_frozen(place.grant(), failed, fault, decision).await);
+        }
+        shelved.inspect_err(|fault| {
             if fault.reason == Reason::GrantUnknown {
                 self.dispose_rest(&place, "grant_ended", decision);
             }

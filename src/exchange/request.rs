@@ -5,7 +5,7 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{Grant, Reply},
-    model::{Claimed, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
+    model::{Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
     oauth::{Disposal, NotObtained, Passage, TokenRequest},
     platform::{Underway, trace},
     policy::{RequestPermitted, Requestable},
@@ -23,7 +23,7 @@ impl Corridor {
         underway: Underway,
     ) -> Result<Recorded<Reply>, Fault> {
         let event = refusal(draft.flow.operation(), &caller);
-        let (request, passage) = match self.ready_to_ask(caller, draft).await {
+        let (request, passage) = match self.ready_to_ask(caller, draft, home.as_ref()).await {
             Ok(ready) => ready,
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
@@ -43,9 +43,16 @@ impl Corridor {
     }
 
     /// What can be known to fail before policy is asked, and what the question is about.
-    async fn ready_to_ask(self: &Arc<Self>, caller: Caller, draft: Draft) -> Result<(TokenRequest, Passage), Fault> {
+    async fn ready_to_ask(
+        self: &Arc<Self>,
+        caller: Caller,
+        draft: Draft,
+        home: Option<&Arc<Grant>>,
+    ) -> Result<(TokenRequest, Passage), Fault> {
         let agent = Arc::clone(caller.agent());
-        self.grants.room_for(&agent.id)?;
+        if home.is_none() {
+            self.grants.room_for(&agent.id)?;
+        }
         let Draft { client, api, scopes, flow, subject } = draft;
         let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
         let endpoints = self.servers.endpoints(&client, &agent.id).await?;
@@ -53,6 +60,8 @@ impl Corridor {
         self.entropy.fill(&mut bits)?;
         let (now, deadline) = ((self.clock.boot(), self.clock.wall()), issuer.deadline);
         let passage = self.servers.enter(&client.issuer, &agent.id).await?;
+        // What a registered grant is narrowed to is the front end's doing too.
+        let registered_by = home.and_then(|grant| grant.kept.begun.opening.registered_by.clone());
         let opening = Opening {
             flow,
             agent,
@@ -66,7 +75,7 @@ impl Corridor {
             // A refresh token that comes all the same is never used.
             offline_refused: true,
             decision: self.decision()?,
-            registered_by: None,
+            registered_by,
             login: LoginDemand::default(),
             agent_jkt: None,
         };
@@ -118,7 +127,11 @@ impl Corridor {
                 return Err(self.fail(event, refused.fault, decision).await);
             }
         };
-        let reply = match self.grants.keep_obtained(released) {
+        let kept = match &home {
+            None => self.grants.keep_obtained(released),
+            Some(home) => self.grants.keep_home(home, released),
+        };
+        let reply = match kept {
             Ok(reply) => reply,
             Err(lost) => {
                 let (kept, fault) = *lost;
@@ -127,30 +140,41 @@ impl Corridor {
             }
         };
         match self.recorder.record_outcome(reply).await {
-            Ok(recorded) => {
-                match home {
-                    None => {
-                        self.grants.admit(&recorded);
-                        // Either a freeze found the grant, or the freeze is found here.
-                        if let Err(fault) = stands() {
-                            return Err(self.withhold_frozen(recorded.get().grant(), failed, fault).await);
-                        }
-                    }
-                    Some(grant) => self.grants.take_home(&grant, &recorded).inspect_err(|_| {
-                        self.servers.dispose(Disposal::of_kept(&recorded.get().held().kept), "grant_ended", decision);
-                    })?,
-                }
-                Ok(recorded)
-            }
+            Ok(recorded) => self.found(recorded, home.is_some(), ground.as_deref(), (failed, decision)).await,
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;
-                if let Some(disposal) = reply.grant().remains() {
-                    self.servers.dispose(disposal, "not_recorded", decision);
-                }
+                // Nothing else of the grant that it was to go home to: that lives on without it.
+                self.servers.dispose(Disposal::of_kept(&reply.held().kept), "not_recorded", decision);
                 self.recorder.report(failed.failed(&fault, Severity::High));
                 Err(fault)
             }
         }
+    }
+
+    /// Has a token found from here on, unless it is frozen or its home has ended.
+    async fn found(
+        self: &Arc<Self>,
+        recorded: Recorded<Reply>,
+        goes_home: bool,
+        ground: Option<&Begun>,
+        (failed, decision): (Event, DecisionId),
+    ) -> Result<Recorded<Reply>, Fault> {
+        let (grant, held) = (recorded.get().grant(), recorded.get().held());
+        let entered = if goes_home {
+            self.grants.take_home(&recorded)
+        } else {
+            self.grants.admit(&recorded);
+            Ok(())
+        };
+        // Either a freeze finds the token in its grant, or the freeze is found here.
+        if let Err(fault) = self.policies.stands_on(&held.kept.begun, ground) {
+            return Err(self.withhold_frozen(grant, failed, fault, decision).await);
+        }
+        if let Err(fault) = entered {
+            self.servers.dispose(Disposal::of_kept(&held.kept), "grant_ended", decision);
+            return Err(fault);
+        }
+        Ok(recorded)
     }
 
     /// Closes a request that the server did not end in a token that may be kept.

@@ -37,7 +37,7 @@ impl TokenInput {
 }
 
 /// Why a held token was not handed out.
-enum Unserved {
+pub(super) enum Unserved {
     /// The caller is told this.
     Refused(Fault),
     /// It ended on the way; this caller may have another.
@@ -161,7 +161,7 @@ impl Corridor {
     }
 
     /// A held token that its issuer still stands by, where the issuer is asked.
-    async fn still_vouched(&self, hand_out: HandOut, operation: &'static str) -> Result<HandOut, Unserved> {
+    pub(super) async fn still_vouched(&self, hand_out: HandOut, operation: &'static str) -> Result<HandOut, Unserved> {
         let stands = self.servers.stands_by(hand_out.kept()).await;
         if matches!(stands, Ok(true)) {
             return Ok(hand_out);

@@ -47,7 +47,7 @@ pub enum GrantFilter {
     All,
     /// The one with this fingerprint.
     Fingerprint(String),
-    /// Those of an agent, a client or an issuer.
+    /// Those of an agent, a client or an issuer; an agent's are also those of requests that it registered for others.
     Of(FreezeTarget),
 }
 
@@ -86,7 +86,11 @@ impl GrantFilter {
         match self {
             Self::All => true,
             Self::Fingerprint(wanted) => fingerprint(grant, keyed) == *wanted,
-            Self::Of(target) => target.covers(&grant.agent.id, &opening.client.alias, &opening.issuer.alias),
+            // Whoever registered its request is gone, and so is what came of it.
+            Self::Of(target) => [&grant.agent.id]
+                .into_iter()
+                .chain(&opening.registered_by)
+                .any(|agent| target.covers(agent, &opening.client.alias, &opening.issuer.alias)),
         }
     }
 }

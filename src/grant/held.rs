@@ -2,6 +2,7 @@
 
 use super::key::TokenKey;
 use crate::{
+    caller::Caller,
     model::{Terms, Wall},
     oauth::Kept,
     platform::Clock,
@@ -24,6 +25,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// A token that was just obtained. Nothing outlives the proof, or the subject token, that it was given for.
+    pub(super) fn obtained(kept: Arc<Kept>, caller: &Caller) -> Self {
+        let ends = kept.begun.opening.flow.ends().map(|(_, wall)| wall);
+        let until = caller.credential_end().into_iter().chain(ends).min();
+        Self { kept, until }
+    }
+
     /// How long the token itself still lives: by the boot clock or the wall clock, whichever is less.
     pub(super) fn remaining(&self, clock: &dyn Clock) -> Duration {
         remaining(&self.kept, clock)

@@ -68,7 +68,7 @@ impl Releasable for HandOut {
 
 impl Held {
     /// What policy is told of a token that is held.
-    pub(super) fn facts(&self, grant: &Grant, remaining: Duration) -> IssuedFacts<'_> {
+    pub(super) fn facts<'a>(&'a self, grant: &'a Grant, remaining: Duration) -> IssuedFacts<'a> {
         let kept = &self.kept;
         IssuedFacts {
             client: &kept.begun.opening.client,
@@ -82,6 +82,7 @@ impl Held {
             again: true,
             subject: kept.subject.as_ref(),
             begun: kept.begun.at,
+            registered_by: grant.kept.begun.opening.registered_by.as_ref(),
         }
     }
 }
@@ -108,6 +109,8 @@ pub enum By {
     Get,
     /// `WatchToken`.
     Watch,
+    /// `SignProof`, which brings a proof of a token that the agent has already: no hand-out, and not counted as one.
+    Proof,
 }
 
 impl By {
@@ -118,6 +121,7 @@ impl By {
             Self::Redeem => "RedeemCode",
             Self::Get => "GetToken",
             Self::Watch => "WatchToken",
+            Self::Proof => "SignProof",
         }
     }
 }
@@ -266,7 +270,8 @@ impl Auditable for Reply {
         let mut event = Event::new(code, operation).on(&kept.begun, keyed).decided(&self.verdict);
         event = event.acting_for(kept.subject.as_ref(), keyed);
         event.actor = Some(self.actor.clone());
-        if self.grant.terms.audit_high || self.grant.terms.notify {
+        // A token that was exchanged for has terms of its own besides.
+        if [&self.grant.terms, &kept.terms].iter().any(|terms| terms.audit_high || terms.notify) {
             event.severity = Severity::High;
         }
         event.session = Some(Session {

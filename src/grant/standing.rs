@@ -5,7 +5,7 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     model::{Fault, Handle, Reason, Terms},
-    oauth::{Kept, VerifiedSubject},
+    oauth::{Kept, Obtained, VerifiedSubject},
     policy::{IssuedFacts, Releasable, Released},
     transaction::Flow,
 };
@@ -106,12 +106,28 @@ impl Grants {
         lendable.grant.withdraw(&lendable.key, &lendable.held);
     }
 
+    /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
+    /// taken home. The use was counted with [`Self::lend_at_home`].
+    ///
+    /// # Errors
+    /// The token, which must be revoked, and [`Reason::GrantUnknown`] if the grant ended meanwhile.
+    pub fn keep_home(&self, home: &Arc<Grant>, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
+        let (obtained, verdict, terms) = released.into_parts();
+        let (kept, caller) = obtained.into_parts();
+        if home.is_ended() {
+            return Err(Box::new((kept, Reason::GrantUnknown.into())));
+        }
+        let terms = terms.strictest(home.terms.clone()).strictest(kept.terms.clone());
+        let held = Arc::new(Held::obtained(Arc::new(kept), &caller));
+        Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
+    }
+
     /// Makes a token findable in the grant that it was exchanged from: its outcome is durable. It ends with that grant.
     ///
     /// # Errors
     /// [`Reason::GrantUnknown`] if the grant ended meanwhile: the token must be revoked.
-    pub fn take_home(&self, grant: &Arc<Grant>, reply: &Recorded<Reply>) -> Result<(), Fault> {
-        let held = reply.get().held();
+    pub fn take_home(&self, reply: &Recorded<Reply>) -> Result<(), Fault> {
+        let (grant, held) = (reply.get().grant(), reply.get().held());
         grant.shelve(grant.key(&held.kept.begun.opening.scopes, &self.keyed), held, &*self.clock);
         if grant.is_ended() { Err(Reason::GrantUnknown.into()) } else { Ok(()) }
     }

@@ -187,10 +187,7 @@ impl Grants {
             restored: false,
             signal: Signal::default(),
         });
-        // Nothing outlives the proof, or the subject token, that it was given for.
-        let ends = grant.kept.begun.opening.flow.ends().map(|(_, wall)| wall);
-        let until = caller.credential_end().into_iter().chain(ends).min();
-        let held = Arc::new(Held { kept: Arc::clone(&grant.kept), until });
+        let held = Arc::new(Held::obtained(Arc::clone(&grant.kept), caller));
         grant.shelve(grant.key(&grant.kept.scopes, &self.keyed), &held, &*self.clock);
         Ok(Reply::first(grant, held, caller, verdict, &terms))
     }
@@ -213,7 +210,8 @@ impl Grants {
         let looked = self.find(&caller, handle).and_then(|grant| {
             grant.lives(&self.keeping, &*self.clock)?;
             grant.has(wanted)?;
-            if grant.terms.max_uses.is_some_and(|max| grant.uses() >= max) {
+            let is_used_up = grant.terms.max_uses.is_some_and(|max| grant.uses() >= max);
+            if is_used_up && wanted.by != By::Proof {
                 return Err(Reason::GrantUnknown.into());
             }
             let scopes = wanted.scopes.as_ref().unwrap_or(&grant.kept.scopes);

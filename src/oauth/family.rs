@@ -255,6 +255,7 @@ impl Releasable for Turn {
             again: true,
             subject: self.family.origin.subject.as_ref(),
             begun: self.family.origin.begun.at,
+            registered_by: opening.registered_by.as_ref(),
         }
     }
 }

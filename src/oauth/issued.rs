@@ -103,6 +103,7 @@ impl Releasable for Issued {
             again: false,
             subject: self.kept.subject.as_ref(),
             begun: self.kept.begun.at,
+            registered_by: opening.registered_by.as_ref(),
         }
     }
 }

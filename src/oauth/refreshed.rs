@@ -49,6 +49,7 @@ impl Releasable for Refreshed {
             again: true,
             subject: self.kept.subject.as_ref(),
             begun: self.kept.begun.at,
+            registered_by: opening.registered_by.as_ref(),
         }
     }
 }

@@ -59,6 +59,34 @@ pub(super) fn delegated(table: &Table<'_>) -> Delegated {
     }
 }
 
+/// What a test case says of a front end's own request.
+pub(super) struct Registered {
+    /// Who registered what is redeemed.
+    by: Option<AgentId>,
+    /// Whom it was registered for.
+    for_agent: Option<AgentId>,
+}
+
+pub(super) fn registered(table: &Table<'_>) -> Registered {
+    let agent = |t: &str| AgentId::parse(t).ok_or_else(|| "is no id of an agent".to_owned());
+    Registered { by: table.optional("registered_by", agent), for_agent: table.optional("for_agent", agent) }
+}
+
+impl Registered {
+    /// What is said of it when it is redeemed: never by the caller that began it.
+    pub(super) fn redeemed(&self, same_caller: bool) -> Result<Vec<(&'static str, Expr)>, String> {
+        let by = self.by.as_ref().map(|by| uid("Agent", by.as_str()).map(Expr::new_entity_uid)).transpose()?;
+        let same = ("sameCaller", boolean(same_caller && by.is_none()));
+        Ok([same].into_iter().chain(by.map(|by| ("registeredBy", by))).collect())
+    }
+
+    /// What is said of it when it is registered: for its front end itself, unless the case says otherwise.
+    pub(super) fn registering(&self, own: &AgentId) -> Result<(&'static str, Expr), String> {
+        let named = self.for_agent.as_ref().unwrap_or(own);
+        Ok(("forAgent", Expr::new_entity_uid(uid("Agent", named.as_str())?)))
+    }
+}
+
 impl Delegated {
     /// What the question says besides its base; the subject is of the client's own issuer unless the case says otherwise.
     pub(super) fn fields(&self, action: &str, own: &IssuerAlias) -> Result<Vec<(&'static str, Expr)>, String> {

@@ -2,7 +2,7 @@
 
 use super::{
     Facts, Snapshot,
-    case_parts::{Approval, Delegated, approval, delegated},
+    case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
     expected::Expected,
@@ -87,6 +87,7 @@ struct Case<'c> {
     gate: Gate,
     token: Token,
     delegated: Delegated,
+    registered: Registered,
     expected: Expected,
 }
 
@@ -166,6 +167,7 @@ impl<'c> Case<'c> {
             gate,
             token,
             delegated: delegated(table),
+            registered: registered(table),
             expected: expected?,
         })
     }
@@ -223,14 +225,21 @@ impl<'c> Case<'c> {
                 ("pkceMethod", text(&gate.pkce_method)),
                 ("par", Expr::new_bool(false)),
             ]),
-            "redeem_code" => fields.extend([
+            "redeem_code" => {
+                fields.extend([
+                    ("redirectUri", text(&gate.redirect_uri)),
+                    ("pkceMethod", text(&gate.pkce_method)),
+                    ("codeAge", duration(gate.code_age)),
+                    ("transactionAge", duration(gate.transaction_age)),
+                    ("issVerified", Expr::new_bool(gate.iss_verified)),
+                    ("stateVerified", Expr::new_bool(gate.state_verified)),
+                ]);
+                fields.extend(self.registered.redeemed(gate.same_caller)?);
+            }
+            "register_authorization" => fields.extend([
                 ("redirectUri", text(&gate.redirect_uri)),
                 ("pkceMethod", text(&gate.pkce_method)),
-                ("codeAge", duration(gate.code_age)),
-                ("transactionAge", duration(gate.transaction_age)),
-                ("issVerified", Expr::new_bool(gate.iss_verified)),
-                ("stateVerified", Expr::new_bool(gate.state_verified)),
-                ("sameCaller", Expr::new_bool(gate.same_caller)),
+                self.registered.registering(&self.agent.id)?,
             ]),
             "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
             "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),

@@ -4,6 +4,7 @@ use super::{
     Facts, Freezes, Refused, Snapshot, Verdict,
     asked::Keeping,
     context::{Base, boolean, duration, login, text},
+    entities::uid,
     panel::Panel,
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     transaction::{Actors, Begun, Claim},
 };
 use arc_swap::ArcSwapOption;
+use cedar_policy::RestrictedExpression as Expr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -232,16 +234,22 @@ impl Policies {
             approval: None,
             actors: &Actors::NONE,
         };
-        // The four booleans are what a claim proves; policies can see them, and none can waive them.
-        let gate = [
+        // What a claim proves: policies can see it, and none can waive it. Whoever registered a request began it, and no
+        // agent that is to redeem it: only the agent that was named may.
+        let mut gate = vec![
             ("redirectUri", text(opening.redirect.as_str())),
             ("pkceMethod", text("S256")),
             ("codeAge", duration(now.since(claim.received()))),
             ("transactionAge", duration(now.since(begun.at))),
             ("issVerified", boolean(true)),
             ("stateVerified", boolean(true)),
-            ("sameCaller", boolean(true)),
+            ("sameCaller", boolean(opening.registered_by.is_none())),
         ];
+        if let Some(front_end) = &opening.registered_by {
+            // What cannot be told to policy is asked with a value of another type: an ill-formed question is a no.
+            let named = uid("Agent", front_end.as_str()).map(Expr::new_entity_uid);
+            gate.push(("registeredBy", named.unwrap_or_else(|_| boolean(false))));
+        }
         panel.gate("redeem_code", &base, gate);
         panel.scopes(&base, "code");
         panel.keep_terms(Keeping { bound: opening.client.bound_tokens, audience: opening.api.is_some() });

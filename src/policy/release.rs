@@ -10,7 +10,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
+    model::{AgentId, Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
     transaction::Flow,
 };
 use cedar_policy::RestrictedExpression as Expr;
@@ -40,6 +40,8 @@ pub struct IssuedFacts<'a> {
     pub subject: Option<&'a Subject>,
     /// When the transaction began that it came from.
     pub begun: Boot,
+    /// The front end that registered that transaction, where one did: what is frozen with it is not handed out.
+    pub registered_by: Option<&'a AgentId>,
 }
 
 /// Something that holds a token: freshly issued, or kept in a grant. It gives facts only; nothing it says mints a ticket.
@@ -100,7 +102,9 @@ impl Policies {
     ) -> Result<(Verdict, Terms), Box<Refused>> {
         let token = subject.facts();
         let at = (&token.client.alias, &token.client.issuer);
-        self.freezes().admit(&subject.caller().agent().id, at, Some(token.begun)).map_err(Refused::from)?;
+        for agent in [&subject.caller().agent().id].into_iter().chain(token.registered_by) {
+            self.freezes().admit(agent, at, Some(token.begun)).map_err(Refused::from)?;
+        }
         let facts = Facts::from(subject.caller());
         let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
         let base = Base {

@@ -49,6 +49,14 @@ pub struct Opening {
     pub registered_by: Option<AgentId>,
 }
 
+impl Opening {
+    /// Who began it: its agent, or the front end that registered it for that agent.
+    #[must_use]
+    pub fn begun_by(&self) -> &AgentId {
+        self.registered_by.as_ref().unwrap_or(&self.agent.id)
+    }
+}
+
 /// A transaction's facts.
 pub struct Begun {
     /// What it was begun with.

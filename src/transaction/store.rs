@@ -21,7 +21,7 @@ const REMEMBERED_PER_OPEN: usize = 32;
 /// The bounds that the store keeps.
 #[derive(Clone)]
 pub struct Bounds {
-    /// Open transactions per agent.
+    /// Open transactions per agent that began them.
     pub open_per_agent: usize,
     /// How long a transaction lives.
     pub ttl: Duration,
@@ -143,7 +143,7 @@ impl Transactions {
     fn insert(&self, begun: Arc<Begun>, state: Expected, once: Once) -> Result<(), Fault> {
         let mut tables = self.tables();
         self.sweep(&mut tables, begun.at);
-        self.admit(&tables, &begun.opening.agent.id, begun.at)?;
+        self.admit(&tables, begun.opening.begun_by(), begun.at)?;
         let status = Mutex::new(Status::Open { once, wrong_tries: 0 });
         let handle = begun.handle;
         tables.entries.insert(handle, Arc::new(Entry { begun, state, status, attempts: AtomicU32::new(0) }));
@@ -187,8 +187,10 @@ impl Transactions {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an agent may begin another. What a front end registers is its own doing: it takes no room of the agent's
+    /// that it names.
     fn admit(&self, tables: &Tables, agent: &AgentId, now: Boot) -> Result<(), Fault> {
-        let of_agent = tables.entries.values().filter(|e| e.begun.opening.agent.id == *agent);
+        let of_agent = tables.entries.values().filter(|e| e.begun.opening.begun_by() == agent);
         let (mut open, mut ended) = (Vec::new(), Vec::new());
         for entry in of_agent {
             match &*entry.lock() {

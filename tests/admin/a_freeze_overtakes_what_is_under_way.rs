@@ -147,3 +147,42 @@ async fn a_refresh_that_was_decided_does_not_leave() {
     assert_eq!(facts(&house.event("exchange.failed").await)["grant_type"], "refresh_token");
     refused(get(&mut agent, &grant).await, Code::NotFound, "GRANT_UNKNOWN");
 }
+
+// rows: CACH-08 INTR-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_outcome_of_a_refresh_is_written_the_token_is_taken_back() {
+    const ANSWERED: &str = "the token endpoint answered";
+    let house = plan().open().await;
+    let mut admin = admin(&house).await;
+    let (mut agent, grant) = granted(&house).await;
+    let (posts, answers) = (house.server.token_posts(), house.log().matches(ANSWERED).count());
+    house.server.set_pause(true);
+    let narrower = GetTokenRequest { grant, scopes: vec![MAIL[0].to_owned()], ..GetTokenRequest::default() };
+    let refreshing = tokio::spawn(async move { agent.get_token(narrower).await });
+    eventually("the refresh at the server", || Some(()).filter(|()| house.server.token_posts() > posts)).await;
+    let Some(slow) = Injected::into(&house, "delay_enter=1000000").await else { return };
+    // The audit thread is reached a moment after the first one: then a record takes a second.
+    let mut is_slow = false;
+    for _ in 0..500 {
+        let quick = Duration::from_millis(700);
+        is_slow = tokio::time::timeout(quick, admin.get_status(GetStatusRequest {})).await.is_err();
+        if is_slow {
+            break;
+        }
+    }
+    assert!(is_slow, "the audit thread is not slowed down");
+    house.server.set_pause(false);
+    eventually("the answer", || Some(()).filter(|()| house.log().matches(ANSWERED).count() > answers)).await;
+    freeze(&mut admin, "agent").await.unwrap();
+    refused(refreshing.await.unwrap(), Code::PermissionDenied, "FROZEN");
+    drop(slow);
+    // Both access tokens, and the refresh token that has taken the first one's place.
+    eventually("three revocations", || Some(()).filter(|()| house.events("token.revoked").len() == 3)).await;
+    assert_eq!(house.events("token.refreshed").len(), 1, "it was not that far yet");
+    let withheld = house.event("token.withheld").await;
+    assert_eq!(
+        (&withheld["status_code"], &facts(&withheld)["grant_type"]),
+        (&"FROZEN".into(), &"refresh_token".into())
+    );
+    assert!(crate::kit::grants(&mut admin).await.is_empty());
+}

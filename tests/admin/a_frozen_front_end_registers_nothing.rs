@@ -1,14 +1,19 @@
 use crate::{
-    house::{Agent, House, begin_request, redeem_request},
-    kit::{MAIL, admin, freeze, plan, refused, unfreeze},
+    house::{Agent, House, begin_request, eventually, get, redeem_request},
+    kit::{Admin, MAIL, admin, freeze, plan, refused, unfreeze},
 };
 use narrowgate::{
-    api::proto::{FreezeRequest, RegisterAuthorizationRequest, Target, target::Kind},
+    api::proto::{
+        FreezeRequest, FreezeResponse, RedeemCodeRequest, RegisterAuthorizationRequest, Target, UnfreezeRequest,
+        target::Kind,
+    },
     platform::digest::sha256,
 };
 use tonic::{Code, Status};
 
 const FRONT_END: &str = "spiffe://acme.test/agent/desk";
+/// The verifier of RFC 7636 appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const MAY_REGISTER: &str = r#"
 @id("test.front-end")
 permit (
@@ -41,6 +46,70 @@ async fn open() -> House {
     plan.open().await
 }
 
+fn desk() -> Option<Target> {
+    Some(Target { kind: Some(Kind::Agent("desk".to_owned())) })
+}
+
+async fn freeze_desk(admin: &mut Admin) -> FreezeResponse {
+    admin.freeze(FreezeRequest { target: desk(), ticket: String::new() }).await.unwrap().into_inner()
+}
+
+/// What redeems a code of the front end's own request, which the person has approved.
+async fn redeeming(house: &House, front_end: &mut Agent, agent: &mut Agent) -> RedeemCodeRequest {
+    let transaction = register(front_end).await.unwrap();
+    // Where the server is, and what it is asked, is seen in a request of narrowgate's.
+    let begun = house.begin(agent, &MAIL[..1]).await.unwrap();
+    let mut url = url::Url::parse(&begun.authorization_url).unwrap();
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let theirs = pairs.iter().map(|(key, value)| match key.as_str() {
+        "state" => (key.as_str(), "state"),
+        "code_challenge" => (key.as_str(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        _ => (key.as_str(), value.as_str()),
+    });
+    url.query_pairs_mut().clear().extend_pairs(theirs);
+    let callback = house.server.approve(url.as_str());
+    RedeemCodeRequest { code_verifier: VERIFIER.to_owned(), ..redeem_request(&transaction, &callback.url) }
+}
+
+// rows: INTR-03 CACH-08
+#[tokio::test]
+async fn what_came_of_its_requests_ends_with_it() {
+    let house = open().await;
+    let mut admin = admin(&house).await;
+    let mut front_end = house.svid_agent(FRONT_END).await;
+    let mut agent = house.svid_agent(crate::house::COURIER).await;
+    let request = redeeming(&house, &mut front_end, &mut agent).await;
+    let grant = agent.redeem_code(request).await.unwrap().into_inner().grant;
+    // One that the agent began itself is nothing of the front end's.
+    let own = house.login(&mut agent, &MAIL).await.unwrap().grant;
+    get(&mut agent, &grant).await.unwrap();
+    assert_eq!(freeze_desk(&mut admin).await.toll.unwrap().grants, 1);
+    refused(get(&mut agent, &grant).await, Code::NotFound, "GRANT_UNKNOWN");
+    get(&mut agent, &own).await.unwrap();
+}
+
+// rows: INTR-03 CACH-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_is_released_to_nobody() {
+    for lifted in [false, true] {
+        let house = open().await;
+        let mut admin = admin(&house).await;
+        let mut front_end = house.svid_agent(FRONT_END).await;
+        let mut agent = house.svid_agent(crate::house::COURIER).await;
+        let request = redeeming(&house, &mut front_end, &mut agent).await;
+        house.server.set_pause(true);
+        let redeeming = tokio::spawn(async move { agent.redeem_code(request).await });
+        eventually("the code at the server", || Some(()).filter(|()| house.server.token_posts() == 1)).await;
+        freeze_desk(&mut admin).await;
+        if lifted {
+            admin.unfreeze(UnfreezeRequest { target: desk() }).await.unwrap();
+        }
+        house.server.set_pause(false);
+        refused(redeeming.await.unwrap(), Code::PermissionDenied, "FROZEN");
+        assert!(house.events("token.issued").is_empty(), "policy released it");
+    }
+}
+
 // rows: INTR-03 CACH-08
 #[tokio::test]
 async fn a_frozen_front_end_and_for_a_frozen_agent_nobody() {
@@ -55,8 +124,7 @@ async fn a_frozen_front_end_and_for_a_frozen_agent_nobody() {
     assert!(unfreeze(&mut admin, "agent").await);
     // With a front end goes what it registered, whoever was to redeem it.
     let transaction = register(&mut front_end).await.unwrap();
-    let target = Some(Target { kind: Some(Kind::Agent("desk".to_owned())) });
-    let frozen = admin.freeze(FreezeRequest { target, ticket: String::new() }).await.unwrap().into_inner();
+    let frozen = freeze_desk(&mut admin).await;
     assert_eq!(frozen.toll.unwrap().transactions, 1);
     refused(register(&mut front_end).await, Code::PermissionDenied, "FROZEN");
     let callback = format!("{}?code=code&state=state", begin_request(&MAIL).redirect_uri);

@@ -1,11 +1,14 @@
 use crate::{
-    house::{Plan, fact},
+    house::{
+        Agent, Plan, fact, redeem_request,
+        scripted_as::behaviour::{Behaviour, Script},
+    },
     kit::{CRM, READ, Resource, WRITE, granted, narrow, plan, proving, refused, sign},
 };
 use narrowgate::api::proto::{RevokeGrantRequest, SignProofRequest, SignProofResponse};
 use serde_json::json;
-use std::collections::BTreeSet;
-use tonic::{Code, Request};
+use std::{collections::BTreeSet, time::Duration};
+use tonic::{Code, Request, Status};
 
 // rows: DPOP-10 DPOP-01
 #[tokio::test]
@@ -197,4 +200,66 @@ async fn proofs_count_as_calls() {
     }
     let status = answers.into_iter().find_map(Result::err).expect("one too many");
     assert_eq!((status.code(), crate::house::reason(&status).as_str()), (Code::ResourceExhausted, "QUOTA_EXCEEDED"));
+}
+
+// rows: DPOP-10
+#[tokio::test]
+async fn the_last_token_that_is_handed_out_is_proven_too() {
+    let once = "@id(\"test.once\") @max_uses(\"1\")\n\
+        permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);";
+    let (house, mut agent, redeemed) = granted(plan().policy(once)).await;
+    let token = redeemed.token.unwrap();
+    refused(narrow(&mut agent, &redeemed.grant, &[]).await, Code::NotFound, "GRANT_UNKNOWN");
+    let mut resource = Resource::knowing(&token);
+    for _ in 0..2 {
+        let signed = sign(&mut agent, proving(&redeemed.grant, CRM)).await.unwrap();
+        resource.get(CRM, &token, &signed.proof).unwrap();
+    }
+    // No proof is a hand-out: nothing is fetched for it, and what was refused stays so.
+    refused(narrow(&mut agent, &redeemed.grant, &[]).await, Code::NotFound, "GRANT_UNKNOWN");
+    let narrower = SignProofRequest { scopes: vec![READ.to_owned()], ..proving(&redeemed.grant, CRM) };
+    refused(sign(&mut agent, narrower).await, Code::FailedPrecondition, "TOKEN_EXPIRED");
+    assert_eq!(house.server.token_posts(), 1);
+}
+
+// rows: DPOP-10 INTR-05
+#[tokio::test]
+async fn what_its_issuer_does_not_stand_by_is_not_proven() {
+    let asking = "deadline = \"5s\"\ncircuit_breaker = false\n\n[issuer.access_token]\n\
+        contract = \"introspection\"\nintrospection_cache = \"100ms\"\n";
+    let house = plan().config("deadline = \"5s\"\n", asking).open().await;
+    let mut agent = house.agent().await;
+    let begun = house.begin(&mut agent, &[READ, WRITE]).await.unwrap();
+    let url = url::Url::parse(&begun.authorization_url).unwrap();
+    let jkt = url.query_pairs().find(|(name, _)| name == "dpop_jkt").unwrap().1.into_owned();
+    let serde_json::Value::Object(bound) = json!({ "cnf": { "jkt": jkt } }) else { panic!("no object") };
+    house.server.always(Script::Introspection(Behaviour::Members(bound.clone())));
+    let callback = house.server.approve(&begun.authorization_url);
+    let request = redeem_request(&begun.transaction, &callback.url);
+    let grant = agent.redeem_code(request).await.unwrap().into_inner().grant;
+    sign(&mut agent, proving(&grant, CRM)).await.unwrap();
+    // Its word is believed for a moment; then nobody knows.
+    house.server.always(Script::Introspection(Behaviour::Status(500)));
+    let unknown = until_refused(&mut agent, &grant).await;
+    refused(Err::<(), _>(unknown), Code::Unavailable, "INTROSPECTION_UNAVAILABLE");
+    house.server.always(Script::Introspection(Behaviour::Members(bound)));
+    sign(&mut agent, proving(&grant, CRM)).await.unwrap();
+    house.server.end_all_access();
+    let gone = until_refused(&mut agent, &grant).await;
+    refused(Err::<(), _>(gone), Code::FailedPrecondition, "TOKEN_EXPIRED");
+    let event = house.events("exchange.refused").pop().unwrap();
+    let facts = &event["unmapped"]["narrowgate"];
+    assert_eq!((&facts["introspection"], &facts["operation"]), (&json!("inactive"), &json!("SignProof")));
+    assert!(house.server.refreshes().is_empty(), "nothing is fetched for a proof");
+}
+
+/// Why no proof is signed any more.
+async fn until_refused(agent: &mut Agent, grant: &str) -> Status {
+    for _ in 0..600 {
+        if let Err(status) = sign(agent, proving(grant, CRM)).await {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("it is signed for ever")
 }

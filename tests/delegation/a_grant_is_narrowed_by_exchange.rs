@@ -8,8 +8,11 @@ use crate::{
     },
     kit::{READ, WRITE, open, open_with, refused},
 };
-use narrowgate::api::proto::{GetTokenRequest, RevokeGrantRequest, Token};
-use tonic::{Code, Status};
+use narrowgate::api::proto::{
+    GetTokenRequest, RevokeGrantRequest, Token, WatchTokenRequest, WatchTokenResponse, watch_token_response::Event,
+};
+use std::{collections::BTreeSet, time::Duration};
+use tonic::{Code, Status, Streaming};
 
 fn plan() -> Plan {
     Plan::new().config("deadline = \"5s\"", "deadline = \"5s\"\nrefresh_narrowing = \"exchange\"")
@@ -82,4 +85,36 @@ async fn without_an_exchange_nothing_is_narrower() {
     let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
     refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::FailedPrecondition, "NARROWING_UNAVAILABLE");
     assert_eq!(house.server.token_posts(), 1);
+}
+
+async fn next(messages: &mut Streaming<WatchTokenResponse>) -> Event {
+    let message = tokio::time::timeout(Duration::from_secs(10), messages.message()).await;
+    message.expect("no message comes").unwrap().expect("the watch goes on").event.unwrap()
+}
+
+// rows: TEX-04 CACH-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_the_narrow_token_watches_its_grant() {
+    // There is room for one grant: what is narrower is none of its own.
+    let house = open(plan().config("[limits]", "[limits]\ngrants_per_agent = 1"), "").await;
+    let mut agent = house.agent().await;
+    let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
+    let request =
+        WatchTokenRequest { grant: login.grant.clone(), scopes: vec![READ.to_owned()], ..WatchTokenRequest::default() };
+    let mut messages = agent.watch_token(request).await.unwrap().into_inner();
+    let Event::Token(got) = next(&mut messages).await else { panic!("no token") };
+    let token = got.token.unwrap();
+    assert_eq!(token.scopes, [READ]);
+    assert_eq!(narrow(&mut agent, &login.grant, &[READ]).await.unwrap().access_token, token.access_token);
+    // The log says of which grant it is.
+    let reference = |event: &serde_json::Value| event["unmapped"]["narrowgate"]["grant_ref"].to_string();
+    let issued = eventually("both issues", || Some(house.events("token.issued")).filter(|it| it.len() == 2)).await;
+    let served = house.event("token.served").await;
+    let references: BTreeSet<String> = issued.iter().chain([&served]).map(reference).collect();
+    assert_eq!(references.len(), 1, "{references:?}");
+    // It ends with its grant, while the token lives.
+    let end = RevokeGrantRequest { grant: login.grant.clone(), ..RevokeGrantRequest::default() };
+    agent.revoke_grant(end).await.unwrap();
+    let Event::Ended(ended) = next(&mut messages).await else { panic!("another token") };
+    assert_eq!(ended.reason, "GRANT_UNKNOWN");
 }

@@ -180,3 +180,58 @@ async fn it_takes_a_permit_of_its_own() {
     refused(ask(&mut courier, request).await, Code::PermissionDenied, "POLICY_DENIED");
     assert_eq!(house.server.token_connections(), 0);
 }
+
+// rows: PKCE-05
+#[tokio::test]
+async fn a_policy_may_have_agents_redeem_their_own_requests_alone() {
+    const OWN_ALONE: &str = r#"
+@id("x.own-alone")
+@code("begun_elsewhere")
+forbid (principal, action == Narrowgate::Action::"redeem_code", resource)
+when { context has registeredBy && context.registeredBy == Narrowgate::Agent::"quoter" };
+"#;
+    const SAME_CALLER: &str = r#"
+@id("x.same-caller")
+@code("not_the_same_caller")
+forbid (principal, action == Narrowgate::Action::"redeem_code", resource)
+unless { context.sameCaller };
+"#;
+    for (policy, code) in [(OWN_ALONE, "begun_elsewhere"), (SAME_CALLER, "not_the_same_caller")] {
+        let mut house = Plan::new().policy(MAY_REGISTER).policy(policy).open().await;
+        let (mut front_end, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+        let registered = register(&mut front_end, registration()).await.unwrap();
+        let callback = approved(&house, &mut front_end, &challenge_of(VERIFIER)).await;
+        let request = with_verifier(&registered.transaction, &callback, VERIFIER);
+        let status = refused(ask(&mut courier, request).await, Code::PermissionDenied, "POLICY_DENIED");
+        assert_eq!(crate::house::fact(&status, "policy_code").as_deref(), Some(code));
+        assert_eq!(house.server.token_connections(), 0);
+        // What narrowgate began is redeemed by whoever began it.
+        house.login(&mut front_end, &[READ]).await.unwrap();
+        // The log holds the question as it was asked.
+        house.stop().await;
+        let mut command = crate::house::binary();
+        command.args(["policy", "replay", "--output", "json", "--config"]).arg(house.path("narrowgate.toml"));
+        let output = command.output().unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        assert!(output.status.success() && said["differ"] == 0, "{output:?}");
+    }
+}
+
+// rows: GRPC-09 (as far as a front end's requests)
+#[tokio::test]
+async fn a_front_end_fills_no_quota_but_its_own() {
+    let plan = Plan::new().policy(MAY_REGISTER).config("[limits]", "[limits]\ntransactions_per_agent = 2");
+    let house = plan.open().await;
+    let (mut front_end, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+    for _ in 0..2 {
+        register(&mut front_end, registration()).await.unwrap();
+    }
+    let status = refused(register(&mut front_end, registration()).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    assert_eq!(crate::house::fact(&status, "quota").as_deref(), Some("transactions_per_agent"));
+    refused(house.begin(&mut front_end, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+    // The agent that it named has room for all its own.
+    for _ in 0..2 {
+        house.begin(&mut courier, &[READ]).await.unwrap();
+    }
+    refused(house.begin(&mut courier, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
+}
