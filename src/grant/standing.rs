@@ -4,8 +4,6 @@ use super::{Grant, Grants, Held, Reply};
 use crate::{
     audit::Recorded,
     model::{Fault, Reason},
-    oauth::{Kept, Obtained},
-    policy::Released,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -26,22 +24,6 @@ impl Grants {
         drop(self.save_count(grant));
         grant.used.store(self.clock.boot().0, Ordering::Relaxed);
         Ok(held)
-    }
-
-    /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
-    /// taken home. The use was counted with [`Self::whole_token`].
-    ///
-    /// # Errors
-    /// The token, which must be revoked, and [`Reason::GrantUnknown`] if the grant ended meanwhile.
-    pub fn keep_home(&self, home: &Arc<Grant>, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
-        let (obtained, verdict, terms) = released.into_parts();
-        let (kept, caller) = obtained.into_parts();
-        if home.is_ended() {
-            return Err(Box::new((kept, Reason::GrantUnknown.into())));
-        }
-        let terms = terms.strictest(home.terms.clone()).strictest(kept.terms.clone());
-        let held = Arc::new(Held::obtained(Arc::new(kept), &caller));
-        Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
     }
 
     /// Makes a token findable in the grant that it was exchanged from: its outcome is durable. It ends with that grant.
