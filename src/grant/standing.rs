@@ -3,11 +3,15 @@
 use super::{Grant, Grants, Held, Reply, key::TokenKey};
 use crate::{
     audit::Recorded,
+<<<<<<< HEAD
     caller::Caller,
     model::{Fault, Handle, Reason, Terms},
     oauth::{Kept, Obtained, VerifiedSubject},
     policy::{IssuedFacts, Releasable, Released},
     transaction::Flow,
+=======
+    model::{Fault, Reason},
+>>>>>>> fix-freeze
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -106,6 +110,7 @@ impl Grants {
         lendable.grant.withdraw(&lendable.key, &lendable.held);
     }
 
+<<<<<<< HEAD
     /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
     /// taken home. The use was counted with [`Self::lend_at_home`].
     ///
@@ -122,6 +127,8 @@ impl Grants {
         Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
     }
 
+=======
+>>>>>>> fix-freeze
     /// Makes a token findable in the grant that it was exchanged from: its outcome is durable. It ends with that grant.
     ///
     /// # Errors

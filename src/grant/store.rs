@@ -149,6 +149,22 @@ impl Grants {
         self.enter(kept, &caller, verdict, &terms)
     }
 
+    /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
+    /// taken home. The use was counted with [`Self::lend_at_home`].
+    ///
+    /// # Errors
+    /// The token, which must be revoked, and [`Reason::GrantUnknown`] if the grant ended meanwhile.
+    pub fn keep_home(&self, home: &Arc<Grant>, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
+        let (obtained, verdict, terms) = released.into_parts();
+        let (kept, caller) = obtained.into_parts();
+        if home.is_ended() {
+            return Err(Box::new((kept, Reason::GrantUnknown.into())));
+        }
+        let terms = terms.strictest(home.terms.clone()).strictest(kept.terms.clone());
+        let held = Arc::new(Held::obtained(Arc::new(kept), &caller));
+        Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
+    }
+
     fn enter(
         &self,
         mut kept: Kept,

@@ -151,7 +151,7 @@ async fn impersonation_is_policys_to_allow() {
     assert_eq!(house.server.token_posts(), 0);
     plan = Plan::new();
     for (_, text) in &mut plan.policies {
-        *text = text.replace("context.impersonation ||", "false ||");
+        *text = text.replace("(context has impersonation && context.impersonation) ||", "false ||");
     }
     let house = open(plan, more).await;
     let mut agent = house.agent().await;
