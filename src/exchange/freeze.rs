@@ -214,6 +214,14 @@ impl Corridor {
         kept.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
     }
 
+    /// Writes the list of freezes if that failed. Nobody waits for it: a disk may hang.
+    pub(super) fn keep_freezes_again(self: &Arc<Self>) {
+        if self.policies.freezes().is_dirty() {
+            let this = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || this.policies.freezes().keep_again()));
+        }
+    }
+
     /// Revokes what is left of grants, not all at once. It goes on whether anyone waits or not.
     fn revoke_all(&self, ended: Vec<Arc<Grant>>, why: &'static str, decision: DecisionId) -> Revoking {
         let revoking = Revoking { toll: Arc::default(), all: Arc::new(Semaphore::new(0)), tokens: 0, grants: 0 };
