@@ -344,6 +344,7 @@ fn follow_readiness(
         () if corridor.policies.current().is_none() => Some("no valid policy set"),
         () if !writable || !corridor.recorder.is_writable() => Some("the audit log cannot be written"),
         () if !corridor.grants.is_storable() => Some("the file that grants are kept in cannot be written"),
+        () if corridor.policies.freezes().is_dirty() => Some("the list of freezes cannot be written"),
         () if !corridor.clock_is_plausible() => Some("the clock is before this program was built"),
         () => None,
     };

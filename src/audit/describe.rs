@@ -59,7 +59,8 @@ impl<T: Refreshable> Auditable for RefreshPermitted<T> {
 
 impl Auditable for AdminPermitted {
     fn event(&self, _: &KeyedHash) -> Event {
-        Event::new(Code::AdminDecided, self.operation()).by_operator(self.operator()).decided(self.verdict())
+        let event = Event::new(Code::AdminDecided, self.operation()).by_operator(self.operator());
+        event.decided(self.verdict()).with("target", self.target())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         vault::OpenError,
     },
 };
-use std::{path::Path, pin::pin, sync::Arc};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the daemon. What it gives up is given up before there is a second thread, for some of it holds for one thread
@@ -26,7 +26,12 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         return output.fail(Exit::Unavailable, &why);
     }
     match super::runtime() {
-        Ok(runtime) => runtime.block_on(serve(config, file, output)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(serve(config, file, output));
+            // A disk that hangs, or a name that is being looked up, does not keep a daemon that has stopped.
+            runtime.shutdown_timeout(Duration::from_millis(100));
+            exit
+        }
         Err(error) => output.fail(Exit::Internal, &format!("cannot start: {error}")),
     }
 }

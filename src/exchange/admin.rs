@@ -3,7 +3,7 @@
 
 use super::Corridor;
 use crate::{
-    audit::{Code, Event, Severity},
+    audit::{Auditable, Code, Event, Severity},
     caller::AttestedOperator,
     grant::{GrantFilter, GrantSummary},
     model::{DecisionId, Fault, FreezeTarget, Reason},
@@ -140,8 +140,15 @@ impl Corridor {
             .of(permitted.verdict().id)
     }
 
-    /// Refuses a name that the configuration does not have: a slip would look like a freeze that holds.
-    pub(super) fn known(&self, target: &FreezeTarget) -> Result<(), Fault> {
+    /// Refuses a name that the configuration does not have: a slip would look like a freeze that holds. Recorded.
+    pub(super) async fn refuse_unknown(&self, permitted: &AdminPermitted, target: &FreezeTarget) -> Result<(), Fault> {
+        match self.known(target) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.refuse(permitted.event(self.recorder.keyed()), fault).await),
+        }
+    }
+
+    fn known(&self, target: &FreezeTarget) -> Result<(), Fault> {
         let is_known = match target {
             FreezeTarget::Agent(id) => self.config.registry.agent(id).is_some(),
             FreezeTarget::Client(alias) => self.config.clients.contains_key(alias),

@@ -80,8 +80,8 @@ impl Corridor {
     /// held for it is dropped, and what can be revoked is revoked. What is frozen already is swept again.
     ///
     /// # Errors
-    /// What the operator is told; recorded. After [`Reason::AuditUnavailable`] and [`Reason::FreezeNotKept`] it is in
-    /// force all the same.
+    /// What the operator is told; recorded. After [`Reason::AuditUnavailable`], [`Reason::FreezeNotKept`] and
+    /// [`Reason::GrantStoreUnavailable`] it is in force all the same.
     pub async fn freeze(
         self: &Arc<Self>,
         operator: AttestedOperator,
@@ -90,8 +90,8 @@ impl Corridor {
     ) -> Result<FrozenReply, Fault> {
         // A daemon that stops can be told too: the freeze is there when it starts again.
         let underway = self.work.enter_always();
-        self.known(&target)?;
-        let permitted = self.admit(operator, "Freeze", AdminAction::Freeze).await?;
+        let permitted = self.admit(operator, "Freeze", AdminAction::Freeze).await?.about(target.to_string());
+        self.refuse_unknown(&permitted, &target).await?;
         let (decision, by) = (permitted.verdict().id, permitted.operator().operator().id.clone());
         let freeze = Freeze { since: self.clock.wall(), by, ticket: ticket.clone(), decision };
         let (freeze, is_new) = self.policies.freezes().freeze(&target, freeze, self.clock.boot());
@@ -105,7 +105,8 @@ impl Corridor {
         let rest = trace::spawn(async move {
             let revoking = this.revoke_all(ended, "frozen", decision);
             let recorded = this.recorder.durable(decided).await;
-            let (kept, ()) = tokio::join!(this.keep_freezes(), this.grants.settle(forgotten));
+            let (kept, gone) = tokio::join!(this.keep_freezes(), this.grants.settle_end(forgotten));
+            let kept = kept.and(gone);
             let toll = revoking.within(toll, REVOKED_WITHIN).await;
             let mut event = toll.on(Event::new(Code::Frozen, "Freeze").of(decision)).with("target", target.to_string());
             event = event.with("is_new", is_new).with("ticket", ticket);
@@ -131,64 +132,70 @@ impl Corridor {
         target: FreezeTarget,
     ) -> Result<(Option<Freeze>, DecisionId), Fault> {
         let underway = self.work.enter()?;
-        let permitted = self.admit_recorded(operator, "Unfreeze", AdminAction::Unfreeze).await?;
+        let permitted = self.admit(operator, "Unfreeze", AdminAction::Unfreeze).await?.about(target.to_string());
+        // What a freeze ended may be in the file still: unfrozen, a crash would bring it back.
+        if let Err(fault) = self.grants.storable() {
+            return Err(self.refuse(permitted.event(self.recorder.keyed()), fault).await);
+        }
+        let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
         let decision = permitted.verdict().id;
         let mut event = Event::new(Code::Unfrozen, "Unfreeze").of(decision).with("target", target.to_string());
         event = event.by_operator(permitted.operator());
         event.severity = Severity::High;
-        let (this, underway_too) = (Arc::clone(self), self.work.enter_always());
-        let lifting = tokio::task::spawn_blocking(move || {
-            let lifted = this.policies.freezes().unfreeze(&target);
-            drop(underway_too);
-            lifted
+        let this = Arc::clone(self);
+        // Whether the operator waits or not: what was lifted is on record.
+        let rest = trace::spawn(async move {
+            let that = Arc::clone(&this);
+            let lifting = tokio::task::spawn_blocking(move || that.policies.freezes().unfreeze(&target));
+            let lifted = lifting.await.unwrap_or_else(|_| Err(Reason::Internal.into()));
+            let event = match &lifted {
+                Ok(Some(freeze)) => event.with("was_frozen", true).with("frozen_by", freeze.by.as_str()),
+                Ok(None) => event.with("was_frozen", false),
+                Err(fault) => event.failed(fault, Severity::High),
+            };
+            let recorded = this.recorder.durable(event).await;
+            drop(underway);
+            let lifted = lifted?;
+            recorded.map(|()| (lifted, decision))
         });
-        let lifted = lifting.await.unwrap_or_else(|_| Err(Reason::Internal.into()));
-        let event = match &lifted {
-            Ok(Some(freeze)) => event.with("was_frozen", true).with("frozen_by", freeze.by.as_str()),
-            Ok(None) => event.with("was_frozen", false),
-            Err(fault) => event.failed(fault, Severity::High),
-        };
-        let recorded = self.recorder.durable(event).await;
-        drop(underway);
-        let lifted = lifted?;
-        recorded.map(|()| (lifted, decision))
+        rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
     }
 
     /// Ends grants and revokes what is left of them. Agents may begin anew: freeze those that must not.
     ///
     /// # Errors
-    /// What the operator is told; recorded. After [`Reason::AuditUnavailable`] the grants are gone all the same.
+    /// What the operator is told; recorded. After [`Reason::AuditUnavailable`] the grants are gone all the same; after
+    /// [`Reason::GrantStoreUnavailable`] too, but a crash before the file can be written brings them back.
     pub async fn revoke_grants(
         self: &Arc<Self>,
         operator: AttestedOperator,
         filter: GrantFilter,
     ) -> Result<(Toll, DecisionId), Fault> {
         let underway = self.work.enter_always();
+        let meant = match &filter {
+            GrantFilter::All => "all".to_owned(),
+            GrantFilter::Fingerprint(fingerprint) => format!("grant {fingerprint}"),
+            GrantFilter::Of(target) => target.to_string(),
+        };
+        let permitted = self.admit(operator, "RevokeGrants", AdminAction::Revoke).await?.about(meant.clone());
         if let GrantFilter::Of(target) = &filter {
-            self.known(target)?;
+            self.refuse_unknown(&permitted, target).await?;
         }
-        let permitted = self.admit(operator, "RevokeGrants", AdminAction::Revoke).await?;
         let decision = permitted.verdict().id;
         let (ended, forgotten) = self.grants.end_where(&filter);
         let toll = Toll { grants: ended.len(), ..Toll::default() };
-        let done = Self::completed(&permitted).with(
-            "target",
-            match &filter {
-                GrantFilter::All => "all".to_owned(),
-                GrantFilter::Fingerprint(fingerprint) => format!("grant {fingerprint}"),
-                GrantFilter::Of(target) => target.to_string(),
-            },
-        );
+        let done = Self::completed(&permitted).with("target", meant);
         let decided = permitted.event(self.recorder.keyed());
         let this = Arc::clone(self);
         let rest = trace::spawn(async move {
             let revoking = this.revoke_all(ended, "asked_by_operator", decision);
             // An operator that was told so must not find them again after a crash.
-            let (recorded, ()) = tokio::join!(this.recorder.durable(decided), this.grants.settle(forgotten));
+            let (recorded, kept) = tokio::join!(this.recorder.durable(decided), this.grants.settle_end(forgotten));
             let toll = revoking.within(toll, REVOKED_WITHIN).await;
-            let completed = this.recorder.durable(toll.on(done)).await;
+            let done = toll.on(done).with("kept", kept.as_ref().err().map(|fault| fault.reason.name()));
+            let completed = this.recorder.durable(done).await;
             drop(underway);
-            recorded.and(completed).map(|()| (toll, decision))
+            recorded.and(kept).and(completed).map(|()| (toll, decision))
         });
         rest.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
     }
@@ -205,6 +212,14 @@ impl Corridor {
         let this = Arc::clone(self);
         let kept = tokio::task::spawn_blocking(move || this.policies.freezes().keep());
         kept.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    /// Writes the list of freezes if that failed. Nobody waits for it: a disk may hang.
+    pub(super) fn keep_freezes_again(self: &Arc<Self>) {
+        if self.policies.freezes().is_dirty() {
+            let this = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || this.policies.freezes().keep_again()));
+        }
     }
 
     /// Revokes what is left of grants, not all at once. It goes on whether anyone waits or not.

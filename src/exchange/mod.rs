@@ -205,6 +205,7 @@ impl Corridor {
     pub async fn keep_tidy(self: Arc<Self>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
+            self.keep_freezes_again();
             self.grants.save_uses();
             for (grant, why) in self.grants.sweep() {
                 if let Some(disposal) = grant.remains() {

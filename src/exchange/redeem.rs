@@ -165,7 +165,8 @@ impl Corridor {
         })?;
         // First on disk, then on record: an outcome that is on record is of a grant that a crash leaves. Of one that is
         // not, the next start revokes what it finds.
-        self.grants.settle(self.grants.save(reply.grant())).await;
+        // What the disk refuses is kept in memory: see `grant::durable`.
+        let _ = self.grants.settle(self.grants.save(reply.grant())).await;
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 self.grants.admit(&recorded);
@@ -200,8 +201,8 @@ impl Corridor {
         if let Some(disposal) = grant.remains() {
             self.servers.dispose(disposal, "frozen", decision);
         }
-        self.grants.settle(forgotten).await;
-        let event = Event { code: Code::TokenWithheld, ..event };
+        let kept = self.grants.settle_end(forgotten).await.err();
+        let event = Event { code: Code::TokenWithheld, ..event }.with("kept", kept.map(|fault| fault.reason.name()));
         self.fail(event, fault, decision).await
     }
 

@@ -114,7 +114,7 @@ impl Corridor {
             }
         };
         let counted = self.grants.save_count(place.grant());
-        tokio::join!(self.grants.settle(saving), self.grants.settle(counted));
+        let _ = tokio::join!(self.grants.settle(saving), self.grants.settle(counted));
         let recorded = match self.recorder.record_outcome(reply).await {
             Ok(recorded) => recorded,
             Err(unrecorded) => {

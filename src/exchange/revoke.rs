@@ -2,7 +2,7 @@
 
 use super::{Corridor, refusal};
 use crate::{
-    audit::{Code, Event},
+    audit::{Code, Event, Severity},
     caller::Caller,
     grant::EndedBy,
     model::{DecisionId, Fault, Handle},
@@ -25,7 +25,8 @@ impl Corridor {
     /// Ends a grant. It is never handed out again, also where the server cannot be told.
     ///
     /// # Errors
-    /// What the caller is told; recorded.
+    /// What the caller is told; recorded. After [`Reason::GrantStoreUnavailable`](crate::model::Reason) it is ended all
+    /// the same, but a crash before the file can be written brings it back.
     pub async fn revoke(self: &Arc<Self>, caller: Caller, handle: Handle) -> Result<RevokedReply, Fault> {
         let underway = self.work.enter()?;
         let grant = match self.grants.find(&caller, handle) {
@@ -42,6 +43,7 @@ impl Corridor {
         };
         // Dropping it makes things safer, so it does not wait for the log.
         let forgotten = self.grants.end(&grant, EndedBy::Agent).1;
+        let unkept = event.clone().of(verdict.id);
         self.recorder.report(event.decided(&verdict));
         let (this, decision) = (Arc::clone(self), verdict.id);
         let told = trace::spawn(async move {
@@ -52,11 +54,15 @@ impl Corridor {
                 }
             };
             // An agent that was told so must not find it again after a crash.
-            let outcomes = tokio::join!(revoked, this.grants.settle(forgotten)).0;
+            let (outcomes, kept) = tokio::join!(revoked, this.grants.settle_end(forgotten));
+            if let Err(fault) = &kept {
+                // On record before it is told, as far as the log can be written.
+                let _ = this.recorder.durable(unkept.failed(fault, Severity::High)).await;
+            }
             drop(underway);
-            outcomes
+            kept.map(|()| outcomes)
         });
-        let (access, refresh) = told.await.unwrap_or((Outcome::Failed, Outcome::Failed));
+        let (access, refresh) = told.await.unwrap_or(Ok((Outcome::Failed, Outcome::Failed)))?;
         Ok(RevokedReply { access, refresh, decision })
     }
 }

@@ -184,12 +184,24 @@ impl Grants {
         if counted { durable.put(grant, &mut mark, self.clock.boot()) } else { Saving::nothing() }
     }
 
-    /// Waits for what was saved, for as long as a commit may take. What takes longer is written later, and said.
-    pub async fn settle(&self, saving: Saving) {
-        let Some(durable) = &self.durable else { return };
-        if !saving.done(durable.patience).await {
-            tracing::error!("a grant is not on disk yet: a crash now would lose it");
+    /// Waits for what was saved, for as long as a commit may take. What takes longer is written later, and said. Whether
+    /// it is on disk.
+    pub async fn settle(&self, saving: Saving) -> bool {
+        let Some(durable) = &self.durable else { return true };
+        let done = saving.done(durable.patience).await;
+        if !done {
+            tracing::error!("what changed of a grant is not on disk yet: a crash now would undo it");
         }
+        done
+    }
+
+    /// The same of grants that were taken away: nothing of an earlier call may be left to be written either, for whoever
+    /// is told that they are gone does not look again.
+    ///
+    /// # Errors
+    /// [`Reason::GrantStoreUnavailable`]: a crash before the file can be written brings them back.
+    pub async fn settle_end(&self, forgotten: Saving) -> Result<(), Fault> {
+        if self.settle(forgotten).await { self.storable() } else { Err(Reason::GrantStoreUnavailable.into()) }
     }
 
     /// Removes a grant that has ended. It is gone for good once that is done.

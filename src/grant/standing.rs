@@ -3,15 +3,11 @@
 use super::{Grant, Grants, Held, Reply, key::TokenKey};
 use crate::{
     audit::Recorded,
-<<<<<<< HEAD
     caller::Caller,
     model::{Fault, Handle, Reason, Terms},
-    oauth::{Kept, Obtained, VerifiedSubject},
+    oauth::{Kept, VerifiedSubject},
     policy::{IssuedFacts, Releasable, Released},
     transaction::Flow,
-=======
-    model::{Fault, Reason},
->>>>>>> fix-freeze
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -110,25 +106,6 @@ impl Grants {
         lendable.grant.withdraw(&lendable.key, &lendable.held);
     }
 
-<<<<<<< HEAD
-    /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
-    /// taken home. The use was counted with [`Self::lend_at_home`].
-    ///
-    /// # Errors
-    /// The token, which must be revoked, and [`Reason::GrantUnknown`] if the grant ended meanwhile.
-    pub fn keep_home(&self, home: &Arc<Grant>, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
-        let (obtained, verdict, terms) = released.into_parts();
-        let (kept, caller) = obtained.into_parts();
-        if home.is_ended() {
-            return Err(Box::new((kept, Reason::GrantUnknown.into())));
-        }
-        let terms = terms.strictest(home.terms.clone()).strictest(kept.terms.clone());
-        let held = Arc::new(Held::obtained(Arc::new(kept), &caller));
-        Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
-    }
-
-=======
->>>>>>> fix-freeze
     /// Makes a token findable in the grant that it was exchanged from: its outcome is durable. It ends with that grant.
     ///
     /// # Errors

@@ -138,5 +138,5 @@ reasons! {
     AtContractViolation "AT_CONTRACT_VIOLATION" "The access token is not what its issuer's contract says (RFC 9068 §2, §4). The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
     AudienceMismatch "AUDIENCE_MISMATCH" "The access token is for another resource than was asked for (RFC 8707 §2). The tokens were revoked." "Have the issuer honour `resource`.",
     IntrospectionUnavailable "INTROSPECTION_UNAVAILABLE" "The authorization server could not be asked whether it stands by the token. One that was just issued was revoked." "Repeat a GetToken; begin again where a code was spent.",
-    GrantStoreUnavailable "GRANT_STORE_UNAVAILABLE" "The file that grants are kept in cannot be written, so nothing is spent that could be lost." "Retry the same call; the daemon recovers by itself.",
+    GrantStoreUnavailable "GRANT_STORE_UNAVAILABLE" "The file that grants are kept in cannot be written, so nothing is spent that could be lost. What was revoked or frozen is so all the same, until a crash before it can be written." "Retry the same call; the daemon recovers by itself.",
 }

@@ -45,6 +45,7 @@ pub struct AdminPermitted {
     operator: AttestedOperator,
     operation: &'static str,
     action: AdminAction,
+    target: Option<String>,
     verdict: Verdict,
 }
 
@@ -53,6 +54,18 @@ impl AdminPermitted {
     #[must_use]
     pub const fn operator(&self) -> &AttestedOperator {
         &self.operator
+    }
+
+    /// The same, about this: what is frozen, unfrozen or revoked.
+    #[must_use]
+    pub fn about(self, target: String) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    /// What it is about, where it is about one thing.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
     }
 
     /// The RPC it is for.
@@ -91,7 +104,7 @@ impl Policies {
         let mut panel = Panel::between(&snapshot, principal, uid("Daemon", DAEMON), id);
         panel.bare_gate(action.as_str(), self.clock.wall(), &Facts::from(&operator));
         match panel.close_gate() {
-            Ok(verdict) => Ok(AdminPermitted { operator, operation, action, verdict }),
+            Ok(verdict) => Ok(AdminPermitted { operator, operation, action, target: None, verdict }),
             Err(refused) => Err(Box::new((operator, *refused))),
         }
     }

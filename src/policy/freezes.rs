@@ -17,7 +17,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The longest file that is read: every agent of a large registry.
@@ -44,6 +47,8 @@ pub struct Freezes {
     state: RwLock<State>,
     /// One writer of the file at a time, and the file itself; `None` keeps freezes in memory alone.
     file: Mutex<Option<PathBuf>>,
+    /// The last write failed, so that the file may be the list of before or of after it.
+    dirty: AtomicBool,
 }
 
 #[derive(Default)]
@@ -89,7 +94,7 @@ impl Freezes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("cannot be read: {error}")),
         }
-        Ok(Self { state: RwLock::new(state), file: Mutex::new(Some(path)) })
+        Ok(Self { state: RwLock::new(state), file: Mutex::new(Some(path)), dirty: AtomicBool::new(false) })
     }
 
     /// Whether something of this agent, by this client at this issuer, may be done; `begun` is when its transaction
@@ -135,7 +140,7 @@ impl Freezes {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut frozen = self.table();
         let Some(lifted) = frozen.remove(target) else { return Ok(None) };
-        write(file.as_deref(), &frozen)?;
+        self.write(file.as_deref(), &frozen)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.frozen.remove(target);
         state.thaw(target);
@@ -148,7 +153,29 @@ impl Freezes {
     /// [`Reason::FreezeNotKept`].
     pub fn keep(&self) -> Result<(), Fault> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        write(file.as_deref(), &self.table())
+        self.write(file.as_deref(), &self.table())
+    }
+
+    /// Whether the list on disk is not known to be the one that is in force.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Writes the list if the last write failed and nobody else does. Blocks on the disk.
+    pub fn keep_again(&self) {
+        // Where it is being written already, that may hang.
+        let Ok(file) = self.file.try_lock() else { return };
+        if self.is_dirty() && self.write(file.as_deref(), &self.table()).is_ok() {
+            tracing::warn!("the list of freezes is written again");
+        }
+    }
+
+    /// A write may fail after the file is in its place: on any error it is written again later.
+    fn write(&self, file: Option<&Path>, frozen: &BTreeMap<FreezeTarget, Freeze>) -> Result<(), Fault> {
+        let written = write(file, frozen);
+        self.dirty.store(written.is_err(), Ordering::Release);
+        written
     }
 
     /// What is frozen, in order.

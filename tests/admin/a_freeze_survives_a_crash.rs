@@ -69,7 +69,16 @@ async fn a_freeze_that_cannot_be_kept_holds_and_says_so() {
     let lift = narrowgate::api::proto::UnfreezeRequest { target: Some(crate::kit::target("agent")) };
     refused(admin.unfreeze(lift).await, Code::Unavailable, "FREEZE_NOT_KEPT");
     refused(house.begin(&mut agent, &MAIL).await, Code::PermissionDenied, "FROZEN");
+    let health = || {
+        let health = crate::house::binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
+        String::from_utf8(health.stdout).unwrap()
+    };
+    eventually("health says so", || health().contains("NOT_SERVING").then_some(())).await;
     fs::remove_dir(&draft).unwrap();
+    // It is written as soon as the disk lets it, without being asked again.
+    let kept = || fs::read_to_string(house.path("audit/freezes.json")).ok().filter(|text| text.contains("courier"));
+    eventually("the freeze is on disk", kept).await;
+    eventually("it serves again", || (!health().contains("NOT_SERVING")).then_some(())).await;
     assert!(freeze(&mut admin, "agent").await.unwrap().already_frozen);
     assert!(house.path("audit/freezes.json").exists());
 }

@@ -23,6 +23,7 @@ mod a_freeze_stops_everything_at_once;
 mod a_freeze_survives_a_crash;
 mod a_frozen_front_end_registers_nothing;
 mod agents_are_no_operators;
+mod an_unfreeze_is_seen_through;
 mod grants_are_revoked_by_fingerprint;
 mod grants_say_that_they_end;
 mod the_command_line_says_what_was_done;

@@ -34,3 +34,4 @@ mod grants_survive_a_restart;
 mod no_restart_makes_a_grant_live_longer;
 mod the_key_is_private_and_in_one_place;
 mod what_is_no_longer_configured_is_let_go;
+mod what_is_taken_away_is_on_disk_or_not_done;

@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// How often a file that cannot be written is tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How many more may wait than there are changes, before those that have given up are let go.
+const WAITING_SPARE: usize = 1024;
 
 /// A vault. Changes are seen by those who ask at once, and durable once their [`Saving`] is done.
 pub struct Vault {
@@ -103,6 +105,10 @@ impl Vault {
         let (sender, done) = oneshot::channel();
         let mut queue = self.shared.queue();
         queue.changes.insert(id, change);
+        // While a commit hangs, those that have given up must not pile up.
+        if queue.waiting.len() > queue.changes.len() + WAITING_SPARE {
+            queue.waiting.retain(|waiting| !waiting.is_closed());
+        }
         queue.waiting.push(sender);
         self.shared.wake.notify_one();
         Saving(Some(done))
