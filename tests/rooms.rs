@@ -95,6 +95,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "exchange/request.rs",
             "grant/proof.rs",
             "grant/refreshing.rs",
+            "grant/standing.rs",
             "grant/store.rs",
             "oauth/http.rs",
             "oauth/redeem.rs",
