@@ -78,6 +78,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "config/reader.rs",
             "exchange/admin.rs",
             "exchange/begin.rs",
+            "exchange/freeze.rs",
             "exchange/redeem.rs",
             "exchange/register.rs",
             "oauth/redeem.rs",

@@ -53,7 +53,8 @@ fn health(house: &House) -> String {
 // rows: RT-02 (real parts: the redb file on a full disk)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk() {
-    let mut house = build(plan("").config("commit_timeout = \"5s\"", "commit_timeout = \"500ms\""));
+    let plan = plan("").config("commit_timeout = \"5s\"", "commit_timeout = \"500ms\"");
+    let mut house = build(plan.config("[limits]", "[limits]\ntransactions_per_agent = 1000"));
     let Some(disk) = SmallDisk::mount(&house.path("store")) else { return };
     again(&mut house).await;
     let mut agent = house.agent().await;
@@ -70,7 +71,11 @@ async fn on_a_full_disk() {
         let (transaction, callback) = house.approved(&mut agent, &[READ, WRITE]).await;
         match redeem(&mut agent, &transaction, &callback).await {
             Ok(answer) => grants.push(answer.grant),
-            Err(status) => drop(refused::<()>(Err(status), Code::Unavailable, "GRANT_STORE_UNAVAILABLE")),
+            Err(status) => {
+                refused::<()>(Err(status), Code::Unavailable, "GRANT_STORE_UNAVAILABLE");
+                // Health looks once a second, and each login that is refused stays open.
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
         }
     }
     eventually("the alarm", || house.events("grants.store_failed").pop()).await;
