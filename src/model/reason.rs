@@ -116,7 +116,7 @@ reasons! {
     PkceRequired "PKCE_REQUIRED" "A request begun elsewhere is registered without an S256 code challenge (RFC 7636)." "Send one: a nonce does not replace it.",
     PkceMismatch "PKCE_MISMATCH" "The verifier is not that of the registered challenge. The code was not sent." "The code may have been injected: begin again.",
     Frozen "FROZEN" "An operator has frozen the agent, the client or its issuer." "Stop, and ask the platform team. When it is unfrozen, begin again: nothing from before comes back.",
-    OperatorUnknown "OPERATOR_UNKNOWN" "The attested caller is no operator." "Register its uid as an [[operator]] in the agents file. Agents use the agents' socket.",
+    OperatorUnknown "OPERATOR_UNKNOWN" "The attested caller is no operator." "Register its uid as an operator in the agents file. Agents use the agents' socket.",
     FreezeNotKept "FREEZE_NOT_KEPT" "The list of freezes could not be written to disk. A freeze is in force all the same, until a restart; an unfreeze was not done." "Make room on the disk of the audit log, and call again.",
     DpopNonceLoop "DPOP_NONCE_LOOP" "The authorization server refused the very nonce that it had given (RFC 9449 §8). A code is spent." "Begin again; repeat a GetToken.",
     DpopKeyMismatch "DPOP_KEY_MISMATCH" "The key is not the one that the authorization was begun with (RFC 9449 §10). Nothing was sent." "Begin again, and look at the audit log.",
