@@ -20,8 +20,9 @@ impl Grants {
         grant.lives(&self.keeping, &*self.clock)?;
         let key = grant.key(&grant.kept.scopes, &self.keyed);
         let held = grant.servable(&key, Duration::ZERO, &*self.clock).ok_or(Reason::TokenExpired)?;
-        grant.count_use(&grant.terms_of(&held))?;
-        drop(self.save_count(grant));
+        let terms = grant.terms_of(&held);
+        grant.count_use(&terms)?;
+        drop(self.save_count(grant, &terms));
         grant.used.store(self.clock.boot().0, Ordering::Relaxed);
         Ok(held)
     }
