@@ -114,7 +114,6 @@ impl Daemon {
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
-        close_open_exchanges(&recorder, open);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
@@ -129,7 +128,7 @@ impl Daemon {
         let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor =
             Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
-        take_up(&corridor, found, &unfinished);
+        take_up(&corridor, found, (open, &unfinished)).await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -243,10 +242,24 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
 }
 
 /// Takes up what the run before left, before anything is served: what is on record after it belongs to this run.
-fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Records)>, unfinished: &BTreeSet<DecisionId>) {
-    corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+async fn take_up(
+    corridor: &Arc<Corridor>,
+    found: Option<(Option<Rejected>, Records)>,
+    (open, unfinished): (Vec<OpenExchange>, &BTreeSet<DecisionId>),
+) {
+    let mut found_again = None;
+    let mut marked = true;
     if let Some((rejected, records)) = found {
-        let restored = corridor.grants.restore(records, &corridor.config, unfinished);
+        let (restored, saving) = corridor.grants.restore(records, &corridor.config, unfinished);
+        marked = corridor.grants.settle(saving).await;
+        found_again = Some((rejected, restored));
+    }
+    // Left open where the file does not say it yet: the next start must know of them.
+    if marked {
+        close_open_exchanges(&corridor.recorder, open);
+    }
+    corridor.recorder.report(Event::new(Code::DaemonStarted, "lifecycle"));
+    if let Some((rejected, restored)) = found_again {
         corridor.report_restored(rejected.as_ref(), restored);
     }
     // Only now: a freeze that outlived the run before ends the grants that did so too.

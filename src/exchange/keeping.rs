@@ -4,6 +4,7 @@ use super::Corridor;
 use crate::{
     audit::{Code, Event, Severity},
     grant::Departed,
+    oauth::Outcome,
     platform::vault::Rejected,
 };
 use std::{sync::Arc, time::Duration};
@@ -28,19 +29,26 @@ impl Corridor {
         }
     }
 
-    /// Revokes what can be revoked, and only then removes it from the file.
+    /// Revokes what can be revoked, and only then removes it from the file. What its server has not confirmed stays there
+    /// for the next start, and so does what cannot be revoked now, until its time is up: the configuration may be a slip.
     fn let_depart(self: &Arc<Self>, departed: Departed) {
-        let Departed { record, why, agent, client, issuer, decision, disposal } = departed;
+        let Departed { record, why, agent, client, issuer, decision, disposal, over } = departed;
         let mut event = Event::new(Code::GrantDropped, OPERATION).of(decision);
         event.severity = if disposal.is_some() { Severity::Medium } else { Severity::High };
         let event = event.with("agent", agent).with("client", client).with("issuer", issuer);
         self.recorder.report(event.with("why", why).with("revocable", disposal.is_some()));
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         tokio::spawn(async move {
-            if let Some(disposal) = disposal {
-                this.servers.revoke(disposal, "not_held_again", decision).await;
+            let confirmed = match disposal {
+                Some(disposal) => {
+                    let outcomes = this.servers.revoke(disposal, "not_held_again", decision).await;
+                    outcomes.each().all(|outcome| !matches!(outcome, Outcome::Queued | Outcome::Failed))
+                }
+                None => false,
+            };
+            if confirmed || over {
+                this.grants.depart(record);
             }
-            this.grants.depart(record);
             drop(underway);
         });
     }

@@ -113,7 +113,7 @@ impl Corridor {
                 return Err(self.fail(failed, fault, decision).await);
             }
         };
-        let counted = self.grants.save_count(place.grant());
+        let counted = self.grants.save_count(place.grant(), &reply.held().kept.terms);
         let _ = tokio::join!(self.grants.settle(saving), self.grants.settle(counted));
         let recorded = match self.recorder.record_outcome(reply).await {
             Ok(recorded) => recorded,

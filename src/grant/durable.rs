@@ -21,11 +21,11 @@
 use super::{
     Grant, Grants,
     reckoning::Reckoning,
-    saved::{self, Record},
+    saved::{self, Record, Saved, Secrets},
 };
 use crate::{
     config::Config,
-    model::{Boot, Fault, Reason},
+    model::{Boot, Fault, Reason, Terms},
     platform::{
         Clock, Entropy,
         vault::{self, Id, OpenError, Rejected, Saving, Vault},
@@ -126,6 +126,12 @@ impl Durable {
         self.vault.remove(id)
     }
 
+    /// Writes of a record that its first outcome never came on record: the log says so only until this start is told of.
+    pub(super) fn put_unanswered(&self, id: Id, saved: &Saved, secrets: &Secrets) -> Saving {
+        let bytes = saved::of_saved(saved, secrets);
+        bytes.and_then(|bytes| self.vault.put(id, &bytes)).unwrap_or_else(Saving::failed)
+    }
+
     fn is_writable(&self) -> bool {
         self.vault.is_writable(self.patience)
     }
@@ -174,9 +180,9 @@ impl Grants {
         if mark.forgotten || !changed { Saving::nothing() } else { durable.put(grant, &mut mark, self.clock.boot()) }
     }
 
-    /// Writes how often a grant was handed out, where that has a bound.
-    pub fn save_count(&self, grant: &Grant) -> Saving {
-        let Some(durable) = self.durable.as_ref().filter(|_| grant.terms.max_uses.is_some()) else {
+    /// Writes how often a grant was handed out, where its own terms or those in effect have a bound for that.
+    pub fn save_count(&self, grant: &Grant, terms: &Terms) -> Saving {
+        let Some(durable) = self.durable.as_ref().filter(|_| terms.max_uses.or(grant.terms.max_uses).is_some()) else {
             return Saving::nothing();
         };
         let mut mark = grant.mark();

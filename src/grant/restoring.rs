@@ -15,7 +15,10 @@ use crate::{
         TeamId, Terms, TokenBinding, agent::Identity,
     },
     oauth::{Disposal, Family, Kept, ResourceNonces, Tokens, Vouched},
-    platform::{ProofKey, vault::Id},
+    platform::{
+        ProofKey,
+        vault::{Id, Saving},
+    },
     policy::Verdict,
     transaction::{Begun, BoundKey, Flow, Opening},
 };
@@ -46,6 +49,8 @@ pub struct Departed {
     pub decision: DecisionId,
     /// Its refresh token, where its issuer can still be told.
     pub disposal: Option<Disposal>,
+    /// Its time is up: nothing is gained by keeping its record.
+    pub over: bool,
 }
 
 /// Where a grant belongs now.
@@ -60,13 +65,25 @@ struct Home {
 impl Grants {
     /// Takes over what was in the file: how many are held, and those that are not. `open` are the exchanges that the run
     /// before left without an outcome: their replies never left. Those that are not held stay in the file until
-    /// [`Self::depart`].
-    pub fn restore(&self, records: Records, config: &Config, open: &BTreeSet<DecisionId>) -> (usize, Vec<Departed>) {
-        let Some(durable) = &self.durable else { return (0, Vec::new()) };
-        let (mut held, mut departed) = (0, Vec::new());
+    /// [`Self::depart`]. What the log says of open exchanges may be closed once what is returned with them is done: until
+    /// then only the log tells these from grants that agents have.
+    pub fn restore(
+        &self,
+        records: Records,
+        config: &Config,
+        open: &BTreeSet<DecisionId>,
+    ) -> ((usize, Vec<Departed>), Saving) {
+        let Some(durable) = &self.durable else { return ((0, Vec::new()), Saving::nothing()) };
+        let (mut held, mut departed, mut marked) = (0, Vec::new(), Saving::nothing());
         for (id, record) in records.0 {
-            let Record::Grant(saved, secrets) = record else { continue };
-            match self.revive(&saved, secrets, (config, open), durable.reckoning()) {
+            let Record::Grant(mut saved, secrets) = record else { continue };
+            if !saved.unanswered && saved.parsed().is_some_and(|parsed| open.contains(&parsed.decision)) {
+                saved.unanswered = true;
+                marked = marked.then(durable.put_unanswered(id, &saved, &secrets));
+            }
+            let since = saved.parsed().map(|parsed| durable.reckoning().when(&saved.stamp, parsed.age));
+            let over = since.is_none_or(|since| self.clock.boot() >= since.plus(self.keeping.absolute_lifetime));
+            match self.revive(&saved, secrets, config, durable.reckoning()) {
                 Some((grant, None)) => {
                     held += 1;
                     self.insert(grant);
@@ -84,11 +101,12 @@ impl Grants {
                         issuer: saved.issuer.clone(),
                         decision: saved.parsed().map_or(DecisionId(uuid::Uuid::nil()), |parsed| parsed.decision),
                         disposal,
+                        over,
                     });
                 }
             }
         }
-        (held, departed)
+        ((held, departed), marked)
     }
 
     /// Removes from the file what is not held any more. Only once it is revoked: a crash before that revokes it again.
@@ -103,13 +121,13 @@ impl Grants {
         &self,
         saved: &Saved,
         Secrets { token, key, nonce }: Secrets,
-        (config, open): (&Config, &BTreeSet<DecisionId>),
+        config: &Config,
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
         let (parsed, home) = (saved.parsed()?, home(saved, config)?);
         let agent = AgentId::parse(&saved.agent).and_then(|id| config.registry.agent(&id).cloned());
         let departed = match &agent {
-            _ if open.contains(&parsed.decision) => Some("outcome"),
+            _ if saved.unanswered => Some("outcome"),
             None => Some("agent"),
             Some(_) if key.is_some() != (home.client.bound_tokens == TokenBinding::Dpop) => Some("binding"),
             Some(_) => home.departed,
@@ -247,5 +265,18 @@ fn decided(id: DecisionId, terms: Terms) -> Verdict {
         errors: 0,
         terms,
         asked: Arc::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{grant::saved::read, platform::vault::Unread};
+
+    // rows: RT-02
+    #[test]
+    fn a_record_of_a_later_format_is_no_damage() {
+        assert!(matches!(read(b"\x02c"), Err(Unread::Later(2))));
+        assert!(matches!(read(b"\x01x"), Err(Unread::Damaged)));
+        assert!(matches!(read(b""), Err(Unread::Damaged)));
     }
 }

@@ -9,12 +9,15 @@ use crate::{
         TokenBinding, Wall,
     },
     oauth::Standing,
-    platform::ProofKey,
+    platform::{ProofKey, vault::Unread},
     transaction::{HANDLE_PREFIX as TRANSACTION, KeyHolder},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// The format of records that is written, before each of them: the container's own says nothing of what is in it.
+const FORMAT: u8 = 1;
 
 /// A record of the store.
 pub(super) enum Record {
@@ -39,6 +42,9 @@ pub(super) struct Secrets {
 pub(super) struct Saved {
     handle: String,
     transaction: String,
+    /// Its first outcome never came on record, so that nobody has its handle: it waits to be revoked.
+    #[serde(default)]
+    pub(super) unanswered: bool,
     pub(super) agent: String,
     /// The team that answered for the agent: what is revoked after the agent is gone is told with it.
     pub(super) owner: String,
@@ -160,16 +166,29 @@ pub(super) fn of_grant(
     bytes(b'g', [&facts, &key, nonce.as_bytes(), standing.token.reveal().as_bytes()])
 }
 
+/// The bytes of a record that was read, wiped when dropped.
+#[expect(clippy::disallowed_methods, reason = "the refresh token goes back into its sealed record")]
+pub(super) fn of_saved(saved: &Saved, secrets: &Secrets) -> Option<Zeroizing<Vec<u8>>> {
+    let facts = serde_json::to_vec(saved).ok()?;
+    let key = match &secrets.key {
+        Some(key) => key.to_pkcs8()?,
+        None => Zeroizing::default(),
+    };
+    let nonce = secrets.nonce.as_ref().map_or("", |nonce| nonce.reveal());
+    bytes(b'g', [&facts, &key, nonce.as_bytes(), secrets.token.reveal().as_bytes()])
+}
+
 /// The bytes of a record of how late it is.
 pub(super) fn of_clock(stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
     bytes(b'c', [&serde_json::to_vec(stamp).ok()?, b"", b"", b""])
 }
 
-/// Kind, and facts, key, nonce and token, each after its length. Made with room from the beginning: a buffer that grows leaves
-/// copies behind.
+/// Format and kind, and facts, key, nonce and token, each after its length. Made with room from the beginning: a buffer
+/// that grows leaves copies behind.
 fn bytes(kind: u8, parts: [&[u8]; 4]) -> Option<Zeroizing<Vec<u8>>> {
     let lengths: usize = parts.iter().map(|part| 4 + part.len()).sum();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(1 + lengths));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 + lengths));
+    bytes.push(FORMAT);
     bytes.push(kind);
     for part in parts {
         bytes.extend_from_slice(&u32::try_from(part.len()).ok()?.to_be_bytes());
@@ -184,8 +203,19 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
-/// Reads a record; `None` if it is not one of ours.
-pub(super) fn read(bytes: &[u8]) -> Option<Record> {
+/// Reads a record.
+///
+/// # Errors
+/// See [`Unread`].
+pub(super) fn read(bytes: &[u8]) -> Result<Record, Unread> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => read_current(rest).ok_or(Unread::Damaged),
+        Some((&later, _)) if later > FORMAT => Err(Unread::Later(later)),
+        _ => Err(Unread::Damaged),
+    }
+}
+
+fn read_current(bytes: &[u8]) -> Option<Record> {
     let (kind, rest) = bytes.split_first()?;
     let (facts, rest) = part(rest)?;
     let (key, rest) = part(rest)?;
@@ -220,6 +250,7 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
     Saved {
         handle: grant.handle.text(HANDLE_PREFIX),
         transaction: begun.handle.text(TRANSACTION),
+        unanswered: false,
         agent: grant.agent.id.to_string(),
         owner: grant.agent.owner.to_string(),
         client: opening.client.alias.to_string(),

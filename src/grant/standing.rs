@@ -97,7 +97,7 @@ impl Grants {
             return Err(Reason::TokenExpired.into());
         }
         lendable.grant.count_use(terms)?;
-        drop(self.save_count(&lendable.grant));
+        drop(self.save_count(&lendable.grant, terms));
         Ok(left)
     }
 

@@ -265,7 +265,7 @@ impl Grants {
         if let Err(fault) = grant.count_use(&terms) {
             return Err(Box::new((caller, Some(fault))));
         }
-        drop(self.save_count(&grant));
+        drop(self.save_count(&grant, &terms));
         let reply = Reply::again(grant, held, &caller, verdict, &terms, wanted.by);
         Ok((reply, caller))
     }

@@ -42,6 +42,15 @@ pub enum OpenError {
     Later(PathBuf, u8),
 }
 
+/// Why a record cannot be read.
+#[derive(Debug, Clone, Copy)]
+pub enum Unread {
+    /// It is none of ours.
+    Damaged,
+    /// A later version wrote it, in this format.
+    Later(u8),
+}
+
 /// A file that was moved aside.
 #[derive(Debug)]
 pub struct Rejected {
@@ -86,7 +95,7 @@ pub fn open<T>(
     key: &VaultKey,
     clock: Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-    read: impl Fn(&[u8]) -> Option<T>,
+    read: impl Fn(&[u8]) -> Result<T, Unread>,
 ) -> Result<Opened<T>, OpenError> {
     let unusable = |e: &dyn ToString| OpenError::Unusable(path.to_owned(), e.to_string());
     let folder = path.parent().ok_or_else(|| unusable(&"it is not in a folder"))?;
@@ -137,7 +146,7 @@ fn judge<T>(
     path: &Path,
     key: &VaultKey,
     entropy: &Arc<dyn Entropy>,
-    read: impl Fn(&[u8]) -> Option<T>,
+    read: impl Fn(&[u8]) -> Result<T, Unread>,
 ) -> Result<Sound<T>, Bad> {
     let look = AssertUnwindSafe(|| look(path, key, entropy, &read));
     catch_unwind(look).unwrap_or(Err(Bad::Rejected("it is damaged")))
@@ -147,7 +156,7 @@ fn look<T>(
     path: &Path,
     key: &VaultKey,
     entropy: &Arc<dyn Entropy>,
-    read: impl Fn(&[u8]) -> Option<T>,
+    read: impl Fn(&[u8]) -> Result<T, Unread>,
 ) -> Result<Sound<T>, Bad> {
     let unusable = |e: io::Error| Bad::Fatal(OpenError::Unusable(path.to_owned(), e.to_string()));
     let file = open_file(path, OFlags::empty()).map_err(unusable)?;
@@ -188,7 +197,11 @@ fn look<T>(
         let (id, value) = entry.map_err(|e| of_storage(path, e.into()))?;
         let id = Id::try_from(id.value()).map_err(|_| Bad::Rejected("a record in it is damaged"))?;
         let plain = sealer.open(&id, value.value()).ok_or(Bad::Rejected("a record in it is damaged"))?;
-        records.push((id, read(&plain).ok_or(Bad::Rejected("a record in it cannot be read"))?));
+        let record = read(&plain).map_err(|unread| match unread {
+            Unread::Damaged => Bad::Rejected("a record in it cannot be read"),
+            Unread::Later(format) => Bad::Fatal(OpenError::Later(path.to_owned(), format)),
+        })?;
+        records.push((id, record));
         sealed.insert(id, value.value().to_vec());
     }
     drop((table, about));

@@ -22,7 +22,7 @@ mod file;
 mod seal;
 mod writer;
 
-pub use file::{OpenError, Opened, Rejected, open};
+pub use file::{OpenError, Opened, Rejected, Unread, open};
 pub use seal::{Id, VaultKey};
 pub use writer::{Saving, Vault};
 

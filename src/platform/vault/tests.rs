@@ -6,7 +6,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn try_open(path: &Path, key: u8) -> Result<Opened<Vec<u8>>, OpenError> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    open(path, &VaultKey::parse(&[key; 32]).unwrap(), clock, &entropy, |plain| Some(plain.to_vec()))
+    open(path, &VaultKey::parse(&[key; 32]).unwrap(), clock, &entropy, |plain| Ok(plain.to_vec()))
 }
 
 fn plain(path: &Path) -> Opened<Vec<u8>> {
