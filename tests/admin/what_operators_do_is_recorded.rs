@@ -3,7 +3,7 @@ use crate::{
     kit::{admin, facts, freeze, granted, grants, plan, refused, revoke, target, unfreeze},
 };
 use narrowgate::api::proto::{GetStatusRequest, UnfreezeRequest, revoke_grants_request::Which};
-use std::{fs, process::Command};
+use std::fs;
 use tonic::Code;
 
 /// One of each.
@@ -40,15 +40,7 @@ async fn each_decision_and_each_outcome_is_in_the_log_before_the_reply() {
 async fn the_events_are_valid_ocsf() {
     let house = plan().open().await;
     a_day(&house).await;
-    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
-        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
-    );
-    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|path| path.extension().is_some_and(|e| e == "jsonl"));
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py");
-    let codes = "admin.decided,admin.completed,admin.frozen,admin.unfrozen";
-    let output = Command::new(python).arg(script).args(logs).args(["--require-codes", codes]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    house.assert_valid_ocsf(&["admin.decided", "admin.completed", "admin.frozen", "admin.unfrozen"], &[]);
 }
 
 // rows: POL-09

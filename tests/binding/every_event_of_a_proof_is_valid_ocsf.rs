@@ -1,9 +1,5 @@
-use crate::{
-    house::write,
-    kit::{CRM, granted, plan, proving, sign},
-};
+use crate::kit::{CRM, granted, plan, proving, sign};
 use narrowgate::api::proto::SignProofRequest;
-use std::{fs, path::Path, process::Command};
 
 const CODES: [&str; 3] = ["proof.signed", "token.withheld", "exchange.refused"];
 
@@ -25,22 +21,5 @@ async fn the_schema_says_so() {
     for code in CODES {
         house.event(code).await;
     }
-    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
-        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
-    );
-    let mut canaries: Vec<String> = house.server.secrets().into_iter().collect();
-    canaries.extend(["canary-path-0123456789", "canary-query-0123456789"].map(str::to_owned));
-    write(&house.path("canaries"), &canaries.join("\n"));
-    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|path| path.extension().is_some_and(|e| e == "jsonl"));
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py"))
-        .args(logs)
-        .arg("--canaries")
-        .arg(house.path("canaries"))
-        .args(["--require-codes", &CODES.join(",")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("valid"), "{said}");
+    house.assert_valid_ocsf(&CODES, &["canary-path-0123456789", "canary-query-0123456789"]);
 }

@@ -16,6 +16,7 @@ mod house;
 mod ledger;
 
 mod phase;
+#[path = "../house/strace.rs"]
 mod strace;
 
 mod a_slow_disk_loses_no_decision;

@@ -1,6 +1,7 @@
 //! The house that tests live in: the released binary, a scripted authorization server over real mutual TLS, agents
 //! at both doors. Everything on loopback, in a folder of its own.
 
+mod checks;
 pub(crate) mod scripted_as;
 
 use narrowgate::{

@@ -1,4 +1,4 @@
-//! System calls of the daemon that fail or hang.
+//! System calls of the daemon that fail, hang, or end it.
 
 use super::house::{House, eventually};
 use std::{
@@ -6,44 +6,49 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// strace, which makes the system calls of the daemon fail or hang.
+/// strace on the daemon, meddling with a system call; dropped, it lets go.
 pub(crate) struct Injected(Child);
 
 impl Injected {
+    /// Every fdatasync from here on is dealt with so. `None`, said aloud, where strace is missing or may not attach.
     pub(crate) async fn into(house: &House, what: &str) -> Option<Self> {
-        let mut strace = Command::new("strace");
-        strace.args([
-            "-f",
-            "-qq",
-            "-e",
-            "trace=fdatasync",
-            "-e",
-            &format!("inject=fdatasync:{what}"),
-            "-o",
-            "/dev/null",
-        ]);
-        let started = strace.args(["-p", &house.pid().to_string()]).stderr(Stdio::null()).spawn();
-        let Ok(mut child) = started.inspect_err(|e: &io::Error| eprintln!("SKIPPED: strace is needed: {e}")) else {
+        Self::at(house, "fdatasync", what).await
+    }
+
+    /// The same of another system call.
+    pub(crate) async fn at(house: &House, call: &str, what: &str) -> Option<Self> {
+        let (pid, trace) = (house.pid().to_string(), format!("trace={call}"));
+        let inject = format!("inject={call}:{what}");
+        let arguments = ["-f", "-qq", "-e", &trace, "-e", &inject, "-o", "/dev/null", "-p", &pid];
+        let started = Command::new("strace").args(arguments).stderr(Stdio::null()).spawn();
+        let Ok(child) = started.inspect_err(|e: &io::Error| eprintln!("SKIPPED: strace is needed: {e}")) else {
             return None;
         };
+        let mut injected = Self(child);
         let traced = || {
-            let status = fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
-            let tracer = status.lines().find_map(|l| l.strip_prefix("TracerPid:")).unwrap().trim() != "0";
-            (tracer || child.try_wait().unwrap().is_some()).then_some(tracer)
+            let ended = injected.0.try_wait().unwrap().is_some();
+            (ended || all_threads_are_traced(&pid)).then_some(!ended)
         };
         if eventually("strace is attached", traced).await {
-            // Threads are attached one by one; the audit thread is known to be when its call fails.
-            return Some(Self(child));
+            return Some(injected);
         }
         eprintln!("SKIPPED: this machine does not let strace attach");
         None
     }
 }
 
+/// The threads that write are among them. One that has ended by itself counts, and so does a daemon that was ended.
+fn all_threads_are_traced(pid: &str) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    let threads = threads.filter_map(|entry| Some(entry.ok()?.path().join("status")));
+    let mut statuses = threads.filter_map(|path| fs::read_to_string(path).ok());
+    statuses.all(|status| !status.lines().any(|line| line == "TracerPid:\t0"))
+}
+
 impl Drop for Injected {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        // The kernel lets the traced go on. Asked to end by itself it may wait for a thread of the dead that waits for it.
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

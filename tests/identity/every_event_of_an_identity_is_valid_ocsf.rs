@@ -5,13 +5,11 @@ use crate::{
             behaviour::{Behaviour, Script},
             identity::{Forgery, rsa_jwk},
         },
-        write,
     },
     kit::{claims, login, object, roomy},
 };
 use narrowgate::api::proto::RevokeGrantRequest;
 use serde_json::json;
-use std::{fs, path::Path, process::Command};
 
 const CODES: [&str; 8] = [
     "token.issued",
@@ -63,21 +61,5 @@ async fn the_schema_says_so() {
     for code in CODES {
         house.event(code).await;
     }
-    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
-        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
-    );
-    let canaries: Vec<String> = house.server.secrets().into_iter().collect();
-    write(&house.path("canaries"), &canaries.join("\n"));
-    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|p| p.extension().is_some_and(|e| e == "jsonl"));
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py"))
-        .args(logs)
-        .arg("--canaries")
-        .arg(house.path("canaries"))
-        .args(["--require-codes", &CODES.join(",")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    house.assert_valid_ocsf(&CODES, &[]);
 }

@@ -5,7 +5,7 @@ use crate::{
     asking::{READ, WRITE, narrow},
     house::{Agent, House, eventually, reason, redeem},
     kit::{again, beside, build, open, plan, restored, used},
-    strace::Killer,
+    strace::Injected,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{collections::BTreeSet, env, time::Duration};
@@ -25,7 +25,7 @@ async fn dies_at(house: &mut House, call: &str, n: usize) -> Option<bool> {
     let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
     let old = came_with(house, &login.token.unwrap().access_token);
     let before = issued(house);
-    let killer = Killer::at(house, call, n).await?;
+    let killer = Injected::at(house, call, &format!("signal=KILL:when={n}")).await?;
     let answer = narrow(&mut agent, &login.grant, &[READ]).await;
     let told = answer.as_ref().ok().map(|answer| came_with(house, &answer.token.as_ref().unwrap().access_token));
     // It may die at what it does after its answer.
@@ -80,7 +80,7 @@ async fn login_dies_at(house: &mut House, call: &str, n: usize) -> Option<(bool,
     let (starts, before) = (house.events("grants.restored").len(), issued(house));
     let recorded = house.events("token.issued").len();
     let (dropped, revoked) = (house.events("grant.dropped").len(), house.server.revocations().len());
-    let killer = Killer::at(house, call, n).await?;
+    let killer = Injected::at(house, call, &format!("signal=KILL:when={n}")).await?;
     let died = redeem(&mut agent, &transaction, &callback).await.is_err();
     drop(killer);
     house.signal(Signal::KILL).await;

@@ -1,61 +1,18 @@
 use crate::{
     asking::{READ, WRITE, narrow, refused},
-    house::{House, eventually, get, redeem},
+    house::{eventually, get, redeem},
     kit::{again, build, crash, plan, used},
+    small_disk::SmallDisk,
 };
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 use tonic::Code;
-
-/// A file system of its own for the store; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said aloud, where mounting is not allowed.
-    fn mount(place: &Path) -> Option<Self> {
-        fs::create_dir(place).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"]).arg(place);
-        if mount.stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
-            return Some(Self(place.to_owned()));
-        }
-        eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs; run the tests as root");
-        None
-    }
-
-    /// Leaves no room.
-    fn fill(&self) {
-        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
-        while ballast.write_all(&[0; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
-    }
-}
-
-fn health(house: &House) -> String {
-    let output = crate::house::binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 // rows: RT-02 (real parts: the redb file on a full disk)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk() {
     let plan = plan("").config("commit_timeout = \"5s\"", "commit_timeout = \"500ms\"");
     let mut house = build(plan.config("[limits]", "[limits]\ntransactions_per_agent = 1000"));
-    let Some(disk) = SmallDisk::mount(&house.path("store")) else { return };
+    let Some(disk) = SmallDisk::mount(&house.path("store"), "4m") else { return };
     again(&mut house).await;
     let mut agent = house.agent().await;
     let mut grants = Vec::new();
@@ -65,7 +22,7 @@ async fn on_a_full_disk() {
     disk.fill();
     // What room is left in the file itself is used up by new grants; the one that finds none is told nothing bad.
     let mut logins = 0;
-    while health(&house) == "SERVING" {
+    while house.health() == "SERVING" {
         logins += 1;
         assert!(logins < 300, "it goes on without a disk");
         let (transaction, callback) = house.approved(&mut agent, &[READ, WRITE]).await;
@@ -91,7 +48,7 @@ async fn on_a_full_disk() {
     assert_eq!(house.server.token_posts(), posts);
     disk.free();
     for _ in 0..400 {
-        if health(&house) == "SERVING" {
+        if house.health() == "SERVING" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;

@@ -6,7 +6,7 @@ use crate::{
     kit::{again, granted, plan, restart, store},
 };
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::fs;
 use tonic::Code;
 
 const CODES: [&str; 5] =
@@ -36,17 +36,5 @@ async fn each_of_them() {
     house.stop().await;
     let severity = |code: &str| house.events(code).pop().unwrap()["severity"].clone();
     assert_eq!(CODES.map(severity), ["Informational", "Critical", "High", "High", "Medium"].map(Value::from));
-    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
-        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
-    );
-    let canaries: Vec<String> = house.server.secrets().into_iter().collect();
-    write(&house.path("canaries"), &canaries.join("\n"));
-    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|path| path.extension().is_some_and(|e| e == "jsonl"));
-    let mut validate = Command::new(python);
-    validate.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py")).args(logs);
-    validate.arg("--canaries").arg(house.path("canaries")).args(["--require-codes", &CODES.join(",")]);
-    let output = validate.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("valid"), "{said}");
+    house.assert_valid_ocsf(&CODES, &[]);
 }

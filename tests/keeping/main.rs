@@ -18,8 +18,11 @@ mod asking;
 #[path = "../house/mod.rs"]
 mod house;
 mod kit;
+#[path = "../house/small_disk.rs"]
+mod small_disk;
 #[path = "../process/stepped.rs"]
 mod stepped;
+#[path = "../house/strace.rs"]
 mod strace;
 
 mod a_bound_grant_keeps_its_key;

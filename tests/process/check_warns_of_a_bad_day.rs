@@ -1,13 +1,10 @@
 use crate::{
     house::{House, Plan},
+    small_disk::SmallDisk,
     ward::is_root,
 };
 use serde_json::Value;
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 /// The warnings, which are told in both formats, and make nothing wrong.
 fn warnings(house: &House) -> Vec<String> {
@@ -56,15 +53,8 @@ async fn of_a_disk_that_is_nearly_full() {
         return;
     }
     let house = Plan::new().build();
-    fs::create_dir(house.path("audit")).unwrap();
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"]).arg(house.path("audit")).stderr(Stdio::null());
-    if !mount.status().unwrap().success() {
-        eprintln!("SKIPPED: this machine does not let root mount a tmpfs");
-        return;
-    }
-    let warnings = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| warnings(&house)));
-    assert!(Command::new("umount").arg(house.path("audit")).status().unwrap().success());
-    let warnings = warnings.unwrap();
+    let Some(disk) = SmallDisk::mount(&house.path("audit"), "4m") else { return };
+    let warnings = warnings(&house);
+    drop(disk);
     assert!(warnings.iter().any(|w| w.contains("4 MiB are left for the audit log")), "{warnings:?}");
 }

@@ -12,6 +12,8 @@
 
 #[path = "../house/mod.rs"]
 mod house;
+#[path = "../house/small_disk.rs"]
+mod small_disk;
 mod stepped;
 #[path = "../house/strace.rs"]
 mod strace;

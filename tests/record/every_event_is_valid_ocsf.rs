@@ -10,7 +10,7 @@ use narrowgate::{
     platform::digest::sha256,
 };
 use rustix::process::Signal;
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 const MAY_REGISTER: &str = r#"
 @id("flow.front-end")
@@ -192,28 +192,6 @@ async fn misfortunes(house: &mut House) {
     assert_eq!(house.stop().await, Some(0));
 }
 
-/// Python with the schema. `tests/run` makes it and names it.
-fn validate(house: &House) {
-    let python = std::env::var_os("NARROWGATE_TEST_PYTHON").expect(
-        "NARROWGATE_TEST_PYTHON is not set: run tests/run, which prepares the Python that knows the OCSF schema",
-    );
-    let canaries: Vec<String> = house.server.secrets().into_iter().collect();
-    write(&house.path("canaries"), &canaries.join("\n"));
-    let mut logs: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|p| p.extension().is_some_and(|e| e == "jsonl"));
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/validate.py"))
-        .args(logs)
-        .arg("--canaries")
-        .arg(house.path("canaries"))
-        .args(["--require-codes", &CODES.join(",")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("valid"), "{said}");
-}
-
 // rows: AUD-01 AUD-05 AUD-08 DEC-25
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_event() {
@@ -230,5 +208,5 @@ async fn every_kind_of_event() {
     }
     misfortunes(&mut house).await;
     house.assert_no_secret_leaked();
-    validate(&house);
+    house.assert_valid_ocsf(&CODES, &[]);
 }

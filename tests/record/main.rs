@@ -13,6 +13,8 @@
 #[path = "../house/mod.rs"]
 mod house;
 mod raw;
+#[path = "../house/small_disk.rs"]
+mod small_disk;
 #[path = "../house/strace.rs"]
 mod strace;
 mod witness;

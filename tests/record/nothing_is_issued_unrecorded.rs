@@ -2,59 +2,14 @@
 
 use crate::{
     house::{House, Plan, eventually, get, redeem, scripted_as::Callback},
+    small_disk::SmallDisk,
     strace::Injected,
     witness::Witness,
 };
 use narrowgate::api::proto::RevokeGrantRequest;
 use serde_json::Value;
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 use tonic::{Code, Status};
-
-/// A file system of its own under the audit folder; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said aloud, where mounting is not allowed.
-    fn mount(place: &Path) -> Option<Self> {
-        fs::create_dir(place).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs"]).arg(place);
-        if mount.stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
-            return Some(Self(place.to_owned()));
-        }
-        eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs; run the tests as root");
-        None
-    }
-
-    /// Leaves no room.
-    fn fill(&self) {
-        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
-        while ballast.write_all(&[0; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Whatever a test that failed left on top of it goes too.
-        let umount = || Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
-        while umount().is_ok_and(|s| s.success()) {}
-    }
-}
-
-fn health(house: &House) -> String {
-    let output = crate::house::binary().args(["health", "--endpoint", &house.endpoint()]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// Waits until the last bytes of room are used up and the log stays unwritable.
 async fn until_down(house: &House) {
@@ -62,7 +17,7 @@ async fn until_down(house: &House) {
     let mut refused = 0;
     for _ in 0..200 {
         let begun = house.begin(&mut agent, &["customers.read"]).await;
-        refused = if begun.is_err() && health(house) == "NOT_SERVING" { refused + 1 } else { 0 };
+        refused = if begun.is_err() && house.health() == "NOT_SERVING" { refused + 1 } else { 0 };
         if refused == 6 {
             return;
         }
@@ -102,14 +57,14 @@ async fn assert_closed(house: &House, before: &Before) {
     let mut stranger = house.svid_agent("spiffe://acme.test/agent/nobody").await;
     unavailable(house.begin(&mut stranger, &["customers.read"]).await);
     assert_eq!(house.server.token_posts(), posts, "no code was spent");
-    assert_eq!(health(house), "NOT_SERVING");
+    assert_eq!(house.health(), "NOT_SERVING");
     // Giving back makes things safer: it does not wait for the log.
     let request = RevokeGrantRequest { grant: before.doomed.clone(), ..RevokeGrantRequest::default() };
     agent.revoke_grant(request).await.unwrap();
 }
 
 async fn assert_recovers(house: &House, before: &Before) {
-    eventually("SERVING again", || (health(house) == "SERVING").then_some(())).await;
+    eventually("SERVING again", || (house.health() == "SERVING").then_some(())).await;
     let resumed = house.event("audit.resumed").await;
     assert_eq!((&resumed["severity"], &resumed["status_id"]), (&"High".into(), &1.into()));
     let mut agent = house.agent().await;
@@ -128,7 +83,7 @@ async fn assert_recovers(house: &House, before: &Before) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk() {
     let mut house = Plan::new().build();
-    let Some(disk) = SmallDisk::mount(&house.path("audit")) else { return };
+    let Some(disk) = SmallDisk::mount(&house.path("audit"), "256k") else { return };
     house.start();
     house.wait_until_serving().await;
     let before = before(&house).await;
@@ -146,7 +101,7 @@ async fn on_a_full_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_disk_that_became_read_only() {
     let mut house = Plan::new().build();
-    let Some(disk) = SmallDisk::mount(&house.path("audit")) else { return };
+    let Some(disk) = SmallDisk::mount(&house.path("audit"), "256k") else { return };
     house.start();
     house.wait_until_serving().await;
     let before = before(&house).await;
@@ -164,7 +119,7 @@ async fn on_a_disk_that_became_read_only() {
     unavailable(redeem(&mut agent, &before.transaction, &before.callback).await);
     unavailable(get(&mut agent, &before.grant).await);
     assert!(Command::new("umount").arg(house.path("audit")).status().unwrap().success());
-    eventually("SERVING again", || (health(&house) == "SERVING").then_some(())).await;
+    eventually("SERVING again", || (house.health() == "SERVING").then_some(())).await;
     redeem(&mut agent, &before.transaction, &before.callback).await.unwrap();
     house.event("audit.resumed").await;
     house.stop().await;
@@ -179,7 +134,7 @@ async fn when_the_folder_is_gone() {
     fs::rename(house.path("audit"), house.path("audit-away")).unwrap();
     let mut agent = house.agent().await;
     unavailable(house.begin(&mut agent, &["customers.read"]).await);
-    eventually("NOT_SERVING", || (health(&house) == "NOT_SERVING").then_some(())).await;
+    eventually("NOT_SERVING", || (house.health() == "NOT_SERVING").then_some(())).await;
     assert_closed(&house, &before).await;
     fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
     assert_recovers(&house, &before).await;
@@ -221,7 +176,7 @@ async fn a_token_without_a_record_is_revoked_and_dropped() {
 async fn a_record_that_comes_late_but_in_time_saves_the_token() {
     let house = Plan::new().open().await;
     let call = issue_into_the_void(&house).await;
-    eventually("the log is down", || (health(&house) == "NOT_SERVING").then_some(())).await;
+    eventually("the log is down", || (house.health() == "NOT_SERVING").then_some(())).await;
     assert!(!call.is_finished(), "the token is held back until it is recorded");
     fs::rename(house.path("audit-away"), house.path("audit")).unwrap();
     let grant = call.await.unwrap().unwrap();
@@ -253,7 +208,7 @@ async fn when_the_disk_hangs_or_loses_what_was_written() {
         unavailable(redeem(&mut agent, &before.transaction, &before.callback).await);
         assert_eq!(house.server.token_posts(), posts, "{fault}");
         drop(injected);
-        eventually("SERVING again", || (health(&house) == "SERVING").then_some(())).await;
+        eventually("SERVING again", || (house.health() == "SERVING").then_some(())).await;
         let mut result = redeem(&mut agent, &before.transaction, &before.callback).await;
         for _ in 0..20 {
             if result.is_ok() {
