@@ -6,7 +6,6 @@
     clippy::string_slice,
     clippy::panic,
     clippy::print_stderr,
-    clippy::disallowed_methods,
     reason = "tests"
 )]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
