@@ -136,7 +136,21 @@ pub(super) fn code_reference(hash: &[u8; 32]) -> String {
     format!("hk1:{}", hex.get(..32).unwrap_or_default())
 }
 
+/// What a fault that an answer led to says of the answer, in words and numbers of ours.
+const OF_AN_ANSWER: [&str; 4] = ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"];
+
 impl Event {
+    /// What the authorization server answered, where it did, and what was wrong with that.
+    #[must_use]
+    pub fn answered(self, status: Option<u16>, fault: &Fault) -> Self {
+        let event = match status {
+            Some(status) => self.with("http_status", status),
+            None => self,
+        };
+        let facts = OF_AN_ANSWER.into_iter().filter_map(|key| Some((key, fault.metadata.get(key)?.as_str())));
+        facts.fold(event, |event, (key, value)| event.with(key, value))
+    }
+
     /// An event of an exchange that has begun.
     #[must_use]
     pub fn on(self, begun: &Begun, keyed: &KeyedHash) -> Self {

@@ -240,15 +240,7 @@ impl Corridor {
     /// Closes an exchange that the server did not end in a token that may be kept.
     async fn not_issued(self: &Arc<Self>, failed: NotIssued) -> Fault {
         let NotIssued { fault, begun, caller, decided, status, disposal } = failed;
-        let mut event = self.event(Code::ExchangeFailed, &begun).by(&caller).of(decided.id);
-        if let Some(status) = status {
-            event = event.with("http_status", status);
-        }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"] {
-            if let Some(value) = fault.metadata.get(key) {
-                event = event.with(key, value.as_str());
-            }
-        }
+        let event = self.event(Code::ExchangeFailed, &begun).by(&caller).of(decided.id).answered(status, &fault);
         if let Some(disposal) = disposal {
             self.servers.dispose(disposal, fault.reason.name(), decided.id);
         }

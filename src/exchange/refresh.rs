@@ -140,15 +140,7 @@ impl Corridor {
     /// Closes a refresh that the server did not end in a token that may be kept.
     async fn not_refreshed(self: &Arc<Self>, failed: NotRefreshed, place: &Place, event: Event) -> Fault {
         let NotRefreshed { fault, turn, decided, status, tries, disposal, fatal } = failed;
-        let mut event = event.with("tries", tries);
-        if let Some(status) = status {
-            event = event.with("http_status", status);
-        }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes", "rule"] {
-            if let Some(value) = fault.metadata.get(key) {
-                event = event.with(key, value.as_str());
-            }
-        }
+        let event = event.with("tries", tries).answered(status, &fault);
         if let Some(disposal) = disposal {
             self.servers.dispose(disposal, fault.reason.name(), decided.id);
         }

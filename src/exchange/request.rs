@@ -178,16 +178,9 @@ impl Corridor {
     }
 
     /// Closes a request that the server did not end in a token that may be kept.
-    async fn not_obtained(self: &Arc<Self>, failed: NotObtained, mut event: Event) -> Fault {
+    async fn not_obtained(self: &Arc<Self>, failed: NotObtained, event: Event) -> Fault {
         let NotObtained { fault, caller: _, decided, status, disposal } = failed;
-        if let Some(status) = status {
-            event = event.with("http_status", status);
-        }
-        for key in ["oauth_error", "oauth_error_description_bytes", "scopes"] {
-            if let Some(value) = fault.metadata.get(key) {
-                event = event.with(key, value.as_str());
-            }
-        }
+        let event = event.answered(status, &fault);
         if let Some(disposal) = disposal {
             self.servers.dispose(disposal, fault.reason.name(), decided.id);
         }

@@ -69,20 +69,13 @@ impl Releasable for HandOut {
 impl Held {
     /// What policy is told of a token that is held.
     pub(super) fn facts<'a>(&'a self, grant: &'a Grant, remaining: Duration) -> IssuedFacts<'a> {
-        let kept = &self.kept;
         IssuedFacts {
-            client: &kept.begun.opening.client,
-            api: kept.begun.opening.api.as_deref(),
-            allowed: &kept.scopes,
-            scopes: &kept.scopes,
-            tolerated: &kept.tolerated,
+            allowed: &self.kept.scopes,
             lifetime: remaining,
-            bound: kept.bound,
             refreshable: grant.is_refreshable(),
             again: true,
-            subject: kept.subject.as_ref(),
-            begun: kept.begun.at,
             registered_by: grant.kept.begun.opening.registered_by.as_ref(),
+            ..self.kept.facts()
         }
     }
 }

@@ -242,20 +242,14 @@ impl Releasable for Turn {
 
     /// What a good answer would be like.
     fn facts(&self) -> IssuedFacts<'_> {
-        let opening = &self.family.origin.begun.opening;
         IssuedFacts {
-            client: &opening.client,
-            api: opening.api.as_deref(),
             allowed: &self.wish.scopes,
             scopes: &self.wish.scopes,
-            tolerated: &self.family.origin.tolerated,
             lifetime: self.family.lifetime(),
-            bound: opening.client.bound_tokens,
+            bound: self.begun().opening.client.bound_tokens,
             refreshable: true,
             again: true,
-            subject: self.family.origin.subject.as_ref(),
-            begun: self.family.origin.begun.at,
-            registered_by: opening.registered_by.as_ref(),
+            ..self.family.origin.facts()
         }
     }
 }

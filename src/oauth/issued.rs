@@ -63,6 +63,28 @@ pub struct Kept {
     pub terms: Terms,
 }
 
+impl Kept {
+    /// What policy is told of it as it came: the first time, and with nothing besides.
+    #[must_use]
+    pub fn facts(&self) -> IssuedFacts<'_> {
+        let opening = &self.begun.opening;
+        IssuedFacts {
+            client: &opening.client,
+            api: opening.api.as_deref(),
+            allowed: &opening.scopes,
+            scopes: &self.scopes,
+            tolerated: &self.tolerated,
+            lifetime: self.lifetime,
+            bound: self.bound,
+            refreshable: false,
+            again: false,
+            subject: self.subject.as_ref(),
+            begun: self.begun.at,
+            registered_by: opening.registered_by.as_ref(),
+        }
+    }
+}
+
 impl Issued {
     pub(super) const fn new(kept: Kept, caller: Caller, closing: Closing) -> Self {
         Self { kept, caller, closing }
@@ -90,20 +112,6 @@ impl Releasable for Issued {
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
-        let opening = &self.kept.begun.opening;
-        IssuedFacts {
-            client: &opening.client,
-            api: opening.api.as_deref(),
-            allowed: &opening.scopes,
-            scopes: &self.kept.scopes,
-            tolerated: &self.kept.tolerated,
-            lifetime: self.kept.lifetime,
-            bound: self.kept.bound,
-            refreshable: self.kept.tokens.refresh.is_some(),
-            again: false,
-            subject: self.kept.subject.as_ref(),
-            begun: self.kept.begun.at,
-            registered_by: opening.registered_by.as_ref(),
-        }
+        IssuedFacts { refreshable: self.kept.tokens.refresh.is_some(), ..self.kept.facts() }
     }
 }

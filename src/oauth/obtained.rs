@@ -38,21 +38,7 @@ impl Releasable for Obtained {
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
-        let opening = &self.kept.begun.opening;
-        IssuedFacts {
-            client: &opening.client,
-            api: opening.api.as_deref(),
-            allowed: &opening.scopes,
-            scopes: &self.kept.scopes,
-            tolerated: &self.kept.tolerated,
-            lifetime: self.kept.lifetime,
-            bound: self.kept.bound,
-            refreshable: false,
-            again: false,
-            subject: self.kept.subject.as_ref(),
-            begun: self.kept.begun.at,
-            registered_by: opening.registered_by.as_ref(),
-        }
+        self.kept.facts()
     }
 
     fn flow(&self) -> &Flow {

@@ -36,20 +36,6 @@ impl Releasable for Refreshed {
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
-        let opening = &self.kept.begun.opening;
-        IssuedFacts {
-            client: &opening.client,
-            api: opening.api.as_deref(),
-            allowed: &self.turn.wish().scopes,
-            scopes: &self.kept.scopes,
-            tolerated: &self.kept.tolerated,
-            lifetime: self.kept.lifetime,
-            bound: self.kept.bound,
-            refreshable: true,
-            again: true,
-            subject: self.kept.subject.as_ref(),
-            begun: self.kept.begun.at,
-            registered_by: opening.registered_by.as_ref(),
-        }
+        IssuedFacts { allowed: &self.turn.wish().scopes, refreshable: true, again: true, ..self.kept.facts() }
     }
 }

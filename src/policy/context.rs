@@ -1,11 +1,14 @@
 //! The context of a question, built natively. Attested facts stand beside what the caller claims, never in it.
 
-use super::entities::{uid, user_uid};
+use super::{
+    BeginAsk, IssuedFacts,
+    entities::{uid, user_uid},
+};
 use crate::{
     caller::{Attestation, AttestedOperator, Caller, Transport},
     config::Api,
     model::{Claimed, IssuerAlias, LoginDemand, Scope, Subject, TokenBinding, Wall},
-    transaction::Actors,
+    transaction::{Actors, Opening},
 };
 use cedar_policy::{Context, RestrictedExpression as Expr};
 use std::{net::IpAddr, time::Duration};
@@ -62,7 +65,57 @@ pub(super) struct Base<'a> {
     pub(super) actors: &'a Actors,
 }
 
-impl Base<'_> {
+impl<'a> Base<'a> {
+    /// Of a request to begin, or to register, an authorization.
+    pub(super) fn asked(ask: &'a BeginAsk, now: Wall, caller: &'a Facts) -> Self {
+        Self {
+            now,
+            caller,
+            scopes: ask.scopes.iter().collect(),
+            api: ask.api.as_deref(),
+            bound: ask.client.bound_tokens,
+            lifetime: ask.client.lifetime_ceiling,
+            claimed: &ask.claimed,
+            approval: None,
+            actors: Actors::NONE,
+        }
+    }
+
+    /// Of what was begun, before there is a token.
+    pub(super) fn of(opening: &'a Opening, now: Wall, caller: &'a Facts, claimed: &'a Claimed) -> Self {
+        Self {
+            now,
+            caller,
+            scopes: opening.scopes.iter().collect(),
+            api: opening.api.as_deref(),
+            bound: opening.client.bound_tokens,
+            lifetime: opening.client.lifetime_ceiling,
+            claimed,
+            approval: None,
+            actors: opening.flow.actors(),
+        }
+    }
+
+    /// Of a token that there is, or is to be.
+    pub(super) fn of_token(
+        token: &IssuedFacts<'a>,
+        actors: &'a Actors,
+        now: Wall,
+        (caller, claimed): (&'a Facts, &'a Claimed),
+    ) -> Self {
+        Self {
+            now,
+            caller,
+            scopes: token.allowed.iter().collect(),
+            api: token.api,
+            bound: token.bound,
+            lifetime: token.lifetime,
+            claimed,
+            approval: None,
+            actors,
+        }
+    }
+
     pub(super) fn expression(&self) -> Result<Expr, String> {
         let mut fields = vec![
             ("now", datetime(self.now)),

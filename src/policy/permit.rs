@@ -12,7 +12,7 @@ use crate::{
     config::{Api, Client},
     model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     platform::Clock,
-    transaction::{Actors, Begun, Claim},
+    transaction::{Begun, Claim},
 };
 use arc_swap::ArcSwapOption;
 use cedar_policy::RestrictedExpression as Expr;
@@ -165,17 +165,7 @@ impl Policies {
         }
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
-        let base = Base {
-            now: self.clock.wall(),
-            caller: &facts,
-            scopes: ask.scopes.iter().collect(),
-            api: ask.api.as_deref(),
-            bound: ask.client.bound_tokens,
-            lifetime: ask.client.lifetime_ceiling,
-            claimed: &ask.claimed,
-            approval: None,
-            actors: &Actors::NONE,
-        };
+        let base = Base::asked(&ask, self.clock.wall(), &facts);
         let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
         let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
         let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
@@ -223,17 +213,7 @@ impl Policies {
         let (opening, now) = (&begun.opening, self.clock.boot());
         let facts = Facts::from(claim.caller());
         let mut panel = Panel::new(&snapshot, claim.caller(), &opening.client, id);
-        let base = Base {
-            now: self.clock.wall(),
-            caller: &facts,
-            scopes: opening.scopes.iter().collect(),
-            api: opening.api.as_deref(),
-            bound: opening.client.bound_tokens,
-            lifetime: opening.client.lifetime_ceiling,
-            claimed,
-            approval: None,
-            actors: &Actors::NONE,
-        };
+        let base = Base::of(opening, self.clock.wall(), &facts, claimed);
         // What a claim proves: policies can see it, and none can waive it. Whoever registered a request began it, and no
         // agent that is to redeem it: only the agent that was named may.
         let mut gate = vec![

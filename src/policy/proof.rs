@@ -57,17 +57,7 @@ impl Policies {
             let token = subject.facts();
             let facts = Facts::from(subject.caller());
             let mut panel = Panel::new(&snapshot, subject.caller(), token.client, id);
-            let base = Base {
-                now: self.clock.wall(),
-                caller: &facts,
-                scopes: token.scopes.iter().collect(),
-                api: token.api,
-                bound: token.bound,
-                lifetime: token.lifetime,
-                claimed,
-                approval: None,
-                actors: subject.flow().actors(),
-            };
+            let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
             panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("origin", text(&ask.origin))]);
             panel.scopes(&base, "hold");
             panel.keep_terms(Keeping { bound: token.bound, audience: token.api.is_some() });

@@ -68,15 +68,8 @@ impl Policies {
             let facts = Facts::from(subject.caller());
             let mut panel = Panel::new(&snapshot, subject.caller(), expected.client, id);
             let base = Base {
-                now: self.clock.wall(),
-                caller: &facts,
-                scopes: expected.allowed.iter().collect(),
-                api: expected.api,
-                bound: expected.bound,
                 lifetime: expected.client.lifetime_ceiling,
-                claimed,
-                approval: None,
-                actors: subject.begun().opening.flow.actors(),
+                ..Base::of_token(&expected, subject.flow().actors(), self.clock.wall(), (&facts, claimed))
             };
             let age = self.clock.boot().since(subject.since());
             let gate = [("grantAge", duration(age)), ("refreshCount", count(subject.refreshes()))];

@@ -69,17 +69,7 @@ impl Policies {
         }
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
-        let base = Base {
-            now: self.clock.wall(),
-            caller: &facts,
-            scopes: ask.scopes.iter().collect(),
-            api: ask.api.as_deref(),
-            bound: ask.client.bound_tokens,
-            lifetime: ask.client.lifetime_ceiling,
-            claimed: &ask.claimed,
-            approval: None,
-            actors: &crate::transaction::Actors::NONE,
-        };
+        let base = Base::asked(&ask, self.clock.wall(), &facts);
         let Ok(named) = uid("Agent", agent.id.as_str()).map(Expr::new_entity_uid) else {
             return Err(Box::new((caller, Refused::not_loaded())));
         };

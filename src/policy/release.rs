@@ -107,17 +107,7 @@ impl Policies {
         }
         let facts = Facts::from(subject.caller());
         let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
-        let base = Base {
-            now: self.clock.wall(),
-            caller: &facts,
-            scopes: token.allowed.iter().collect(),
-            api: token.api,
-            bound: token.bound,
-            lifetime: token.lifetime,
-            claimed,
-            approval: None,
-            actors: subject.flow().actors(),
-        };
+        let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
         let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
         let hand_out = if token.again { "again" } else { "first" };
         let mut extra = vec![("handOut", text(hand_out)), ("token", issued)];

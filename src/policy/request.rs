@@ -88,17 +88,7 @@ impl Policies {
         let opening = &begun.opening;
         let facts = Facts::from(request.caller());
         let mut panel = Panel::new(&snapshot, request.caller(), &opening.client, id);
-        let base = Base {
-            now: self.clock.wall(),
-            caller: &facts,
-            scopes: opening.scopes.iter().collect(),
-            api: opening.api.as_deref(),
-            bound: opening.client.bound_tokens,
-            lifetime: opening.client.lifetime_ceiling,
-            claimed,
-            approval: None,
-            actors: opening.flow.actors(),
-        };
+        let base = Base::of(opening, self.clock.wall(), &facts, claimed);
         let action = match opening.flow {
             Flow::TokenExchange(..) => "exchange_token",
             Flow::JwtBearer(_) => "jwt_bearer",

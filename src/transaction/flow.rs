@@ -37,7 +37,7 @@ pub struct Actors {
 
 impl Actors {
     /// Nobody acts for anybody.
-    pub const NONE: Self = Self { chain: Vec::new(), agents: Vec::new() };
+    pub const NONE: &'static Self = &Self { chain: Vec::new(), agents: Vec::new() };
 }
 
 impl Flow {
@@ -76,8 +76,7 @@ impl Flow {
     /// Who acts.
     #[must_use]
     pub fn actors(&self) -> &Actors {
-        const NONE: &Actors = &Actors::NONE;
-        self.delegation().map_or(NONE, |delegation| &delegation.actors)
+        self.delegation().map_or(Actors::NONE, |delegation| &delegation.actors)
     }
 
     /// When what it came from ends, where it does.
