@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     grant::{Grant, Reply},
     model::{Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
-    oauth::{Disposal, NotObtained, Passage, TokenRequest},
+    oauth::{Disposal, NotObtained, Passage, TokenRequest, VerifiedSubject},
     platform::{Underway, trace},
     policy::{RequestPermitted, Requestable},
     transaction::{Begun, Opening},
@@ -60,8 +60,9 @@ impl Corridor {
         self.entropy.fill(&mut bits)?;
         let (now, deadline) = ((self.clock.boot(), self.clock.wall()), issuer.deadline);
         let passage = self.servers.enter(&client.issuer, &agent.id).await?;
-        // What a registered grant is narrowed to is the front end's doing too.
-        let registered_by = home.and_then(|grant| grant.kept.begun.opening.registered_by.clone());
+        // What comes of a registered grant is the front end's doing too.
+        let ground = subject.as_ref().and_then(VerifiedSubject::begun);
+        let registered_by = ground.and_then(|begun| begun.opening.registered_by.clone());
         let opening = Opening {
             flow,
             agent,

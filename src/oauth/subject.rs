@@ -116,7 +116,8 @@ impl VerifiedSubject {
     }
 
     /// The transaction that it came of, where it is the token of a grant.
-    pub(super) const fn begun(&self) -> Option<&Arc<Begun>> {
+    #[must_use]
+    pub const fn begun(&self) -> Option<&Arc<Begun>> {
         self.begun.as_ref()
     }
 

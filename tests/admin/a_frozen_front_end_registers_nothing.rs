@@ -1,19 +1,11 @@
 use crate::{
-    house::{Agent, House, begin_request, eventually, get, redeem_request},
+    house::{Agent, House, begin_request, eventually, front_end::registration, get, redeem_request},
     kit::{Admin, MAIL, admin, freeze, plan, refused, unfreeze},
 };
-use narrowgate::{
-    api::proto::{
-        FreezeRequest, FreezeResponse, RedeemCodeRequest, RegisterAuthorizationRequest, Target, UnfreezeRequest,
-        target::Kind,
-    },
-    platform::digest::sha256,
-};
+use narrowgate::api::proto::{FreezeRequest, FreezeResponse, RedeemCodeRequest, Target, UnfreezeRequest, target::Kind};
 use tonic::{Code, Status};
 
 const FRONT_END: &str = "spiffe://acme.test/agent/desk";
-/// The verifier of RFC 7636 appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const MAY_REGISTER: &str = r#"
 @id("test.front-end")
 permit (
@@ -24,17 +16,7 @@ permit (
 "#;
 
 async fn register(front_end: &mut Agent) -> Result<String, Status> {
-    let request = RegisterAuthorizationRequest {
-        client: "sales-crm".to_owned(),
-        scopes: vec![MAIL[0].to_owned()],
-        redirect_uri: begin_request(&MAIL).redirect_uri,
-        for_agent: "courier".to_owned(),
-        // The example of RFC 7636 appendix B.
-        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
-        code_challenge_method: "S256".to_owned(),
-        state_hash: sha256(b"state").to_vec(),
-        ..RegisterAuthorizationRequest::default()
-    };
+    let request = registration("courier", &MAIL[..1]);
     Ok(front_end.register_authorization(request).await?.into_inner().transaction)
 }
 
@@ -56,19 +38,7 @@ async fn freeze_desk(admin: &mut Admin) -> FreezeResponse {
 
 /// What redeems a code of the front end's own request, which the person has approved.
 async fn redeeming(house: &House, front_end: &mut Agent, agent: &mut Agent) -> RedeemCodeRequest {
-    let transaction = register(front_end).await.unwrap();
-    // Where the server is, and what it is asked, is seen in a request of narrowgate's.
-    let begun = house.begin(agent, &MAIL[..1]).await.unwrap();
-    let mut url = url::Url::parse(&begun.authorization_url).unwrap();
-    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let theirs = pairs.iter().map(|(key, value)| match key.as_str() {
-        "state" => (key.as_str(), "state"),
-        "code_challenge" => (key.as_str(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
-        _ => (key.as_str(), value.as_str()),
-    });
-    url.query_pairs_mut().clear().extend_pairs(theirs);
-    let callback = house.server.approve(url.as_str());
-    RedeemCodeRequest { code_verifier: VERIFIER.to_owned(), ..redeem_request(&transaction, &callback.url) }
+    house.registered(front_end, agent, registration("courier", &MAIL[..1])).await.unwrap()
 }
 
 // rows: INTR-03 CACH-08

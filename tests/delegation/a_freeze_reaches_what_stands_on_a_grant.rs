@@ -1,5 +1,8 @@
 use crate::{
-    house::{COURIER, Plan, eventually, redeem, scripted_as::delegation::TOKEN_EXCHANGE, unix_channel},
+    house::{
+        COURIER, Plan, eventually, front_end::registration, get, redeem, scripted_as::delegation::TOKEN_EXCHANGE,
+        unix_channel,
+    },
     kit::{exchange, open_with, refused, request},
 };
 use narrowgate::api::proto::{
@@ -33,6 +36,16 @@ key = "client.key"
 owner = "sales"
 [client.token_exchange]
 actor_key = "actor.key"
+"#;
+
+const DESK: &str = "spiffe://acme.test/agent/desk";
+const MAY_REGISTER: &str = r#"
+@id("test.front-end")
+permit (
+  principal == Narrowgate::Agent::"desk",
+  action == Narrowgate::Action::"register_authorization",
+  resource is Narrowgate::Client
+);
 "#;
 
 // rows: CACH-08 TEX-07
@@ -71,4 +84,28 @@ async fn between_decision_and_post_no_subject_token_leaves() {
         assert!(house.server.requests_of(TOKEN_EXCHANGE).is_empty(), "the subject token left");
         assert_eq!(house.event("exchange.failed").await["status_code"], "FROZEN");
     }
+}
+
+// rows: CACH-08 INTR-03
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_exchanged_from_a_front_ends_request_ends_with_the_front_end() {
+    let mut plan = plan().policy(MAY_REGISTER);
+    plan.agents.push_str(&format!(
+        "\n[[agent]]\nid = \"desk\"\nspiffe_id = \"{DESK}\"\nowner = \"sales\"\nenvironment = \"prod\"\ntrust = 3\n"
+    ));
+    let house = open_with(plan, EXCHANGING).await;
+    let mut admin = AdminServiceClient::new(unix_channel(&house.path("run/admin.sock")).await);
+    let (mut desk, mut agent) = (house.svid_agent(DESK).await, house.svid_agent(COURIER).await);
+    let mut begins = agent.clone();
+    let redeeming = house.registered(&mut desk, &mut begins, registration("courier", &[MAIL])).await.unwrap();
+    let login = agent.redeem_code(redeeming).await.unwrap().into_inner();
+    let mut own = request("", &[MAIL]);
+    own.client = "sales-exchange".to_owned();
+    (own.subject, own.subject_token_type) = (Some(Subject::SubjectGrant(login.grant)), String::new());
+    let exchanged = exchange(&mut agent, own).await.unwrap().grant;
+    get(&mut agent, &exchanged).await.unwrap();
+    let target = Some(Target { kind: Some(Kind::Agent("desk".to_owned())) });
+    let frozen = admin.freeze(FreezeRequest { target, ticket: String::new() }).await.unwrap().into_inner();
+    assert_eq!(frozen.toll.unwrap().grants, 2);
+    refused(get(&mut agent, &exchanged).await, Code::NotFound, "GRANT_UNKNOWN");
 }

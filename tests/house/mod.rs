@@ -2,6 +2,7 @@
 //! at both doors. Everything on loopback, in a folder of its own.
 
 mod checks;
+pub(crate) mod front_end;
 pub(crate) mod scripted_as;
 
 use narrowgate::{

@@ -1,14 +1,13 @@
 //! One rich story that makes narrowgate write every kind of event it has, and the schema's own judgement of them.
 
 use crate::house::{
-    Agent, COURIER, House, Plan, get, reason, redeem, redeem_request,
+    Agent, COURIER, House, Plan,
+    front_end::registration,
+    get, reason, redeem, redeem_request,
     scripted_as::behaviour::{Behaviour, RevocationBehaviour, Script},
     write,
 };
-use narrowgate::{
-    api::proto::{Claimed, GetTokenRequest, RedeemCodeRequest, RegisterAuthorizationRequest, RevokeGrantRequest},
-    platform::digest::sha256,
-};
+use narrowgate::api::proto::{Claimed, GetTokenRequest, RedeemCodeRequest, RevokeGrantRequest};
 use rustix::process::Signal;
 use std::{fs, time::Duration};
 
@@ -105,21 +104,11 @@ async fn attacks(house: &House, agent: &mut Agent) {
 
 /// A code with a verifier that is not the registered one's.
 async fn injected(house: &House, agent: &mut Agent) {
-    let state = "state-of-a-front-end-0123456789";
-    let registration = RegisterAuthorizationRequest {
-        client: "sales-crm".to_owned(),
-        scopes: vec!["customers.read".to_owned()],
-        for_agent: "quoter".to_owned(),
-        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
-        code_challenge_method: "S256".to_owned(),
-        state_hash: sha256(state.as_bytes()).to_vec(),
-        ..RegisterAuthorizationRequest::default()
-    };
-    let transaction = agent.register_authorization(registration).await.unwrap().into_inner().transaction;
-    let url = format!("http://127.0.0.1/callback?code=code-of-another&state={state}&iss={}", house.server.issuer());
+    let begins = &mut agent.clone();
+    let request = house.registered(agent, begins, registration("quoter", &["customers.read"])).await.unwrap();
     let request = RedeemCodeRequest {
         code_verifier: "verifier-of-another-0123456789-0123456789-0123456789".to_owned(),
-        ..redeem_request(&transaction, &url)
+        ..request
     };
     assert_eq!(reason(&agent.redeem_code(request).await.err().unwrap()), "PKCE_MISMATCH");
 }
