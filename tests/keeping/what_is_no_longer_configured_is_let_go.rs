@@ -1,6 +1,10 @@
 use crate::{
     asking::refused,
-    house::{House, eventually, get, write},
+    house::{
+        House, eventually, get,
+        scripted_as::behaviour::{RevocationBehaviour, Script},
+        write,
+    },
     kit::{again, granted, plan, restart, restored},
 };
 use std::fs;
@@ -80,4 +84,22 @@ async fn a_slip_that_is_corrected_costs_no_grant() {
     assert_eq!(restored(&house, 2).await, (1, 0));
     get(&mut house.agent().await, &grant).await.unwrap();
     assert!(house.server.revocations().is_empty());
+}
+
+// rows: RT-02 INTR-01
+#[tokio::test]
+async fn what_its_server_has_not_confirmed_is_tried_again_at_the_next_start() {
+    let (mut house, _, _) = granted(plan("")).await;
+    house.stop().await;
+    change(&house, "agents.toml", "\"quoter\"", "\"another\"");
+    house.server.behave(Script::Revocation(RevocationBehaviour::Status(503)));
+    again(&mut house).await;
+    assert_eq!(restored(&house, 1).await, (0, 1));
+    eventually("the first try", || (house.server.revocation_posts() == 1).then_some(())).await;
+    // In order, so that whatever was to be written is.
+    restart(&mut house).await;
+    assert_eq!(restored(&house, 2).await, (0, 1));
+    eventually("its revocation", || house.server.revocations().pop()).await;
+    restart(&mut house).await;
+    assert_eq!(restored(&house, 3).await, (0, 0));
 }
