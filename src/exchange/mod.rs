@@ -11,6 +11,7 @@ mod begin;
 mod delegate;
 mod freeze;
 mod keeping;
+mod overtaken;
 mod person;
 mod proof;
 mod redeem;

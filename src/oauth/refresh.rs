@@ -67,7 +67,8 @@ impl AuthorizationServers {
     }
 
     /// Refreshes with a recorded permit (RFC 6749 §6, RFC 8705 §2), on an open connection where there is one. Tries
-    /// again only what was not sent or not taken (429, 503), and not beyond `until`.
+    /// again only what was not sent or not taken (429, 503), and not beyond `until`, nor where `still` says that its decision is none any
+    /// more.
     ///
     /// # Errors
     /// See [`NotRefreshed`].
@@ -75,7 +76,7 @@ impl AuthorizationServers {
         &self,
         recorded: Recorded<RefreshPermitted<Turn>>,
         line: Result<Line, Fault>,
-        until: Boot,
+        (until, still): (Boot, &(dyn Fn() -> bool + Sync)),
     ) -> Result<Refreshed, Box<NotRefreshed>> {
         let (turn, decided, terms) = recorded.into_inner().into_parts();
         let (mut line, mut tries) = (line, 1);
@@ -88,6 +89,9 @@ impl AuthorizationServers {
             };
             let Some(wait) = self.retry_in(&failed, tries, &turn, until) else { break Err(failed) };
             self.work.pause(wait).await;
+            if !still() {
+                break Err(failed);
+            }
             tries += 1;
             line = self.another_line(turn.begun()).await;
         };

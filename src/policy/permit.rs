@@ -52,6 +52,12 @@ impl Policies {
         self.current.load_full()
     }
 
+    /// Whether a decision is one of the current set.
+    #[must_use]
+    pub fn is_current(&self, verdict: &Verdict) -> bool {
+        self.current().is_some_and(|set| set.generation == verdict.generation)
+    }
+
     /// Swaps the set whole.
     pub fn replace(&self, next: Snapshot) {
         self.current.store(Some(Arc::new(next)));

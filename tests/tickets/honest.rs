@@ -31,7 +31,7 @@ pub async fn walk(
 }
 
 pub async fn outcome(grants: &Grants, recorder: &Recorder, released: Released<Issued>) -> Option<Recorded<Reply>> {
-    let (reply, _closing) = grants.keep(released).ok()?;
+    let (reply, _caller, _closing) = grants.keep(released).ok()?;
     recorder.record_outcome(reply).await.ok()
 }
 
