@@ -8,7 +8,7 @@ use crate::{
     exchange::Corridor,
     grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::AuthorizationServers,
+    oauth::{AuthorizationServers, ProtectedResources},
     platform::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
@@ -106,6 +106,7 @@ impl Daemon {
             AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
         }
         .map_err(Failure::Config)?;
+        let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -126,8 +127,18 @@ impl Daemon {
             durable,
         };
         let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let corridor =
-            Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
+        let corridor = Arc::new(Corridor {
+            policies,
+            transactions,
+            servers,
+            resources,
+            grants,
+            recorder,
+            clock,
+            entropy,
+            work,
+            config,
+        });
         take_up(&corridor, found, (open, &unfinished)).await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
@@ -272,6 +283,7 @@ async fn take_up(
 #[must_use]
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
+    findings.extend(ProtectedResources::refused(config, file));
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));

@@ -37,7 +37,7 @@ const SAID_OF_A_MESSAGE: [Reason; 8] = [
 /// A gRPC request: one byte for the method, then the message. Whether it reaches the corridor.
 pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((method, message)) = bytes.split_first() else { return false };
-    match fuzz_request(method % 9, message) {
+    match fuzz_request(method % 10, message) {
         Some(Err(reason)) => {
             assert!(SAID_OF_A_MESSAGE.contains(&reason), "{reason:?} is not said of a message");
             false

@@ -274,6 +274,7 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "RedeemCodeRequest.code_verifier",
         "RedeemCodeRequest.dpop_proof",
         "RegisterAuthorizationRequest.nonce",
+        "ResolveChallengeRequest.url",
         "SignProofRequest.http_uri",
         "SignProofResponse.proof",
         "Token.access_token",
