@@ -6,7 +6,7 @@ use crate::{
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
     exchange::Corridor,
-    grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
+    grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::{AuthorizationServers, ProtectedResources},
     platform::{
@@ -116,17 +116,10 @@ impl Daemon {
         let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
-        let limits = &config.limits;
-        let bounds = Bounds::from(limits);
+        let bounds = Bounds::from(&config.limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
-        let bounds = GrantBounds {
-            per_agent: limits.grants_per_agent,
-            lost_after: limits.replay_window + config.audit.outcome_hold,
-            keeping: config.keeping.clone(),
-            durable,
-        };
-        let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
+        let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor = Arc::new(Corridor {
             policies,
             transactions,
@@ -241,6 +234,12 @@ impl Daemon {
     pub fn corridor(&self) -> &Arc<Corridor> {
         &self.corridor
     }
+}
+
+fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
+    let (limits, keeping) = (&config.limits, config.keeping.clone());
+    let lost_after = limits.replay_window + config.audit.outcome_hold;
+    GrantBounds { per_agent: limits.grants_per_agent, lost_after, keeping, durable }
 }
 
 async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), BindError> {

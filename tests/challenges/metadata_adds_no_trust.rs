@@ -58,7 +58,8 @@ async fn none_but_evil_ones_is_none() {
         resource.publish(&place, &document(&resource.url("/api"), &servers));
         let header = naming(&resource.url(&place));
         let mut agent = asker(&house, number).await;
-        let status = resolve(&mut agent, &resource.url("/api"), &[&header]).await.err().expect(&servers.join(" "));
+        let status =
+            resolve(&mut agent, &resource.url("/api"), &[&header]).await.err().unwrap_or_else(|| panic!("{servers:?}"));
         let told = (status.code(), reason(&status));
         assert_eq!(told, (Code::FailedPrecondition, "NO_TRUSTED_ISSUER".to_owned()), "{servers:?}");
         assert!(!format!("{status:?}").contains("evil"), "{status:?}");

@@ -3,7 +3,6 @@ use crate::{
     kit::{Resource, Trap, WELL_KNOWN, asker, build, document, naming, open, resolve},
 };
 use serde_json::json;
-use std::time::Instant;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -40,7 +39,7 @@ async fn from_the_server_that_was_requested_and_from_no_other() {
         own.replace("https://", "//"),
         own.replace("127.0.0.1", "localhost"),
         own.replace("127.0.0.1", "127.0.0.1.evil.example"),
-        own.replace("https://127.0.0.1", &format!("https://evil.example\\\\@127.0.0.1")),
+        own.replace("https://127.0.0.1", "https://evil.example\\@127.0.0.1"),
         format!("https://127.0.0.1{path}"),
         resource.url("/api/delete?everything=1"),
         resource.url("/.well-known/../admin"),
@@ -100,6 +99,9 @@ async fn no_redirect_is_followed() {
 
 const CANARY: &str = "canary-banner-of-an-internal-service";
 
+/// A status, headers and a body.
+type Oddity<'a> = (u16, &'a [(&'a str, &'a str)], &'a str);
+
 // rows: SSRF-05 DISC-05 (of an API's metadata)
 #[tokio::test]
 async fn what_is_no_document_is_refused_and_repeated_nowhere() {
@@ -138,7 +140,7 @@ async fn what_is_no_document_is_refused_and_repeated_nowhere() {
         assert_eq!(fact(&status, "rule").as_deref(), Some(*rule), "{body:.200}");
         told += &format!("{status:?}");
     }
-    let oddities: [(u16, &[(&str, &str)], &str); 8] = [
+    let oddities: [Oddity<'_>; 8] = [
         (200, &[("Content-Type", "text/html")], &good),
         (200, &[], &good),
         (200, &[("Content-Type", "application/json"), ("Content-Encoding", "gzip")], &good),
@@ -220,15 +222,17 @@ async fn once_for_many_calls_and_after_a_failure_not_at_once_again() {
     assert_eq!(resource.paths(), [WELL_KNOWN], "concurrent calls share one fetch, and later ones its document");
     let missing = "/.well-known/oauth-protected-resource/missing";
     let header = naming(&resource.url(missing));
-    let begun = Instant::now();
+    let mut waits = Vec::new();
     for number in 0..8 {
         let status = resolve(&mut asker(&house, number).await, &resource.url("/api"), &[&header]).await.err().unwrap();
         assert_eq!(reason(&status), "PRM_UNAVAILABLE");
-        let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap();
-        assert!(wait.as_secs() <= 30 && wait.as_secs() + begun.elapsed().as_secs() >= 28, "{wait:?}");
+        waits.push(status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap());
     }
+    assert!(waits[0].as_secs() <= 30, "{waits:?}");
+    // What is told is the rest of the pause. On a machine so slow that it ends in between, a new one begins.
+    let one_pause = waits.is_sorted_by(|earlier, later| earlier >= later);
     let fetches = resource.paths().iter().filter(|path| *path == missing).count();
-    assert!(fetches == 1 || begun.elapsed().as_secs() >= 30, "{fetches} fetches of what is not there");
+    assert!(fetches == 1 || !one_pause, "{fetches} fetches of what is not there");
 }
 
 // rows: GRPC-09 (fetches for an agent are metered)
