@@ -1,4 +1,4 @@
-//! The only room that talks to an authorization server.
+//! The only room that talks to an authorization server; and to an API's own, for its metadata alone.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
 //! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token

@@ -37,6 +37,12 @@ async fn from_the_catalogue_alone() {
     assert_eq!(reason(&refused), "SCOPE_UNDECLARED");
     let refused = agent.begin_authorization(begin(&["customers.delete"])).await.err().unwrap();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+    // A place elsewhere says that the challenge is not the API's, whether it would be looked at or not.
+    let evil = r#"Bearer resource_metadata="https://evil.example/.well-known/oauth-protected-resource""#;
+    let refused = resolve(&mut agent, &resource.url("/api"), &[evil]).await.err().unwrap();
+    assert_eq!((reason(&refused).as_str(), fact(&refused, "rule").as_deref()), ("PRM_REJECTED", Some("origin")));
+    let own = format!("Bearer resource_metadata=\"{}\"", resource.url("/.well-known/oauth-protected-resource/api"));
+    assert!(!resolve(&mut agent, &resource.url("/api"), &[&own]).await.unwrap().from_metadata);
     assert_eq!(resource.connections(), 0, "without metadata_ca nothing is fetched");
 }
 
