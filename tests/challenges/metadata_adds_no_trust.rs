@@ -88,7 +88,7 @@ redirect_uris = ["http://127.0.0.1/partner"]
 owner = "sales"
 "#;
 
-// rows: SSRF-02
+// rows: SSRF-02 MCP-04 (another server's client is another one; one that is not declared is none)
 #[tokio::test]
 async fn it_chooses_among_the_issuers_that_are_declared_for_the_api() {
     let resource = Resource::start();

@@ -1,6 +1,6 @@
 use crate::{
     house::{Plan, fact, reason},
-    kit::{Resource, Trap, WELL_KNOWN, asker, build, document, naming, open, resolve},
+    kit::{Resource, Trap, WELL_KNOWN, asker, build, document, naming, open, open_with, resolve},
 };
 use serde_json::json;
 use tonic::Code;
@@ -204,6 +204,25 @@ async fn over_tls_that_the_catalogue_vouches_for() {
     let status = resolve(&mut house.agent().await, &resource.url("/api"), &[]).await.err().unwrap();
     assert_eq!(reason(&status), "PRM_UNAVAILABLE");
     assert!(resource.heads().is_empty(), "a request was sent to whoever was there");
+}
+
+// rows: TOK-08 (a tarpit in the place of an API)
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    // It is connected to, and says nothing.
+    let (resource, trap) = (Resource::start(), Trap::new());
+    let mut plan = Plan::new();
+    let identifier = "identifier = \"https://mail.example.test/api\"";
+    let (url, lines) = (format!("https://127.0.0.1:{}/api", trap.port()), "metadata_ca = \"resource-ca.pem\"");
+    plan.apis = plan.apis.replace(identifier, &format!("identifier = \"{url}\"\n{lines}"));
+    let house = open_with(plan, &resource, lines).await;
+    resource.publish(WELL_KNOWN, &document(&resource.url("/api"), &[&house.server.issuer()]));
+    let (mut waits, mut other) = (asker(&house, 0).await, asker(&house, 1).await);
+    let slow = tokio::spawn(async move { resolve(&mut waits, &url, &[]).await });
+    // Another API's metadata is had in the meantime.
+    resolve(&mut other, &resource.url("/api"), &[]).await.unwrap();
+    let status = slow.await.unwrap().err().unwrap();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "PRM_UNAVAILABLE"));
 }
 
 #[tokio::test]

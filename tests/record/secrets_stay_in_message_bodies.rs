@@ -10,7 +10,8 @@ use crate::{
 };
 use narrowgate::api::proto::{
     AuthorizationResponse, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, SignProofRequest, redeem_code_request::Callback as Wire,
+    RedeemCodeResponse, ResolveChallengeRequest, RevokeGrantRequest, SignProofRequest,
+    redeem_code_request::Callback as Wire,
 };
 use prost::Message;
 use std::collections::BTreeSet;
@@ -98,6 +99,16 @@ impl Tapped {
         self.call("SignProof", &prove).await;
         self.call("RevokeGrant", &RevokeGrantRequest { grant: CALLERS.to_owned(), ..RevokeGrantRequest::default() })
             .await;
+        let scope = format!("Bearer error=\"insufficient_scope\", scope=\"customers.read\", realm=\"{CALLERS}\"");
+        let elsewhere = format!("Bearer resource_metadata=\"https://{CALLERS}.example/{CALLERS}\"");
+        for (host, header) in [("crm", &scope), ("crm", &elsewhere), ("nobody", &scope), ("crm", &CALLERS.to_owned())] {
+            let resolve = ResolveChallengeRequest {
+                url: format!("https://{host}.example.test/api?token={CALLERS}"),
+                www_authenticate: vec![header.clone()],
+                ..ResolveChallengeRequest::default()
+            };
+            self.call("ResolveChallenge", &resolve).await;
+        }
         self.call("NoSuchMethod", &redeem_request(CALLERS, CALLERS)).await;
     }
 }
