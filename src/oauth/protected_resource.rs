@@ -9,6 +9,7 @@
 use super::{
     demand::{RequestedUrl, URL_BYTES_MAX},
     http::{self, Broken},
+    lane::Places,
     names::Names,
     strict_json,
     tls::client_config,
@@ -28,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Mutex as Turn, Semaphore};
+use tokio::sync::Mutex as Turn;
 use url::Url;
 
 /// Bytes of a document.
@@ -45,8 +46,10 @@ const BELIEVED: Duration = Duration::from_secs(300);
 const FAILURE_BELIEVED: Duration = Duration::from_secs(30);
 /// Documents of one API that are remembered.
 const PLACES_MAX: usize = 32;
-/// Documents of one API that are being fetched.
-const FETCHES_MAX: usize = 4;
+/// Documents of one API that are being fetched: for one agent, and for all. One that names slow places has them to itself.
+const FETCHES_MAX: (usize, usize) = (2, 8);
+/// What a caller is told to wait when there are so many.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// Documents that are fetched for one agent: a minute, and at once after a pause.
 const AGENT_FETCHES: (u32, u32) = (30, 10);
 /// Agents remembered before those that have been quiet are forgotten.
@@ -86,7 +89,7 @@ struct Source {
     well_known: Url,
     tls: Arc<ClientConfig>,
     names: Names,
-    turns: Semaphore,
+    room: Places,
     places: Mutex<HashMap<String, Place>>,
 }
 
@@ -166,6 +169,8 @@ impl ProtectedResources {
         let document = match known {
             Some(known) => known?,
             None => {
+                let busy = || unavailable(api).retry_after(BUSY_WAIT);
+                let _room = source.room.take(agent).ok_or_else(busy)?;
                 self.admit(agent)?;
                 let fetch = source.fetch(api, place);
                 let fetched = tokio::time::timeout(DEADLINE, fetch).await.unwrap_or_else(|_| Err(unavailable(api)));
@@ -199,7 +204,8 @@ impl ProtectedResources {
 
 impl Source {
     fn new(well_known: Url, tls: Arc<ClientConfig>) -> Self {
-        Self { well_known, tls, names: Names::new(), turns: Semaphore::new(FETCHES_MAX), places: Mutex::default() }
+        let (names, room) = (Names::new(), Places::new(FETCHES_MAX.0, FETCHES_MAX.1));
+        Self { well_known, tls, names, room, places: Mutex::default() }
     }
 
     /// What is believed of a place. Of too many, the one that was asked for longest ago is forgotten.
@@ -216,7 +222,6 @@ impl Source {
 
     /// Fetches and reads a document. No redirect is followed, and nothing of what came is logged.
     async fn fetch(&self, api: &Api, url: &Url) -> Result<Arc<ResourceMetadata>, Fault> {
-        let _turn = self.turns.acquire().await.map_err(|_| unavailable(api))?;
         // The host is the identifier's own, which is written in the catalogue.
         let line = http::connect(url, &self.tls, Reach::Anywhere, &self.names).await;
         let line = line.map_err(|_| unavailable(api))?;

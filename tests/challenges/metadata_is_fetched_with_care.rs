@@ -217,12 +217,22 @@ async fn a_server_that_never_answers_is_given_up() {
     plan.apis = plan.apis.replace(identifier, &format!("identifier = \"{url}\"\n{lines}"));
     let house = open_with(plan, &resource, lines).await;
     resource.publish(WELL_KNOWN, &document(&resource.url("/api"), &[&house.server.issuer()]));
-    let (mut waits, mut other) = (asker(&house, 0).await, asker(&house, 1).await);
-    let slow = tokio::spawn(async move { resolve(&mut waits, &url, &[]).await });
+    let place = |number: usize| format!("https://127.0.0.1:{}/.well-known/{number}", trap.port());
+    let mut slow = Vec::new();
+    for number in 0..5 {
+        let (mut agent, url, header) = (asker(&house, 0).await, url.clone(), naming(&place(number)));
+        slow.push(tokio::spawn(async move { resolve(&mut agent, &url, &[&header]).await }));
+    }
     // Another API's metadata is had in the meantime.
-    resolve(&mut other, &resource.url("/api"), &[]).await.unwrap();
-    let status = slow.await.unwrap().err().unwrap();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "PRM_UNAVAILABLE"));
+    resolve(&mut asker(&house, 1).await, &resource.url("/api"), &[]).await.unwrap();
+    let (mut waited, mut turned_away) = (0, 0);
+    for call in slow {
+        let status = call.await.unwrap().err().unwrap();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "PRM_UNAVAILABLE"));
+        let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap();
+        *(if wait.as_secs() > 1 { &mut waited } else { &mut turned_away }) += 1;
+    }
+    assert_eq!((waited, turned_away), (2, 3), "one agent has two fetches of one API under way");
 }
 
 #[tokio::test]
