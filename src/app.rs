@@ -6,9 +6,9 @@ use crate::{
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
     exchange::Corridor,
-    grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
+    grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::AuthorizationServers,
+    oauth::{AuthorizationServers, ProtectedResources},
     platform::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
@@ -106,6 +106,7 @@ impl Daemon {
             AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
         }
         .map_err(Failure::Config)?;
+        let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -115,19 +116,22 @@ impl Daemon {
         let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
-        let limits = &config.limits;
-        let bounds = Bounds::from(limits);
+        let bounds = Bounds::from(&config.limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
-        let bounds = GrantBounds {
-            per_agent: limits.grants_per_agent,
-            lost_after: limits.replay_window + config.audit.outcome_hold,
-            keeping: config.keeping.clone(),
-            durable,
-        };
-        let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let corridor =
-            Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
+        let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
+        let corridor = Arc::new(Corridor {
+            policies,
+            transactions,
+            servers,
+            resources,
+            grants,
+            recorder,
+            clock,
+            entropy,
+            work,
+            config,
+        });
         take_up(&corridor, found, (open, &unfinished)).await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
@@ -232,6 +236,12 @@ impl Daemon {
     }
 }
 
+fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
+    let (limits, keeping) = (&config.limits, config.keeping.clone());
+    let lost_after = limits.replay_window + config.audit.outcome_hold;
+    GrantBounds { per_agent: limits.grants_per_agent, lost_after, keeping, durable }
+}
+
 async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), BindError> {
     let unix = config.unix.as_ref().map(UnixDoor::bind).transpose()?;
     let mtls = match &config.tcp {
@@ -272,6 +282,7 @@ async fn take_up(
 #[must_use]
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
+    findings.extend(ProtectedResources::refused(config, file));
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));

@@ -50,6 +50,8 @@
 //!   origin of its API, at the daemon's own time; each proof is a decision, and on record.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
 //!   release, to the log by keyed reference, and to nobody else.
+//! * What an API says of itself (RFC 9728) chooses among the issuers that are configured for it, and adds none; a
+//!   challenge says where to look only at the server that was called.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
 //! * The process closes itself before it opens a door: no core, no peeking, no other program, no folder that is not

@@ -9,6 +9,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.TokenService/BeginAuthorization" => "BeginAuthorization",
         "/narrowgate.v1.TokenService/RegisterAuthorization" => "RegisterAuthorization",
         "/narrowgate.v1.TokenService/RedeemCode" => "RedeemCode",
+        "/narrowgate.v1.TokenService/ResolveChallenge" => "ResolveChallenge",
         "/narrowgate.v1.TokenService/ExchangeToken" => "ExchangeToken",
         "/narrowgate.v1.TokenService/ObtainToken" => "ObtainToken",
         "/narrowgate.v1.TokenService/GetToken" => "GetToken",

@@ -21,6 +21,7 @@ mod traced;
 mod unix;
 mod watch;
 mod wire;
+mod wire_challenge;
 mod wire_proof;
 
 /// The generated protocol.

@@ -88,13 +88,18 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::GrantTypeDisabled
         | R::IssuedTypeUnexpected
         | R::ActMissing
-        | R::ActTooDeep => Code::FailedPrecondition,
+        | R::ActTooDeep
+        | R::ApiUndeclared
+        | R::PrmRejected
+        | R::PrmResourceMismatch
+        | R::NoTrustedIssuer => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown | R::RequestOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::FreezeNotKept
         | R::MetadataUnavailable
+        | R::PrmUnavailable
         | R::JwksUnavailable
         | R::IntrospectionUnavailable
         | R::MetadataStale

@@ -140,6 +140,7 @@ impl Code {
                 Detection::SubjectTokenMisuse => "detect.subject_token_misuse",
                 Detection::DelegationStripped => "detect.delegation_stripped",
                 Detection::UnexpectedRefreshToken => "detect.unexpected_refresh_token",
+                Detection::UntrustedIssuer => "detect.untrusted_issuer",
             },
         }
     }

@@ -136,6 +136,9 @@ fn of_detection(detection: Detection, agent: &str) -> String {
         Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
         Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
         Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
+        Detection::UntrustedIssuer => {
+            "An API's metadata names an authorization server that is not trusted for it".to_owned()
+        }
         Detection::MetadataDowngrade => "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned(),
     }
 }

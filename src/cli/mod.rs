@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod challenge;
 mod check;
 mod client;
 #[cfg(feature = "dev")]

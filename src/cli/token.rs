@@ -1,6 +1,6 @@
 //! `narrowgate token`: what an agent does, by hand.
 
-use super::{DaemonArgs, Exit, client, listen::CallbackListener, output::Output, span};
+use super::{DaemonArgs, Exit, challenge, client, listen::CallbackListener, output::Output, span};
 use crate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, Claimed, GetTokenRequest, RedeemCodeRequest,
     RevocationOutcome, RevokeGrantRequest, Token, WatchTokenRequest, redeem_code_request::Callback,
@@ -28,6 +28,8 @@ pub(super) enum TokenCommand {
     Get(Get),
     /// Print the token of a grant, and each that comes after it, one JSON object a line, until there is none.
     Watch(Watch),
+    /// Say what to begin after an API answered 401 with a challenge.
+    Challenge(challenge::Challenge),
     /// End a grant.
     Revoke(Revoke),
 }
@@ -125,7 +127,7 @@ pub(super) struct Revoke {
 }
 
 /// What went wrong: no daemon, or its answer.
-enum Wrong {
+pub(super) enum Wrong {
     Here(Exit, String),
     There(Box<Status>),
     /// It has been printed.
@@ -150,6 +152,7 @@ pub(super) async fn run(command: TokenCommand, output: &Output) -> Exit {
         TokenCommand::Redeem(args) => redeem_stdin(args, output).await,
         TokenCommand::Get(args) => get(args, output).await,
         TokenCommand::Watch(args) => watch(args, output).await,
+        TokenCommand::Challenge(args) => challenge::challenge(args, output).await,
         TokenCommand::Revoke(args) => revoke(args, output).await,
     };
     match done {

@@ -6,11 +6,13 @@ use super::{
     named::Named,
     reader::{Document, Table},
     registry::team,
+    resource,
 };
 use crate::model::{
     ApiAlias, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
+use rustls::pki_types::CertificateDer;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// A protected resource.
@@ -28,6 +30,8 @@ pub struct Api {
     pub data_class: String,
     /// Where it is (RFC 6454): proofs for its tokens are signed for these alone.
     pub origins: Vec<String>,
+    /// The trust roots of its own server, if its metadata (RFC 9728) is to be read.
+    pub metadata_roots: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// A scope that may be asked for.
@@ -111,6 +115,7 @@ impl Catalog {
             }
         });
         let origins = binding::origins(table, identifier.as_deref());
+        let metadata_roots = resource::metadata_roots(table, identifier.as_deref());
         let api = Api {
             alias: alias?,
             identifier: identifier?,
@@ -118,6 +123,7 @@ impl Catalog {
             owner: owner?,
             data_class: data_class?,
             origins,
+            metadata_roots,
         };
         if self.apis.values().any(|a| a.identifier == api.identifier && a.issuer == api.issuer) {
             table.wrong_at("identifier", "is declared twice for this issuer", None);

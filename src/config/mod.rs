@@ -24,6 +24,7 @@ mod pem;
 mod published;
 mod reader;
 mod registry;
+mod resource;
 mod share;
 mod signing;
 
@@ -50,6 +51,7 @@ pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
 pub use reader::{Document, Table};
 pub use registry::Registry;
+pub(crate) use resource::plain_https;
 pub use share::Share;
 pub use signing::SigningKey;
 

@@ -95,6 +95,7 @@ impl Inside {
             policies: Arc::clone(policies),
             transactions: Arc::clone(transactions),
             servers: servers.unwrap(),
+            resources: Arc::clone(&self.corridor().resources),
             grants: Arc::clone(grants),
             recorder: recorder.clone(),
             clock: Arc::clone(clock),
