@@ -5,7 +5,7 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::Corridor,
+    exchange::{Corridor, activated, rejected},
     grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::AuthorizationServers,
@@ -13,7 +13,7 @@ use crate::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
-    policy::{self, Freezes, Policies},
+    policy::{self, Freezes, Policies, Trigger},
     telemetry::{Metrics, metrics::Held},
     transaction::{Bounds, Transactions},
 };
@@ -133,6 +133,7 @@ impl Daemon {
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
+        serving.spawn(Arc::clone(&corridor).keep_current());
         if corridor.config.grant_store.is_some() {
             serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
         }
@@ -170,7 +171,7 @@ impl Daemon {
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             // All but the tidying and watching end by themselves.
-            let staying = 1 + usize::from(self.corridor.config.grant_store.is_some());
+            let staying = 2 + usize::from(self.corridor.config.grant_store.is_some());
             while self.serving.len() > staying && self.serving.join_next().await.is_some() {}
         })
         .await;
@@ -318,29 +319,22 @@ fn load_policies(
     freezes: Freezes,
     recorder: &Recorder,
 ) -> (Arc<Policies>, Vec<Finding>) {
-    match policy::load(config, 1, Some(clock.wall())) {
-        Ok(snapshot) => {
-            let event = Event::new(Code::PolicyActivated, "policy")
-                .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
-            let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
-            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
-            let event = match snapshot.first_expiry() {
-                Some((day, id)) => event.with("first_expiry", format!("{day} {id}")),
-                None => event,
-            };
-            recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
-            (Arc::new(Policies::new(Some(snapshot), clock).under(freezes)), Vec::new())
+    let sources = policy::Sources::read(config);
+    let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
+    let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes));
+    match prepared {
+        Ok(policy::Prepared { snapshot, cases_passed }) => {
+            recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));
+            let policies = policies(Some(snapshot));
+            policies.was_activated(1, Trigger::Start);
+            (policies, Vec::new())
         }
         Err(findings) => {
-            for finding in &findings {
-                tracing::error!("{finding}");
-            }
+            recorder.report(rejected(&findings, None, Trigger::Start));
             tracing::error!("no valid policy set: every call is refused");
-            let mut event = Event::new(Code::PolicyRejected, "policy").with("mistakes", findings.len());
-            event.severity = Severity::Critical;
-            event.reason = Some(crate::model::Reason::PolicyNotLoaded);
-            recorder.report(event);
-            (Arc::new(Policies::new(None, clock).under(freezes)), findings)
+            let policies = policies(None);
+            policies.was_refused(&findings, Trigger::Start);
+            (policies, findings)
         }
     }
 }

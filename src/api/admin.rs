@@ -33,7 +33,7 @@ impl Administration {
         operation: &'static str,
     ) -> Result<(AttestedOperator, InFlight), Status> {
         let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
-        let operator = match AttestedOperator::attest(peer, &self.corridor.config.registry.operators) {
+        let operator = match AttestedOperator::attest(peer, &self.corridor.policies.estate().registry.operators) {
             Ok(operator) => operator,
             Err(fault) => {
                 if fault.reason == Reason::PeerChanged {

@@ -60,7 +60,7 @@ impl Readiness {
     fn may_know_issuers<T>(&self, request: &Request<T>) -> bool {
         match request.extensions().get::<Peer>() {
             Some(Peer::Unix(Some(peer))) if peer.uid == self.own_uid => true,
-            Some(peer) => Caller::attest(peer, &self.corridor.config.registry, self.corridor.clock.wall()).is_ok(),
+            Some(peer) => Caller::attest(peer, &self.corridor.policies.estate().registry, self.corridor.clock.wall()).is_ok(),
             None => false,
         }
     }

@@ -11,7 +11,7 @@ use crate::model::{
     ApiAlias, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A protected resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum ScopeHome {
 }
 
 /// What may be asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The APIs, by alias.
     pub apis: BTreeMap<ApiAlias, Arc<Api>>,
@@ -63,12 +63,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the file.
-    pub fn load(path: &Path) -> (Self, Vec<Finding>) {
-        let document = match Document::open(path) {
-            Ok(document) => document,
-            Err(finding) => return (Self::default(), vec![finding]),
-        };
+    /// Reads the file's text.
+    pub(super) fn read(document: Document) -> (Self, Vec<Finding>) {
         let (catalog, findings) = document.read(|root| {
             let mut catalog = Self::default();
             let (mut named, mut written) = (Named::default(), false);

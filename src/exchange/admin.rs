@@ -150,7 +150,7 @@ impl Corridor {
 
     fn known(&self, target: &FreezeTarget) -> Result<(), Fault> {
         let is_known = match target {
-            FreezeTarget::Agent(id) => self.config.registry.agent(id).is_some(),
+            FreezeTarget::Agent(id) => self.policies.estate().registry.agent(id).is_some(),
             FreezeTarget::Client(alias) => self.config.clients.contains_key(alias),
             FreezeTarget::Issuer(alias) => self.config.issuers.contains_key(alias),
         };

@@ -1,13 +1,14 @@
 //! Files to a [`Snapshot`]: parsed, named, strictly validated. All mistakes at once; nothing half loaded.
 
-use super::{annotations::Note, entities};
+use super::{
+    annotations::Note,
+    entities,
+    sources::{Source, digest, policies},
+};
 use crate::{
-    config::{Config, Finding, about, position},
+    config::{Config, Estate, Finding, about, position},
     model::Wall,
-    platform::{
-        digest::{hex, sha256},
-        files::{read_text, require_guarded},
-    },
+    platform::digest::{hex, sha256},
 };
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
@@ -15,14 +16,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 /// The base schema, version 1.
 pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
 
-const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
-const POLICY_FILES_MAX: usize = 10_000;
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
 const LEVEL_MAX: u32 = 1;
 
@@ -36,6 +35,10 @@ pub struct Snapshot {
     pub schema_digest: String,
     /// SHA-256 of the entities, in hex.
     pub entities_digest: String,
+    /// Who may call, and what may be asked for.
+    pub estate: Arc<Estate>,
+    /// SHA-256 of every text that it was made of, cases included, where all of them were read together.
+    pub(super) sources_digest: Option<[u8; 32]>,
     pub(super) schema: Schema,
     pub(super) policies: PolicySet,
     pub(super) entities: Entities,
@@ -86,43 +89,53 @@ pub fn fuzz_policy_set(text: &str) -> Option<usize> {
     draft.findings.is_empty().then_some(draft.notes.len())
 }
 
-struct Source {
-    path: PathBuf,
-    text: String,
-}
-
 /// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities. A policy past
 /// its `@expires` at `now` is a mistake; `None` loads a set as of its own time, to ask recorded decisions again.
 ///
 /// # Errors
 /// Every mistake, with file, line and hint.
 pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snapshot, Vec<Finding>> {
+    build(config, Arc::clone(&config.estate), &policies(config)?, generation, now)
+}
+
+/// Builds a set of these policies and this estate: the one place where a [`Snapshot`] is made.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn build(
+    config: &Config,
+    estate: Arc<Estate>,
+    sources: &[Source],
+    generation: u64,
+    now: Option<Wall>,
+) -> Result<Snapshot, Vec<Finding>> {
     let folder = &config.policies;
-    let sources = sources(folder)?;
     let schema = match Schema::from_cedarschema_str(BASE_SCHEMA) {
         Ok((schema, _)) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
     };
     let mut draft = Draft { now, ..Draft::default() };
-    for source in &sources {
+    for source in sources {
         draft.read(source);
     }
     if draft.findings.is_empty() && draft.notes.is_empty() {
         draft.findings.push(about(folder, "holds no policy, and nothing is allowed without one"));
     }
     if draft.findings.is_empty() {
-        draft.validate(&schema, &sources);
+        draft.validate(&schema, sources);
     }
     if !draft.findings.is_empty() {
         return Err(draft.findings);
     }
-    let entities = entities::build(config, &schema)
+    let entities = entities::build(config, &estate, &schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
     let entities_digest = entities::digest(&entities)
         .map_err(|e| vec![about(folder, format!("entities have no canonical form: {e}"))])?;
     Ok(Snapshot {
         generation,
-        policy_digest: digest(folder, &sources),
+        policy_digest: digest(folder, sources),
+        sources_digest: None,
+        estate,
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
         entities_digest,
         schema,
@@ -240,56 +253,4 @@ fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnostic) -> Findi
     let position = span(diagnostic).map(|at| position(&source.text, at));
     let hint = diagnostic.help().map(|help| help.to_string());
     Finding { file: source.path.clone(), position, message: message.to_owned(), hint }
-}
-
-/// Every `*.cedar` file below the folder, in order of path.
-fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
-    let mut paths = Vec::new();
-    collect(folder, "cedar", &mut paths).map_err(|e| vec![about(folder, format!("cannot be read: {e}"))])?;
-    if paths.len() > POLICY_FILES_MAX {
-        return Err(vec![about(folder, format!("holds more than {POLICY_FILES_MAX} policy files"))]);
-    }
-    let mut findings = Vec::new();
-    let mut sources = Vec::new();
-    for place in paths.iter().map(PathBuf::as_path).chain([folder]) {
-        findings.extend(require_guarded(place).err().map(|wrong| about(place, wrong)));
-    }
-    for path in paths {
-        match read_text(&path, POLICY_FILE_BYTES_MAX) {
-            Ok(text) => sources.push(Source { path, text }),
-            Err(e) => findings.push(about(&path, format!("cannot be read: {e}"))),
-        }
-    }
-    if findings.is_empty() { Ok(sources) } else { Err(findings) }
-}
-
-/// Every file below a folder whose name ends in `.extension`, in order of path; hidden ones are skipped.
-pub(super) fn collect(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, extension, into)?;
-        } else if name.strip_suffix(extension).is_some_and(|stem| stem.ends_with('.')) {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn digest(folder: &Path, sources: &[Source]) -> String {
-    let mut all = Vec::new();
-    for source in sources {
-        let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
-        for part in [name.as_bytes(), source.text.as_bytes()] {
-            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            all.extend_from_slice(part);
-        }
-    }
-    hex(&sha256(&all))
 }
