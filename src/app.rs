@@ -14,7 +14,10 @@ use crate::{
         vault::{OpenError, Rejected},
     },
     policy::{self, Freezes, Policies, Trigger},
-    telemetry::{Metrics, metrics::Held},
+    telemetry::{
+        Metrics,
+        metrics::{self, Held},
+    },
     transaction::{Bounds, Transactions},
 };
 use std::{
@@ -292,10 +295,22 @@ pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
 fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str>>) -> impl Fn() -> Held + use<> {
     let corridor = Arc::downgrade(corridor);
     move || {
-        let (transactions, grants, frozen) = corridor
-            .upgrade()
-            .map_or((0, 0, 0), |c| (c.transactions.open_count(), c.grants.len(), c.policies.freezes().len()));
-        Held { transactions, grants, frozen, serving: readiness.borrow().is_none() }
+        let serving = readiness.borrow().is_none();
+        let Some(corridor) = corridor.upgrade() else { return Held { serving, ..Held::default() } };
+        let standing = corridor.policies.standing();
+        let policy = metrics::Policy {
+            generation: corridor.policies.current().map_or(0, |set| set.generation),
+            failed: standing.failed,
+            unchecked: standing.checked.map(|(at, _)| corridor.clock.boot().since(at)).unwrap_or_default(),
+            reloads: [standing.activations, standing.unchanged, standing.refusals],
+        };
+        Held {
+            transactions: corridor.transactions.open_count(),
+            grants: corridor.grants.len(),
+            frozen: corridor.policies.freezes().len(),
+            serving,
+            policy,
+        }
     }
 }
 

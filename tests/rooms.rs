@@ -70,6 +70,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "api/service.rs",
             "api/wire.rs",
             "cli/admin.rs",
+            "cli/admin_policy.rs",
             "api/wire_proof.rs",
             "cli/demo/freeze.rs",
             "cli/demo/grants.rs",

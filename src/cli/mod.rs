@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod admin_policy;
 mod check;
 mod client;
 #[cfg(feature = "dev")]

@@ -10,8 +10,8 @@ use super::{
     named::Named,
     pem,
     reader::{Document, Table},
-    reloading::{Reloading, reloading},
     registry::environment,
+    reloading::{Reloading, reloading},
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},

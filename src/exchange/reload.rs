@@ -146,7 +146,12 @@ impl Corridor {
                 // Before it counts: what is decided under it comes after it in the log.
                 self.recorder.report(attributed(event.with("agents_removed", left.len())));
                 let generation = set.generation;
-                tracing::info!(generation, policies = set.len(), trigger = trigger.as_str(), "another policy set is active");
+                tracing::info!(
+                    generation,
+                    policies = set.len(),
+                    trigger = trigger.as_str(),
+                    "another policy set is active"
+                );
                 self.policies.replace(set);
                 self.policies.was_activated(generation, trigger);
                 left.into_iter().for_each(|agent| self.deregister(agent));

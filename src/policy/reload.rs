@@ -157,6 +157,12 @@ impl Policies {
         self.standing_now().clone()
     }
 
+    /// Whether the newest files were not taken.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.standing_now().failed
+    }
+
     /// The number of the generation that would come next.
     #[must_use]
     pub fn next_generation(&self) -> u64 {

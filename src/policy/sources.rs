@@ -2,7 +2,7 @@
 //! file's alone to know; [`super::load`] builds a set from texts.
 
 use crate::{
-    config::{Config, Finding, FILE_BYTES_MAX, about},
+    config::{Config, FILE_BYTES_MAX, Finding, about},
     platform::{
         digest::{hex, sha256},
         files::{read_guarded, require_guarded},
@@ -116,8 +116,15 @@ impl Sources {
                 Ok(it) => write!(
                     seen,
                     "{path:?} {} {} {} {:o} {} {}.{} {}.{}\n",
-                    it.dev(), it.ino(), it.len(), it.mode(), it.uid(),
-                    it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()
+                    it.dev(),
+                    it.ino(),
+                    it.len(),
+                    it.mode(),
+                    it.uid(),
+                    it.mtime(),
+                    it.mtime_nsec(),
+                    it.ctime(),
+                    it.ctime_nsec()
                 ),
                 Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
             };
