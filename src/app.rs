@@ -117,6 +117,8 @@ impl Daemon {
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
+        // Before they are read: what is written from here on is a change.
+        let glance = policy::Sources::glance(&config);
         let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
@@ -136,7 +138,7 @@ impl Daemon {
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
-        serving.spawn(Arc::clone(&corridor).keep_current());
+        serving.spawn(Arc::clone(&corridor).keep_current(glance));
         if corridor.config.grant_store.is_some() {
             serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
         }

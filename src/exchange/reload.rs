@@ -223,12 +223,14 @@ impl Corridor {
         Ok(ReloadReply { reloaded, decision })
     }
 
-    /// Looks at the files every so often, and takes them anew when they have changed, until the end of the process.
-    pub async fn keep_current(self: Arc<Self>) {
+    /// Looks at the files every so often, and takes them anew when they no longer look as they did when the set was read
+    /// that the daemon started with, until the end of the process.
+    pub async fn keep_current(self: Arc<Self>, at_start: [u8; 32]) {
         let every = self.config.reloading.check_every;
-        let mut seen = None;
+        let mut seen = Some(at_start);
         let mut looks: u32 = 0;
         loop {
+            tokio::time::sleep(every).await;
             let config = Arc::clone(&self.config);
             let now = tokio::task::spawn_blocking(move || Sources::glance(&config)).await.ok();
             if now == seen && looks < READ_EVERY {
@@ -239,7 +241,6 @@ impl Corridor {
                 (seen, looks) = (now, 0);
                 self.reload(Trigger::Watch).await;
             }
-            tokio::time::sleep(every).await;
         }
     }
 }

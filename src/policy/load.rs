@@ -22,6 +22,9 @@ use std::{
 /// The base schema, version 1.
 pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
 
+/// The base schema, parsed once: a reload need not do it again.
+static SCHEMA: LazyLock<Result<Schema, String>> =
+    LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).map(|(schema, _)| schema).map_err(|e| e.to_string()));
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
 const LEVEL_MAX: u32 = 1;
 
@@ -78,13 +81,11 @@ pub fn parses(text: &str) -> bool {
 /// Loads a text as if it were the one file of a policy set, for the fuzzer: it must never panic. The number of policies,
 /// or `None` if there is a mistake.
 pub fn fuzz_policy_set(text: &str) -> Option<usize> {
-    static SCHEMA: LazyLock<Option<Schema>> =
-        LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).ok().map(|(schema, _)| schema));
     let source = Source { path: PathBuf::new(), text: text.to_owned() };
     let mut draft = Draft::default();
     draft.read(&source);
     if draft.findings.is_empty() {
-        draft.validate(SCHEMA.as_ref()?, &[source]);
+        draft.validate(SCHEMA.as_ref().ok()?, &[source]);
     }
     draft.findings.is_empty().then_some(draft.notes.len())
 }
@@ -110,8 +111,8 @@ pub(super) fn build(
     now: Option<Wall>,
 ) -> Result<Snapshot, Vec<Finding>> {
     let folder = &config.policies;
-    let schema = match Schema::from_cedarschema_str(BASE_SCHEMA) {
-        Ok((schema, _)) => schema,
+    let schema = match &*SCHEMA {
+        Ok(schema) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
     };
     let mut draft = Draft { now, ..Draft::default() };
@@ -122,12 +123,12 @@ pub(super) fn build(
         draft.findings.push(about(folder, "holds no policy, and nothing is allowed without one"));
     }
     if draft.findings.is_empty() {
-        draft.validate(&schema, sources);
+        draft.validate(schema, sources);
     }
     if !draft.findings.is_empty() {
         return Err(draft.findings);
     }
-    let entities = entities::build(config, &estate, &schema)
+    let entities = entities::build(config, &estate, schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
     let entities_digest = entities::digest(&entities)
         .map_err(|e| vec![about(folder, format!("entities have no canonical form: {e}"))])?;
@@ -138,7 +139,7 @@ pub(super) fn build(
         estate,
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
         entities_digest,
-        schema,
+        schema: schema.clone(),
         policies: draft.policies,
         entities,
         notes: draft.notes,
