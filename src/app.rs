@@ -5,7 +5,7 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::{Corridor, activated, rejected},
+    exchange::{Corridor, first_set},
     grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::AuthorizationServers,
@@ -13,7 +13,7 @@ use crate::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
-    policy::{self, Freezes, Policies, Trigger},
+    policy::{self, Freezes},
     telemetry::{
         Metrics,
         metrics::{self, Held},
@@ -119,7 +119,7 @@ impl Daemon {
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         // Before they are read: what is written from here on is a change.
         let glance = policy::Sources::glance(&config);
-        let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
+        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder);
         let limits = &config.limits;
         let bounds = Bounds::from(limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
@@ -327,32 +327,6 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
             Some(reference) => event.with("code_ref", reference),
             None => event,
         });
-    }
-}
-
-fn load_policies(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    freezes: Freezes,
-    recorder: &Recorder,
-) -> (Arc<Policies>, Vec<Finding>) {
-    let sources = policy::Sources::read(config);
-    let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
-    let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes));
-    match prepared {
-        Ok(policy::Prepared { snapshot, cases_passed }) => {
-            recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));
-            let policies = policies(Some(snapshot));
-            policies.was_activated(1, Trigger::Start);
-            (policies, Vec::new())
-        }
-        Err(findings) => {
-            recorder.report(rejected(&findings, None, Trigger::Start));
-            tracing::error!("no valid policy set: every call is refused");
-            let policies = policies(None);
-            policies.was_refused(&findings, Trigger::Start);
-            (policies, findings)
-        }
     }
 }
 

@@ -44,8 +44,8 @@ pub enum Code {
     PolicyActivated,
     /// A policy set was not taken: at a start, or at a reload.
     PolicyRejected,
-    /// An agent is not registered any more; what was held for it is ended.
-    AgentRemoved,
+    /// An agent or an API is not registered any more; what was held for it is ended.
+    RegistrationRemoved,
     /// The daemon started.
     DaemonStarted,
     /// The daemon stopped.
@@ -104,7 +104,7 @@ impl Code {
             Self::TokenRevokeFailed => "token.revoke_failed",
             Self::PolicyActivated => "policy.activated",
             Self::PolicyRejected => "policy.rejected",
-            Self::AgentRemoved => "agent.removed",
+            Self::RegistrationRemoved => "registration.removed",
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",

@@ -21,7 +21,7 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
     }
     let sources = policy::Sources::read(&config);
     let prepared = sources.and_then(|sources| policy::prepare(&config, &sources, 1, Some(SystemClock.wall())));
-    let policy::Prepared { snapshot, cases_passed } = match prepared {
+    let policy::Prepared { snapshot, cases_passed, .. } = match prepared {
         Ok(prepared) => prepared,
         Err(findings) => return report(&findings, Exit::Policy, output),
     };

@@ -30,6 +30,14 @@ pub struct Api {
     pub origins: Vec<String>,
 }
 
+impl Api {
+    /// Whether what was granted for one is good for the other.
+    #[must_use]
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        self.alias == other.alias && self.identifier == other.identifier && self.issuer == other.issuer
+    }
+}
+
 /// A scope that may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredScope {

@@ -175,6 +175,7 @@ impl Corridor {
         let meant = match &filter {
             GrantFilter::All => "all".to_owned(),
             GrantFilter::Fingerprint(fingerprint) => format!("grant {fingerprint}"),
+            GrantFilter::Api(api) => format!("api {}", api.alias),
             GrantFilter::Of(target) => target.to_string(),
         };
         let permitted = self.admit(operator, "RevokeGrants", AdminAction::Revoke).await?.about(meant.clone());

@@ -29,7 +29,7 @@ pub use freeze::{FrozenReply, Toll};
 pub use proof::ProofInput;
 pub use redeem::RedeemInput;
 pub use register::RegisterInput;
-pub use reload::{ReloadReply, Reloaded, activated, rejected};
+pub use reload::{ReloadReply, Reloaded, first_set};
 pub use revoke::RevokedReply;
 pub use token::TokenInput;
 pub use watch::{Due, Given, Watching};

@@ -1,21 +1,24 @@
 //! Reload: policies, agents and APIs taken anew from their files while calls go on. Read until they hold still, held
-//! against themselves, swapped whole; what has a mistake changes nothing. Whoever is not registered any more loses what
+//! against themselves, swapped whole; what has a mistake changes nothing. What is not registered any more loses what
 //! is held for it.
 
 use super::{Corridor, Toll, freeze::REVOKED_WITHIN};
 use crate::{
-    audit::{Actor, Code, Event, Severity},
+    audit::{Actor, Code, Event, Recorder, Severity},
     caller::AttestedOperator,
-    config::{Finding, about},
+    config::{Api, Config, Estate, Finding, about},
     grant::GrantFilter,
     model::{AgentId, DecisionId, Fault, FreezeTarget, Reason},
-    platform::trace,
-    policy::{self, AdminAction, Look, Snapshot, Sources, Trigger},
+    platform::{Clock, trace},
+    policy::{self, AdminAction, Freezes, Look, Policies, Prepared, Snapshot, Sources, Trigger},
+    transaction::Opening,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Looks at the files' metadata until their texts are read all the same: a net for file systems that tell nothing.
 const READ_EVERY: u32 = 30;
+/// Why a token is revoked.
+const REMOVED: &str = "registration_removed";
 /// Bytes of a mistake in the log.
 const MISTAKE_BYTES_MAX: usize = 512;
 
@@ -38,9 +41,71 @@ pub struct ReloadReply {
     pub decision: DecisionId,
 }
 
-/// The event of a set that becomes current, after this one.
+/// What is not registered any more.
+enum Departed {
+    /// An agent.
+    Agent(AgentId),
+    /// An API: it is gone, or another one has its alias.
+    Api(Arc<Api>),
+}
+
+impl Departed {
+    fn is_gone_from(&self, estate: &Estate) -> bool {
+        match self {
+            Self::Agent(id) => estate.registry.agent(id).is_none(),
+            Self::Api(api) => estate.catalog.apis.get(&api.alias).is_none_or(|now| !now.is_the_same(api)),
+        }
+    }
+
+    fn filter(&self) -> GrantFilter {
+        match self {
+            Self::Agent(id) => GrantFilter::Of(FreezeTarget::Agent(id.clone())),
+            Self::Api(api) => GrantFilter::Api(Arc::clone(api)),
+        }
+    }
+}
+
+impl fmt::Display for Departed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(id) => write!(f, "agent {id}"),
+            Self::Api(api) => write!(f, "api {}", api.alias),
+        }
+    }
+}
+
+/// The set that a daemon starts with, on record: or none and every mistake, and then every call is refused until there is
+/// one. A start takes the same sets as a reload, their own cases included, or a restart would let in what a reload has
+/// refused.
 #[must_use]
-pub fn activated(set: &Snapshot, before: Option<&Snapshot>, trigger: Trigger) -> Event {
+pub fn first_set(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    freezes: Freezes,
+    recorder: &Recorder,
+) -> (Arc<Policies>, Vec<Finding>) {
+    let sources = Sources::read(config);
+    let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
+    let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes));
+    match prepared {
+        Ok(Prepared { snapshot, cases_passed, digest }) => {
+            recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));
+            let policies = policies(Some(snapshot));
+            policies.was_activated(1, Trigger::Start, digest);
+            (policies, Vec::new())
+        }
+        Err(findings) => {
+            recorder.report(rejected(&findings, None, Trigger::Start));
+            tracing::error!("no valid policy set: every call is refused");
+            let policies = policies(None);
+            policies.was_refused(&findings, Trigger::Start);
+            (policies, findings)
+        }
+    }
+}
+
+/// The event of a set that becomes current, after this one.
+fn activated(set: &Snapshot, before: Option<&Snapshot>, trigger: Trigger) -> Event {
     let sha256 = |hex: &str| format!("sha256:{hex}");
     let mut event = Event::new(Code::PolicyActivated, "policy")
         .with("trigger", trigger.as_str())
@@ -62,8 +127,7 @@ pub fn activated(set: &Snapshot, before: Option<&Snapshot>, trigger: Trigger) ->
 }
 
 /// The event of a set that was not taken; without one that is current every call is refused.
-#[must_use]
-pub fn rejected(findings: &[Finding], current: Option<&Snapshot>, trigger: Trigger) -> Event {
+fn rejected(findings: &[Finding], current: Option<&Snapshot>, trigger: Trigger) -> Event {
     for finding in findings {
         tracing::error!("{finding}");
     }
@@ -109,8 +173,9 @@ impl Corridor {
     /// Parses away from the threads that serve calls.
     async fn look(self: &Arc<Self>, sources: Sources) -> Look {
         let (config, running) = (Arc::clone(&self.config), self.policies.current());
-        let next = (self.policies.next_generation(), self.clock.wall());
-        let looking = tokio::task::spawn_blocking(move || policy::look(&config, &sources, running.as_deref(), next));
+        let (next, sound) = ((self.policies.next_generation(), self.clock.wall()), self.policies.standing().sound);
+        let looking =
+            tokio::task::spawn_blocking(move || policy::look(&config, &sources, (running.as_deref(), sound), next));
         looking.await.unwrap_or_else(|_| {
             let fault = "could not be looked at: a fault in narrowgate";
             Look::Refused(vec![about(&self.config.policies, fault)])
@@ -124,8 +189,8 @@ impl Corridor {
             None => event,
         };
         match look {
-            Look::Unchanged => {
-                self.policies.was_unchanged();
+            Look::Unchanged(digest) => {
+                self.policies.was_unchanged(digest);
                 Reloaded::Unchanged(current)
             }
             Look::Refused(findings) => {
@@ -140,66 +205,68 @@ impl Corridor {
                 Reloaded::Refused(findings, current)
             }
             Look::Changed(prepared) => {
-                let set = prepared.snapshot;
-                let left = self.unregistered(&set);
-                let event = activated(&set, current.as_deref(), trigger).with("cases_passed", prepared.cases_passed);
+                let Prepared { snapshot: set, cases_passed, digest } = *prepared;
+                let gone = self.departed(&set);
+                let event = activated(&set, current.as_deref(), trigger).with("cases_passed", cases_passed);
                 // Before it counts: what is decided under it comes after it in the log.
-                self.recorder.report(attributed(event.with("agents_removed", left.len())));
-                let generation = set.generation;
-                tracing::info!(
-                    generation,
-                    policies = set.len(),
-                    trigger = trigger.as_str(),
-                    "another policy set is active"
-                );
+                self.recorder.report(attributed(event.with("registrations_removed", gone.len())));
+                let (generation, policies) = (set.generation, set.len());
+                tracing::info!(generation, policies, trigger = trigger.as_str(), "another policy set is active");
                 self.policies.replace(set);
-                self.policies.was_activated(generation, trigger);
-                left.into_iter().for_each(|agent| self.deregister(agent));
+                self.policies.was_activated(generation, trigger, digest);
+                gone.into_iter().for_each(|it| self.deregister(it));
+                // A large set takes time to be taken apart.
+                drop(tokio::task::spawn_blocking(move || drop(current)));
                 self.policies.current().map_or(Reloaded::Unchanged(None), Reloaded::Activated)
             }
         }
     }
 
-    /// The agents that the estate of now has, and that of this set has not.
-    fn unregistered(&self, next: &Snapshot) -> Vec<AgentId> {
-        let estate = self.policies.estate();
-        let gone = estate.registry.agents().filter(|agent| next.estate.registry.agent(&agent.id).is_none());
-        gone.map(|agent| agent.id.clone()).collect()
+    /// What the estate of now has, and that of this set has not.
+    fn departed(&self, next: &Snapshot) -> Vec<Departed> {
+        let (estate, next) = (self.policies.estate(), &next.estate);
+        let agents = estate.registry.agents().map(|agent| Departed::Agent(agent.id.clone()));
+        let all = agents.chain(estate.catalog.apis.values().map(|api| Departed::Api(Arc::clone(api))));
+        all.filter(|it| it.is_gone_from(next)).collect()
     }
 
-    /// Ends and revokes what is held for an agent that is not registered any more, as a freeze does.
-    fn deregister(self: &Arc<Self>, agent: AgentId) {
+    /// Ends and revokes what is held for it, as a freeze does.
+    fn deregister(self: &Arc<Self>, gone: Departed) {
         let Ok(decision) = self.decision() else { return };
-        let target = FreezeTarget::Agent(agent);
-        let (ended, forgotten) = self.grants.end_where(&GrantFilter::Of(target.clone()));
-        let transactions = self.transactions.end_of(&target);
-        tracing::warn!(%target, grants = ended.len(), transactions, "not registered any more");
+        let (ended, forgotten) = self.grants.end_where(&gone.filter());
+        let transactions = match &gone {
+            Departed::Agent(agent) => self.transactions.end_of(&FreezeTarget::Agent(agent.clone())),
+            Departed::Api(gone) => {
+                let of_it = |opening: &Opening| opening.api.as_ref().is_some_and(|api| api.is_the_same(gone));
+                self.transactions.end_where(of_it)
+            }
+        };
+        tracing::warn!(target = %gone, grants = ended.len(), transactions, "not registered any more");
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         drop(trace::spawn(async move {
             let toll = Toll { grants: ended.len(), transactions, ..Toll::default() };
-            let revoking = this.revoke_all(ended, "agent_removed", decision);
+            let revoking = this.revoke_all(ended, REMOVED, decision);
             let kept = this.grants.settle_end(forgotten).await;
             let toll = revoking.within(toll, REVOKED_WITHIN).await;
-            let event = Event::new(Code::AgentRemoved, "policy").of(decision).with("target", target.to_string());
+            let event = Event::new(Code::RegistrationRemoved, "policy").of(decision).with("target", gone.to_string());
             let event = toll.on(event).with("kept", kept.err().map(|fault| fault.reason.name()));
             this.recorder.report(Event { severity: Severity::Medium, ..event });
             drop(underway);
-            this.sweep_again(&target).await;
+            this.sweep_again(&gone).await;
         }));
     }
 
     /// A call that was permitted before the swap may have kept a grant after it. By now its record is there or it came to
     /// nothing; nobody can ask for that grant any more.
-    async fn sweep_again(self: &Arc<Self>, target: &FreezeTarget) {
+    async fn sweep_again(self: &Arc<Self>, gone: &Departed) {
         let audit = &self.config.audit;
         self.work.pause(audit.commit_timeout + audit.outcome_hold).await;
-        let FreezeTarget::Agent(agent) = target else { return };
-        if self.policies.estate().registry.agent(agent).is_some() {
+        if !gone.is_gone_from(&self.policies.estate()) {
             return;
         }
         let Ok(decision) = self.decision() else { return };
-        let (ended, forgotten) = self.grants.end_where(&GrantFilter::Of(target.clone()));
-        drop((self.revoke_all(ended, "agent_removed", decision), forgotten));
+        let (ended, forgotten) = self.grants.end_where(&gone.filter());
+        drop((self.revoke_all(ended, REMOVED, decision), forgotten));
     }
 
     /// Takes policies, agents and APIs anew, because an operator says so.

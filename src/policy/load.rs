@@ -40,8 +40,6 @@ pub struct Snapshot {
     pub entities_digest: String,
     /// Who may call, and what may be asked for.
     pub estate: Arc<Estate>,
-    /// SHA-256 of every text that it was made of, cases included, where all of them were read together.
-    pub(super) sources_digest: Option<[u8; 32]>,
     pub(super) schema: Schema,
     pub(super) policies: PolicySet,
     pub(super) entities: Entities,
@@ -135,7 +133,6 @@ pub(super) fn build(
     Ok(Snapshot {
         generation,
         policy_digest: digest(folder, sources),
-        sources_digest: None,
         estate,
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
         entities_digest,

@@ -48,12 +48,14 @@ pub struct Prepared {
     pub snapshot: Snapshot,
     /// Cases of its own that it passed.
     pub cases_passed: usize,
+    /// SHA-256 of the texts that it was made of.
+    pub digest: [u8; 32],
 }
 
 /// What the files came to.
 pub enum Look {
-    /// Nothing else than runs already.
-    Unchanged,
+    /// Nothing else than runs already; SHA-256 of the texts that say so.
+    Unchanged([u8; 32]),
     /// Another set.
     Changed(Box<Prepared>),
     /// None that can be used.
@@ -81,27 +83,33 @@ pub fn prepare(
             return Err(findings);
         }
     };
-    let mut snapshot = build(config, estate, &sources.policies, generation, now)?;
+    let snapshot = build(config, estate, &sources.policies, generation, now)?;
     let tally = cases::run(config, &snapshot, &sources.cases);
     if !tally.findings.is_empty() {
         return Err(tally.findings);
     }
-    snapshot.sources_digest = Some(sources.digest());
-    Ok(Prepared { snapshot, cases_passed: tally.passed })
+    Ok(Prepared { snapshot, cases_passed: tally.passed, digest: sources.digest() })
 }
 
-/// Holds texts against the set that runs. Parsing takes time: not for the threads that serve calls.
+/// Holds texts against the set that runs, and the texts that were found sound last. Parsing takes time: not for the
+/// threads that serve calls.
 #[must_use]
-pub fn look(config: &Config, sources: &Sources, running: Option<&Snapshot>, next: (u64, Wall)) -> Look {
-    if running.is_some_and(|set| set.sources_digest == Some(sources.digest())) {
-        return Look::Unchanged;
+pub fn look(
+    config: &Config,
+    sources: &Sources,
+    (running, sound): (Option<&Snapshot>, Option<[u8; 32]>),
+    next: (u64, Wall),
+) -> Look {
+    let digest = sources.digest();
+    if running.is_some() && sound == Some(digest) {
+        return Look::Unchanged(digest);
     }
     let prepared = match prepare(config, sources, next.0, Some(next.1)) {
         Ok(prepared) => prepared,
         Err(findings) => return Look::Refused(findings),
     };
     if running.is_some_and(|set| set.says_the_same(&prepared.snapshot)) {
-        return Look::Unchanged;
+        return Look::Unchanged(digest);
     }
     Look::Changed(Box::new(prepared))
 }
@@ -140,6 +148,8 @@ pub struct Standing {
     pub checked: Option<(Boot, Wall)>,
     /// The newest failure.
     pub failure: Option<Failure>,
+    /// SHA-256 of the texts that were found sound last.
+    pub sound: Option<[u8; 32]>,
     /// Whether that is how it stands now: nothing sound was there since.
     pub failed: bool,
     /// Looks that brought another set.
@@ -171,20 +181,22 @@ impl Policies {
     }
 
     /// Counts a set that became current.
-    pub fn was_activated(&self, generation: u64, trigger: Trigger) {
+    pub fn was_activated(&self, generation: u64, trigger: Trigger, digest: [u8; 32]) {
         let (boot, wall) = (self.clock.boot(), self.clock.wall());
         let mut standing = self.standing_now();
         standing.generation = generation;
         standing.activated = Some((wall, trigger));
+        standing.sound = Some(digest);
         standing.checked = Some((boot, wall));
         standing.failed = false;
         standing.activations += 1;
     }
 
     /// Counts a look that found nothing new.
-    pub fn was_unchanged(&self) {
+    pub fn was_unchanged(&self, digest: [u8; 32]) {
         let mut standing = self.standing_now();
         standing.checked = Some((self.clock.boot(), self.clock.wall()));
+        standing.sound = Some(digest);
         standing.failed = false;
         standing.unchanged += 1;
     }

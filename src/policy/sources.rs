@@ -78,11 +78,16 @@ impl Sources {
         for _ in 0..READINGS_MAX {
             let config = Arc::clone(config);
             // Never on the threads that serve calls.
-            let now = tokio::task::spawn_blocking(move || Self::read(&config)).await.ok();
-            if now.is_some() && now == before {
-                return now.unwrap_or_else(|| Err(Vec::new()));
+            let reading = tokio::task::spawn_blocking(move || {
+                let now = Self::read(&config);
+                let is_same = before.as_ref() == Some(&now);
+                (now, is_same)
+            });
+            match reading.await {
+                Ok((now, true)) => return now,
+                Ok((now, false)) => before = Some(now),
+                Err(_) => before = None,
             }
-            before = now;
             tokio::time::sleep(SETTLE).await;
         }
         let changing = "keeps changing while it is read: write files beside it and rename them into place";
@@ -113,9 +118,9 @@ impl Sources {
         for path in files.policies.iter().chain(&files.cases).chain(named) {
             // Writing to a text cannot fail.
             let _ = match fs::metadata(path) {
-                Ok(it) => write!(
+                Ok(it) => writeln!(
                     seen,
-                    "{path:?} {} {} {} {:o} {} {}.{} {}.{}\n",
+                    "{path:?} {} {} {} {:o} {} {}.{} {}.{}",
                     it.dev(),
                     it.ino(),
                     it.len(),

@@ -88,13 +88,13 @@ async fn an_agent_that_is_no_longer_registered_loses_everything_at_once() {
         .is_some_and(|event| matches!(event, narrowgate::api::proto::watch_token_response::Event::Token(_)));
     assert!(!is_token);
     // Revoked at the server, refresh token first, and on record.
-    let said = house.event("agent.removed").await;
+    let said = house.event("registration.removed").await;
     assert_eq!((&facts(&said)["target"], &said["entity"]["name"]), (&"agent courier".into(), &"courier".into()));
     assert_eq!((&facts(&said)["grants"], &facts(&said)["transactions"]), (&1.into(), &1.into()));
     let hints: Vec<String> = house.server.revocations().into_iter().map(|(hint, _)| hint).collect();
     assert_eq!(hints, ["refresh_token", "access_token"]);
     eventually("an event for each token", || Some(()).filter(|()| house.events("token.revoked").len() == 2)).await;
-    assert_eq!(facts(&house.event("policy.activated").await)["agents_removed"], 1);
+    assert_eq!(facts(&house.event("policy.activated").await)["registrations_removed"], 1);
     // Registered again it begins anew: nothing comes back.
     put(&house, "agents.toml", &before);
     reload(&mut admin).await;
@@ -102,6 +102,27 @@ async fn an_agent_that_is_no_longer_registered_loses_everything_at_once() {
     refused(get(&mut agent, &grant).await, Code::NotFound, "GRANT_UNKNOWN");
     let grant = house.login(&mut agent, &MAIL).await.unwrap().grant;
     get(&mut agent, &grant).await.unwrap();
+}
+
+// rows: CACH-08 POL-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_for_an_api_that_is_another_one_now_ends() {
+    let house = plan("1h").open().await;
+    let mut admin = admin(&house).await;
+    let (mut agent, grant) = granted(&house).await;
+    let crm = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
+    let (transaction, callback) = house.approved(&mut agent, &MAIL).await;
+    edit(&house, "apis.toml", "https://mail.example.test/api", "https://mail.example.test/v2");
+    reload(&mut admin).await;
+    refused(get(&mut agent, &grant).await, Code::NotFound, "GRANT_UNKNOWN");
+    refused(redeem(&mut agent, &transaction, &callback).await, Code::FailedPrecondition, "TXN_TERMINAL");
+    let said = house.event("registration.removed").await;
+    assert_eq!((&facts(&said)["target"], &facts(&said)["grants"]), (&"api mail".into(), &1.into()));
+    eventually("an event for each token", || Some(()).filter(|()| house.events("token.revoked").len() == 2)).await;
+    // What is held for others stays, and the new one is asked for anew.
+    get(&mut agent, &crm).await.unwrap();
+    let begun = house.begin(&mut agent, &MAIL).await.unwrap();
+    assert_eq!(begun.resource, "https://mail.example.test/v2");
 }
 
 /// The one that was `courier` has another identity too.

@@ -22,7 +22,7 @@ async fn each_of_them() {
     edit(&house, "agents.toml", "\"courier\"", "\"another\"");
     edit(&house, "agents.toml", COURIER, "spiffe://acme.test/agent/another");
     admin.reload(ReloadRequest {}).await.unwrap();
-    house.event("agent.removed").await;
+    house.event("registration.removed").await;
     house.stop().await;
-    house.assert_valid_ocsf(&["policy.activated", "policy.rejected", "agent.removed", "admin.completed"], &[]);
+    house.assert_valid_ocsf(&["policy.activated", "policy.rejected", "registration.removed", "admin.completed"], &[]);
 }
