@@ -216,7 +216,7 @@ async fn mistakes_in_data_files() {
     each(of_data()).await;
 }
 
-// rows: POL-04 POL-08
+// rows: POL-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_may_not_be_trusted_or_are_too_large() {
     each(of_the_folder()).await;
