@@ -16,9 +16,9 @@ const CHARACTERS_MAX: usize = 2000;
 pub(super) fn set(set: &Snapshot) -> proto::PolicySet {
     proto::PolicySet {
         generation: set.generation,
-        policy_digest: set.policy_digest.clone(),
-        schema_digest: set.schema_digest.clone(),
-        entities_digest: set.entities_digest.clone(),
+        policy_digest: set.policy_digest.to_string(),
+        schema_digest: set.schema_digest.to_string(),
+        entities_digest: set.entities_digest.to_string(),
         policy_count: count(set.len()),
     }
 }

@@ -12,17 +12,25 @@ mod asked;
 mod case_parts;
 mod cases;
 mod context;
+mod engine;
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod engine_worlds;
 mod entities;
 mod expected;
 mod freezes;
+mod index;
 mod load;
 mod operator_cases;
+mod outcome;
 mod panel;
 mod permit;
 mod person;
 mod policies;
 mod proof;
 mod question;
+mod reads;
 mod refresh;
 mod register;
 mod release;
@@ -30,6 +38,7 @@ mod reload;
 mod replay;
 mod request;
 mod sources;
+mod value;
 mod verdict;
 
 pub use admin::{AdminAction, AdminPermitted};

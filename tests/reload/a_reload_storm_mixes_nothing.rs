@@ -111,7 +111,9 @@ async fn at_a_hundred_a_second() {
         callers.push(call(stepped.agent().await, grant.clone(), Arc::clone(&stop)));
     }
     let policies = Arc::clone(&stepped.daemon.corridor().policies);
-    let of = |set: &policy::Snapshot| [&set.policy_digest, &set.schema_digest, &set.entities_digest].map(String::clone);
+    let of = |set: &policy::Snapshot| {
+        [&set.policy_digest, &set.schema_digest, &set.entities_digest].map(ToString::to_string)
+    };
     let mut known = BTreeMap::from([(1, of(&policies.current().unwrap()))]);
     let mut next = 2;
     while next < end {

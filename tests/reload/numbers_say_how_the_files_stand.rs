@@ -18,7 +18,7 @@ fn reloads(result: &str) -> String {
     format!("narrowgate_policy_reloads_total{{result=\"{result}\"}}")
 }
 
-// rows: OBS-01 POL-04
+// rows: POL-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn and_that_they_are_looked_at() {
     let house = plan("100ms").config("[audit]", "[metrics]\npath = \"@FOLDER@/run/metrics.sock\"\n\n[audit]");
