@@ -4,7 +4,14 @@ use crate::{
     swapping::{generation, harmless, plan, put},
 };
 use narrowgate::{config, policy::Sources};
-use std::{fs, io::Write, os::unix::fs::symlink, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Lays files out as Kubernetes does for a ConfigMap: `name -> ..data/name`, `..data -> ..version`.
 fn version(folder: &Path, version: &str, files: &[(String, String)]) {
@@ -90,11 +97,11 @@ fn no(code: &str) -> String {
 }
 
 /// Writes in place, slowly, as no one should.
-fn trickle(path: &Path, text: &str) {
+async fn trickle(path: PathBuf, text: String) {
     let mut file = fs::File::create(path).unwrap();
     for piece in text.as_bytes().chunks(8) {
         file.write_all(piece).unwrap();
-        thread::sleep(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -108,9 +115,9 @@ async fn a_file_that_is_being_written_is_not_taken() {
     // No part of it is a policy: whoever stops for long in its middle leaves a mistake, and no smaller set.
     let more: String = (0..12).map(|n| format!(" && context.now < datetime(\"200{}-01-01\")", n % 10)).collect();
     let text = harmless("later").replace(" };", &(more + " };"));
-    let writer = thread::spawn(move || trickle(&path, &text));
+    let writer = tokio::spawn(trickle(path, text));
     let said = generation(&house, 2).await;
-    writer.join().unwrap();
+    writer.await.unwrap();
     assert_eq!(facts(&said)["policy_count"], count + 1);
     assert_eq!(house.events("policy.activated").len(), 2);
 }
