@@ -33,6 +33,8 @@
 //! # Invariants
 //! * A caller is who the kernel or a verified certificate says, asked anew for every call.
 //! * Any Cedar evaluation error, missing entity or unknown annotation is a no.
+//! * Policies, agents and APIs are one generation: read whole, held against itself, swapped at once
+//!   ([`Corridor::reload`](exchange::Corridor::reload)). What is not sound never takes the place of what is.
 //! * What an operator has frozen gets no permit and no release, whatever policies say and whatever is under way; what was
 //!   begun before a freeze stays ended after it ([`policy::Freezes`]).
 //! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be

@@ -70,6 +70,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "api/service.rs",
             "api/wire.rs",
             "cli/admin.rs",
+            "cli/admin_policy.rs",
             "cli/challenge.rs",
             "api/wire_proof.rs",
             "cli/demo/freeze.rs",

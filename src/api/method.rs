@@ -22,6 +22,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.AdminService/Freeze" => "Freeze",
         "/narrowgate.v1.AdminService/Unfreeze" => "Unfreeze",
         "/narrowgate.v1.AdminService/ListFreezes" => "ListFreezes",
+        "/narrowgate.v1.AdminService/Reload" => "Reload",
         "/narrowgate.v1.AdminService/Drain" => "Drain",
         "/grpc.health.v1.Health/Check" => "Health/Check",
         "/grpc.health.v1.Health/Watch" => "Health/Watch",

@@ -63,7 +63,7 @@ impl Tokens {
     /// Attests a peer, as it is now.
     pub(super) async fn attested(&self, peer: &Peer, link: &Link, operation: &'static str) -> Result<Caller, Fault> {
         let now = self.corridor.clock.wall();
-        let fault = match Caller::attest(peer, &self.corridor.config.registry, now) {
+        let fault = match Caller::attest(peer, &self.corridor.policies.estate().registry, now) {
             Ok(caller) => return Ok(caller),
             Err(fault) => fault,
         };

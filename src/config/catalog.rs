@@ -13,7 +13,7 @@ use crate::model::{
     scope::{OFFLINE_ACCESS, OPENID},
 };
 use rustls::pki_types::CertificateDer;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A protected resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub struct Api {
     pub origins: Vec<String>,
     /// The trust roots of its own server, if its metadata (RFC 9728) is to be read.
     pub metadata_roots: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl Api {
+    /// Whether what was granted for one is good for the other.
+    #[must_use]
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        self.alias == other.alias && self.identifier == other.identifier && self.issuer == other.issuer
+    }
 }
 
 /// A scope that may be asked for.
@@ -58,7 +66,7 @@ pub enum ScopeHome {
 }
 
 /// What may be asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The APIs, by alias.
     pub apis: BTreeMap<ApiAlias, Arc<Api>>,
@@ -67,12 +75,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the file.
-    pub fn load(path: &Path) -> (Self, Vec<Finding>) {
-        let document = match Document::open(path) {
-            Ok(document) => document,
-            Err(finding) => return (Self::default(), vec![finding]),
-        };
+    /// Reads the file's text.
+    pub(super) fn read(document: Document) -> (Self, Vec<Finding>) {
         let (catalog, findings) = document.read(|root| {
             let mut catalog = Self::default();
             let (mut named, mut written) = (Named::default(), false);

@@ -181,7 +181,8 @@ impl Corridor {
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
     pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
-        let catalog = &self.config.catalog;
+        let estate = self.policies.estate();
+        let catalog = &estate.catalog;
         let mut alias = None;
         for scope in scopes.iter() {
             let undeclared = || Fault::new(Reason::ScopeUndeclared).with("scopes", scope.as_str());

@@ -12,7 +12,7 @@ use crate::{
     caller::Caller,
     config::{Api, ScopeHome},
     model::{ApiAlias, ClientAlias, Fault, IssuerAlias, LoginDemand, Reason, Scope, fault::Detection},
-    oauth::{Demand, Found, RequestedUrl, place},
+    oauth::{Demand, Found, ProtectedResources, RequestedUrl, place},
 };
 use std::sync::Arc;
 
@@ -68,7 +68,8 @@ impl Corridor {
     pub async fn resolve_challenge(&self, caller: &Caller, input: &ChallengeInput) -> Result<ResolvedReply, Fault> {
         let _underway = self.work.enter()?;
         self.refuse_frozen(OPERATION, caller).await?;
-        let apis = self.config.catalog.apis_at(&input.requested.url);
+        let estate = self.policies.estate();
+        let apis = estate.catalog.apis_at(&input.requested.url);
         let mut event = refusal(OPERATION, caller);
         event.resource = apis.first().map(|api| api.identifier.clone());
         match self.resolved(caller, input, &apis).await {
@@ -93,7 +94,7 @@ impl Corridor {
         }
         // Looked at where nothing is fetched too: a place elsewhere says that the challenge is not the API's.
         let named = demand.metadata.as_deref().map(|named| place(requested, named)).transpose()?;
-        let found = match apis.iter().find(|api| self.resources.reads(api)) {
+        let found = match apis.iter().find(|api| ProtectedResources::reads(api)) {
             None => None,
             Some(api) => Some(self.resources.metadata(&caller.agent().id, api, requested, named.as_ref()).await?),
         };
@@ -150,7 +151,8 @@ impl Corridor {
     fn option(&self, caller: &Caller, api: &Api, demand: &Demand, listed: &[String]) -> AuthorizationOption {
         let clients = self.config.clients.values().filter(|client| client.issuer == api.issuer);
         let clients = clients.filter(|client| usable_binding(caller, client).is_ok());
-        let home = |scope: &Scope| self.config.catalog.scopes.get(scope).map(|declared| &declared.home);
+        let estate = self.policies.estate();
+        let home = |scope: &Scope| estate.catalog.scopes.get(scope).map(|declared| &declared.home);
         let (scopes, unknown) = demand.scopes.iter().cloned().partition(|scope| match home(scope) {
             Some(ScopeHome::Api(alias)) => *alias == api.alias,
             Some(ScopeHome::Issuers(issuers)) => issuers.contains(&api.issuer),

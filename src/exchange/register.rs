@@ -98,7 +98,7 @@ impl Corridor {
         registration: &Registration,
     ) -> Result<(BeginAsk, Arc<Agent>), Fault> {
         let unknown = || Fault::field(Reason::FieldInvalid, "for_agent", "names no registered agent");
-        let agent = AgentId::parse(for_agent).and_then(|id| self.config.registry.agent(&id).map(Arc::clone));
+        let agent = AgentId::parse(for_agent).and_then(|id| self.policies.estate().registry.agent(&id).map(Arc::clone));
         let agent = agent.ok_or_else(unknown)?;
         let ask = self.resolve(request)?;
         provable(&ask.client)?;

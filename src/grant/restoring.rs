@@ -125,7 +125,7 @@ impl Grants {
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
         let (parsed, home) = (saved.parsed()?, home(saved, config)?);
-        let agent = AgentId::parse(&saved.agent).and_then(|id| config.registry.agent(&id).cloned());
+        let agent = AgentId::parse(&saved.agent).and_then(|id| config.estate.registry.agent(&id).cloned());
         let departed = match &agent {
             _ if saved.unanswered => Some("outcome"),
             None => Some("agent"),
@@ -178,7 +178,7 @@ fn home(saved: &Saved, config: &Config) -> Option<Home> {
         return None;
     }
     let api = saved.api.as_ref().and_then(|(alias, identifier)| {
-        let known = config.catalog.apis.get(&ApiAlias::parse(alias)?);
+        let known = config.estate.catalog.apis.get(&ApiAlias::parse(alias)?);
         known.filter(|api| api.identifier == *identifier && api.issuer == issuer.alias).cloned()
     });
     let departed = (saved.api.is_some() && api.is_none()).then_some("api");

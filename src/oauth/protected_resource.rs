@@ -79,7 +79,8 @@ pub struct Found {
 
 /// The APIs whose metadata is read.
 pub struct ProtectedResources {
-    sources: BTreeMap<ApiAlias, Source>,
+    /// Each for its API as it was declared: one that is declared otherwise is another.
+    sources: Mutex<BTreeMap<ApiAlias, (Api, Arc<Source>)>>,
     budget: DefaultKeyedRateLimiter<String>,
     clock: Arc<dyn Clock>,
 }
@@ -119,13 +120,10 @@ impl ProtectedResources {
     /// # Errors
     /// Every trust root that cannot be used.
     pub fn new(config: &Config, file: &Path, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Vec<Finding>> {
-        let (mut sources, mut findings) = (BTreeMap::new(), Vec::new());
-        for api in config.catalog.apis.values() {
-            let Some(roots) = &api.metadata_roots else { continue };
-            let Some(well_known) = well_known(&api.identifier) else { continue };
-            match client_config(roots, None) {
-                Ok(tls) => drop(sources.insert(api.alias.clone(), Source::new(well_known, tls))),
-                Err(wrong) => findings.push(about(file, format!("api `{}`: {wrong}", api.alias))),
+        let mut findings = Vec::new();
+        for api in config.estate.catalog.apis.values() {
+            if let Some(Err(wrong)) = Source::of(api) {
+                findings.push(about(file, format!("api `{}`: {wrong}", api.alias)));
             }
         }
         if !findings.is_empty() {
@@ -133,7 +131,7 @@ impl ProtectedResources {
         }
         let number = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(number(AGENT_FETCHES.0)).allow_burst(number(AGENT_FETCHES.1));
-        Ok(Arc::new(Self { sources, budget: RateLimiter::keyed(quota), clock }))
+        Ok(Arc::new(Self { sources: Mutex::default(), budget: RateLimiter::keyed(quota), clock }))
     }
 
     /// The trust roots that [`Self::new`] would refuse.
@@ -144,8 +142,27 @@ impl ProtectedResources {
 
     /// Whether an API's metadata is read.
     #[must_use]
-    pub fn reads(&self, api: &Api) -> bool {
-        self.sources.contains_key(&api.alias)
+    pub fn reads(api: &Api) -> bool {
+        api.metadata_roots.is_some() && well_known(&api.identifier).is_some()
+    }
+
+    fn source(&self, api: &Api) -> Result<Arc<Source>, Fault> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((declared, source)) = sources.get(&api.alias)
+            && declared == api
+        {
+            return Ok(Arc::clone(source));
+        }
+        let source = match Source::of(api) {
+            Some(Ok(source)) => Arc::new(source),
+            Some(Err(wrong)) => {
+                tracing::error!(api = %api.alias, %wrong, "its trust roots cannot be used");
+                return Err(unavailable(api));
+            }
+            None => return Err(Reason::Internal.into()),
+        };
+        sources.insert(api.alias.clone(), (api.clone(), Arc::clone(&source)));
+        Ok(source)
     }
 
     /// The metadata of an API whose metadata is read, for a request to one of its URLs: at the place that its challenge
@@ -160,7 +177,7 @@ impl ProtectedResources {
         requested: &RequestedUrl,
         named: Option<&Url>,
     ) -> Result<Found, Fault> {
-        let source = self.sources.get(&api.alias).ok_or(Reason::Internal)?;
+        let source = self.source(api)?;
         let place = named.unwrap_or(&source.well_known);
         let turn = source.place(place, self.clock.boot());
         let mut believed = turn.lock().await;
@@ -203,6 +220,12 @@ impl ProtectedResources {
 }
 
 impl Source {
+    /// The server of an API that has trust roots.
+    fn of(api: &Api) -> Option<Result<Self, String>> {
+        let (roots, well_known) = (api.metadata_roots.as_ref()?, well_known(&api.identifier)?);
+        Some(client_config(roots, None).map(|tls| Self::new(well_known, tls)).map_err(|wrong| wrong.to_string()))
+    }
+
     fn new(well_known: Url, tls: Arc<ClientConfig>) -> Self {
         let (names, room) = (Names::new(), Places::new(FETCHES_MAX.0, FETCHES_MAX.1));
         Self { well_known, tls, names, room, places: Mutex::default() }

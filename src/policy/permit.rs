@@ -1,7 +1,7 @@
 //! Where permits are minted: Cedar allowed exactly what they own.
 
 use super::{
-    Facts, Freezes, Refused, Snapshot, Verdict,
+    Facts, Policies, Refused, Verdict,
     asked::Keeping,
     context::{Base, boolean, entity, login, moving, text},
     panel::Panel,
@@ -10,66 +10,9 @@ use crate::{
     caller::Caller,
     config::{Api, Client},
     model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
-    platform::Clock,
     transaction::{Begun, Claim},
 };
-use arc_swap::ArcSwapOption;
 use std::sync::Arc;
-use tokio::sync::watch;
-
-/// The current generation of policy.
-pub struct Policies {
-    current: ArcSwapOption<Snapshot>,
-    /// Says that there is another set.
-    changed: watch::Sender<()>,
-    pub(super) clock: Arc<dyn Clock>,
-    freezes: Freezes,
-}
-
-impl Policies {
-    /// Starts with this set, or with none: then every answer is no.
-    #[must_use]
-    pub fn new(first: Option<Snapshot>, clock: Arc<dyn Clock>) -> Self {
-        let current = ArcSwapOption::from(first.map(Arc::new));
-        Self { current, changed: watch::Sender::new(()), clock, freezes: Freezes::default() }
-    }
-
-    /// Keeps these freezes: for what they cover every answer about tokens is no, whatever the set says.
-    #[must_use]
-    pub fn under(self, freezes: Freezes) -> Self {
-        Self { freezes, ..self }
-    }
-
-    /// What operators have frozen.
-    #[must_use]
-    pub const fn freezes(&self) -> &Freezes {
-        &self.freezes
-    }
-
-    /// The current set.
-    #[must_use]
-    pub fn current(&self) -> Option<Arc<Snapshot>> {
-        self.current.load_full()
-    }
-
-    /// Whether a decision is one of the current set.
-    #[must_use]
-    pub fn is_current(&self, verdict: &Verdict) -> bool {
-        self.current().is_some_and(|set| set.generation == verdict.generation)
-    }
-
-    /// Swaps the set whole.
-    pub fn replace(&self, next: Snapshot) {
-        self.current.store(Some(Arc::new(next)));
-        self.changed.send_replace(());
-    }
-
-    /// Follows the changes of the set: what was allowed under another one must be asked anew.
-    #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
-    }
-}
 
 /// A request to begin, its names already resolved.
 pub struct BeginAsk {

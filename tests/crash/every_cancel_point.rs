@@ -114,7 +114,7 @@ impl Inside {
             thumbprint: String::new(),
         };
         let peer = Peer::Mtls { svid, ip: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-        Caller::attest(&peer, &corridor.config.registry, now).ok().unwrap()
+        Caller::attest(&peer, &corridor.policies.estate().registry, now).ok().unwrap()
     }
 
     async fn login(&self) -> Login {
