@@ -1,6 +1,7 @@
 //! `apis.toml`: the protected resources and the scopes they understand.
 
 use super::{
+    authorization_details::details_type,
     binding,
     findings::Finding,
     named::Named,
@@ -8,7 +9,7 @@ use super::{
     registry::team,
 };
 use crate::model::{
-    ApiAlias, IssuerAlias, Scope, TeamId,
+    ApiAlias, DetailsType, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -60,6 +61,8 @@ pub struct Catalog {
     pub apis: BTreeMap<ApiAlias, Arc<Api>>,
     /// The scopes, by name.
     pub scopes: BTreeMap<Scope, Arc<DeclaredScope>>,
+    /// The types of authorization details (RFC 9396), by name.
+    pub details_types: BTreeMap<String, Arc<DetailsType>>,
 }
 
 impl Catalog {
@@ -79,6 +82,13 @@ impl Catalog {
             root.tables("scope", |table| {
                 written = true;
                 catalog.add_scope(table, &named)
+            });
+            root.tables("authorization_details_type", |table| {
+                let declared = details_type(table, &named)?;
+                if let Some(other) = catalog.details_types.insert(declared.name.clone(), Arc::new(declared)) {
+                    table.wrong(format!("type `{}` is declared twice", other.name), None);
+                }
+                Some(())
             });
             if !written {
                 root.wrong(

@@ -3,6 +3,7 @@
 use super::{
     access_token::{self, AccessTokens, access_tokens},
     assertion::{ClientAssertions, client_assertions},
+    authorization_details::types_supported,
     binding,
     client_auth::{ClientAuth, client_auth, not_this_flow},
     delegation::{Delegations, delegations},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId, TokenBinding};
 use rustls::pki_types::CertificateDer;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// An authorization server we trust.
 #[derive(Debug)]
@@ -86,6 +87,8 @@ pub struct Endpoints {
     pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
     pub iss_parameter: bool,
+    /// The types of authorization details that the server supports (RFC 9396 §10).
+    pub details_types: BTreeSet<String>,
     /// What the metadata has beside its aliases for mutual TLS (RFC 8705 §5), for clients without a certificate.
     pub without_certificate: Option<WithoutCertificate>,
 }
@@ -280,6 +283,7 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
         push_required: false,
         jwks,
         iss_parameter,
+        details_types: types_supported(table),
         without_certificate: None,
     })
 }

@@ -4,6 +4,7 @@
 
 mod access_token;
 mod assertion;
+mod authorization_details;
 mod binding;
 mod catalog;
 mod client_auth;

@@ -65,6 +65,10 @@ pub(super) fn append<T: Target>(request: &mut Serializer<'_, T>, minted: &Minted
     if let Some(resource) = opening.resource() {
         request.append_pair("resource", resource);
     }
+    if !opening.details.is_empty() {
+        // RFC 9396 §3.
+        request.append_pair("authorization_details", &opening.details.to_json());
+    }
     let wanted = &opening.login;
     if !wanted.prompt.is_empty() {
         let words: Vec<&str> = wanted.prompt.iter().map(|prompt| prompt.as_str()).collect();

@@ -79,6 +79,8 @@ fn a_token_says_less_than_its_answer_and_never_more() {
             id_token: None,
             issued_type: None,
             not_applicable: false,
+            details_answered: None,
+            details: AuthorizationDetails::default(),
             lifetime: Duration::from_secs(100),
             scopes: set(answered),
             scope_named: false,

@@ -92,7 +92,7 @@ fn endpoint(opening: &Opening) -> Result<Option<&str>, Fault> {
 fn form(minted: &Minted) -> Zeroizing<String> {
     let opening = &minted.begun.opening;
     let hint = opening.login.hint.as_deref().unwrap_or_default();
-    let mut form = wiped::roomy_form(&[&opening.scopes.joined(), hint]);
+    let mut form = wiped::roomy_form(&[&opening.scopes.joined(), hint, &opening.details.to_json()]);
     append(&mut form, minted);
     Zeroizing::new(form.finish())
 }

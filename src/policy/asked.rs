@@ -20,6 +20,8 @@ pub(super) enum Part {
     Gate,
     /// One scope.
     Scope(Scope),
+    /// One element of authorization details, of this type.
+    Detail(String),
 }
 
 impl Part {
@@ -28,6 +30,7 @@ impl Part {
             Self::Narrowing(_) => "narrowing",
             Self::Gate => "gate",
             Self::Scope(_) => "scope",
+            Self::Detail(_) => "detail",
         }
     }
 }
@@ -147,6 +150,7 @@ impl Step {
     fn to_json(&self, bases: &mut Vec<Value>) -> (Value, Value) {
         let scope = match &self.part {
             Part::Narrowing(scope) | Part::Scope(scope) => scope.as_str(),
+            Part::Detail(name) => name,
             Part::Gate => "",
         };
         let unaskable = || (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
@@ -185,6 +189,7 @@ impl Step {
             "narrowing" => Part::Narrowing(scope()?),
             "gate" => Part::Gate,
             "scope" => Part::Scope(scope()?),
+            "detail" => Part::Detail(id.to_owned()),
             other => return Err(format!("a question is of an unknown part {other:?}")),
         };
         if entry.get("unaskable").is_some() {

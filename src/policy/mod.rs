@@ -12,6 +12,7 @@ mod asked;
 mod case_parts;
 pub mod cases;
 mod context;
+mod details;
 mod entities;
 mod expected;
 mod freezes;

@@ -15,7 +15,7 @@ use crate::{
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
 use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Expr};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The action that is asked about before a refresh token is used.
 pub(super) const REFRESH: &str = "refresh_token";
@@ -42,6 +42,8 @@ pub(super) struct Panel<'a> {
     gate: Option<Answer>,
     granted: Vec<Scope>,
     refused: Vec<(Scope, String)>,
+    /// The types of the authorization details refused.
+    refused_details: BTreeSet<String>,
     answers: Vec<Answer>,
     terms: Terms,
     unmet: Option<&'static str>,
@@ -86,6 +88,7 @@ impl<'a> Panel<'a> {
             gate: None,
             granted: Vec::new(),
             refused: Vec::new(),
+            refused_details: BTreeSet::new(),
             answers: Vec::new(),
             terms: Terms::default(),
             unmet: None,
@@ -133,6 +136,11 @@ impl<'a> Panel<'a> {
         }
     }
 
+    /// What it is about: the client, but for questions of other kinds.
+    pub(super) fn resource(&self) -> Result<EntityUid, String> {
+        self.client.clone()
+    }
+
     /// Asks a question and takes its answer for what it is for. What is asked is kept: the record says it.
     pub(super) fn put(&mut self, step: Step) {
         let entities = self.entities.as_ref().unwrap_or(&self.snapshot.entities);
@@ -147,6 +155,12 @@ impl<'a> Panel<'a> {
                     self.granted.push(scope.clone());
                 } else {
                     self.refused.push((scope.clone(), self.code_of(&answer)));
+                }
+                self.answers.push(answer);
+            }
+            Part::Detail(name) => {
+                if !answer.allowed {
+                    self.refused_details.insert(name.clone());
                 }
                 self.answers.push(answer);
             }
@@ -230,7 +244,7 @@ impl<'a> Panel<'a> {
         self.about_this(action, resource, context(fields)?)
     }
 
-    fn about_this(
+    pub(super) fn about_this(
         &self,
         action: &str,
         resource: Result<EntityUid, String>,
@@ -326,6 +340,10 @@ impl<'a> Panel<'a> {
         if gate_allows {
             let names: Vec<&str> = self.refused.iter().map(|(scope, _)| scope.as_str()).collect();
             fault = fault.with("scopes", names.join(" "));
+            if !self.refused_details.is_empty() {
+                let types: Vec<&str> = self.refused_details.iter().map(String::as_str).collect();
+                fault = fault.with("authorization_details_types", types.join(" "));
+            }
         }
         fault
     }

@@ -8,6 +8,7 @@
 pub(crate) mod assertions;
 pub(crate) mod behaviour;
 pub(crate) mod delegation;
+pub(crate) mod details;
 pub(crate) mod dpop;
 mod families;
 mod gzip;
