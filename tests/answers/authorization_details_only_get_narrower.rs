@@ -1,7 +1,7 @@
 use crate::{
-    details_kit::{answer, answered, changed, customer, granted, login, payment, plan, with},
+    details_kit::{answer, answered, asking, changed, customer, granted, login, payment, plan, with},
     house::{
-        Agent, House, eventually, fact, get, reason,
+        Agent, House, eventually, fact, get, reason, redeem,
         scripted_as::behaviour::{Behaviour, Script},
     },
     kit::{BOTH, READ, about, facts, settled},
@@ -92,18 +92,20 @@ async fn a_narrower_answer_is_what_the_agent_gets() {
     assert!(told.contains("99.9900") && !told.contains("100.0000"), "{told}");
 }
 
-/// A grant of these whose first token is too short for [`refreshed`].
+/// A grant of these and of two scopes, to be had one by one.
 async fn granting(house: &House, agent: &mut Agent, asked: &Value, answer: Option<Value>) -> String {
-    let mut bent = vec![Behaviour::Lifetime(json!(60))];
-    bent.extend(answer.map(answered));
-    house.server.behave(Script::Token(Behaviour::All(bent)));
-    login(house, agent, asked).await.unwrap().grant
+    house.server.behave(Script::Token(answer.map_or(Behaviour::Honest, answered)));
+    let mut request = asking(asked);
+    request.scopes.push("customers.write".to_owned());
+    let begun = agent.begin_authorization(request).await.unwrap().into_inner();
+    let callback = house.server.approve(&begun.authorization_url);
+    redeem(agent, &begun.transaction, &callback).await.unwrap().grant
 }
 
-/// Another token of the grant: what came with it.
+/// Another token of the grant, of one scope: what came with it.
 async fn refreshed(agent: &mut Agent, grant: &str) -> Result<Value, Status> {
-    let min_ttl = Some(prost_types::Duration { seconds: 3_000, nanos: 0 });
-    let request = GetTokenRequest { grant: grant.to_owned(), min_ttl, ..GetTokenRequest::default() };
+    let scopes = vec![READ.to_owned()];
+    let request = GetTokenRequest { grant: grant.to_owned(), scopes, ..GetTokenRequest::default() };
     let token = agent.get_token(request).await?.into_inner().token.unwrap();
     Ok(serde_json::from_str(&token.authorization_details).unwrap())
 }
