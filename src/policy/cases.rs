@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
     entities::{self, uid},
@@ -88,6 +89,7 @@ struct Case<'c> {
     token: Token,
     delegated: Delegated,
     registered: Registered,
+    detail: AskedDetail,
     expected: Expected,
 }
 
@@ -168,6 +170,7 @@ impl<'c> Case<'c> {
             token,
             delegated: delegated(table),
             registered: registered(table),
+            detail: asked_detail(table),
             expected: expected?,
         })
     }
@@ -175,6 +178,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            (_, "grant_detail") => self.detail.resource()?,
             (_, "break_glass") => uid("Daemon", entities::DAEMON)?,
             _ => uid("Client", self.client.as_str())?,
         };
@@ -249,6 +253,11 @@ impl<'c> Case<'c> {
             "grant_scope" => fields.extend([
                 ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
                 ("flow", text(&self.flow)),
+            ]),
+            "grant_detail" => fields.extend([
+                ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
+                ("flow", text(&self.flow)),
+                ("detail", self.detail.expression()?),
             ]),
             "release_token" => {
                 let token = record([

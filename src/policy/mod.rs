@@ -9,6 +9,7 @@ mod admin;
 mod annotations;
 mod ask;
 mod asked;
+mod case_details;
 mod case_parts;
 pub mod cases;
 mod context;

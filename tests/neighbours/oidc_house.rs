@@ -35,6 +35,8 @@ pub(crate) struct Provider {
     pub(crate) refuse_scopes: &'static [&'static str],
     /// It exchanges tokens, and gives the client tokens of its own. Actor tokens are signed with the client's key.
     pub(crate) exchanges: bool,
+    /// The types of authorization details that it knows.
+    pub(crate) details_types: Option<&'static [&'static str]>,
 }
 
 impl Provider {
@@ -97,6 +99,7 @@ impl OidcHouse {
             ],
             "refuse_scopes": provider.refuse_scopes,
             "dpop": provider.dpop,
+            "details_types": provider.details_types,
         });
         let path = house.path("oidc-provider.json");
         write(&path, &settings.to_string());
