@@ -15,6 +15,7 @@ use super::{
     pem::{self, CertificateAndKey},
     reader::Table,
     registry::{environment, team},
+    request_object::signs_requests,
     share::{Share, share},
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId, TokenBinding};
@@ -132,6 +133,8 @@ pub struct Client {
     pub client_id: String,
     /// How it proves itself.
     pub auth: ClientAuth,
+    /// Its authorization requests are request objects (RFC 9101), signed with the key of its assertions.
+    pub signs_requests: bool,
     /// The certificate it shows: to authenticate with, or only for tokens to be bound to (RFC 8705 §3).
     pub identity: Option<CertificateAndKey>,
     /// The redirect URIs registered for it.
@@ -298,6 +301,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     not_this_flow(table);
     let identity = pem::identity(table);
     let auth = client_auth(table, identity.as_ref());
+    let signs_requests = signs_requests(table, auth.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
     let delegations = delegations(table);
     if table.is_bare("redirect_uris") && !delegations.any() {
@@ -319,6 +323,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         issuer: issuer?,
         client_id: client_id?,
         auth: auth?,
+        signs_requests,
         identity,
         redirects,
         owner: owner?,

@@ -25,6 +25,7 @@ mod pem;
 mod published;
 mod reader;
 mod registry;
+mod request_object;
 mod share;
 mod signing;
 

@@ -178,6 +178,7 @@ pub(super) fn error_of(code: &str) -> (Reason, &'static str) {
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),
+        "invalid_request_object" => (Reason::AsRejected, "invalid_request_object"),
         "invalid_authorization_details" => (Reason::AsRejected, "invalid_authorization_details"),
         "invalid_dpop_proof" => (Reason::AsRejected, "invalid_dpop_proof"),
         "use_dpop_nonce" => (Reason::AsRejected, "use_dpop_nonce"),

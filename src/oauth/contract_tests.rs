@@ -1,6 +1,7 @@
 //! Tests of what a contract demands.
 
 use super::*;
+use crate::model::AuthorizationDetails;
 use serde_json::json;
 
 const NOW: Wall = Wall(1_000_000_000);

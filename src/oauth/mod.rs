@@ -40,6 +40,7 @@ mod refresh;
 mod refreshed;
 mod rejected;
 mod request;
+mod request_object;
 mod revoke;
 mod salvage;
 mod servers;

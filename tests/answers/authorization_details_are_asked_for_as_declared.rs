@@ -144,6 +144,11 @@ async fn each_element_needs_a_permit() {
     let decided = house.events("authorization.decided").pop().unwrap();
     let asked = facts(&decided).to_string();
     assert!(asked.contains("grant_detail") && asked.contains("350"), "{asked}");
+    let mut replay = crate::house::binary();
+    replay.args(["policy", "replay", "--output", "json", "--config"]).arg(house.path("narrowgate.toml"));
+    let output = replay.output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "each decision is the same when it is asked again: {said}");
 }
 
 // rows: RES-05

@@ -25,6 +25,7 @@ mod a_code_is_never_sent_again;
 mod a_jwt_access_token_keeps_to_its_contract;
 mod a_moved_endpoint_gets_no_code;
 mod a_no_opens_no_connection;
+mod a_request_is_signed_where_that_is_registered;
 mod an_issuer_strays_only_where_declared;
 mod answers_are_capped;
 mod authorization_details_are_asked_for_as_declared;

@@ -17,6 +17,7 @@ mod introspection;
 mod listener;
 pub(crate) mod par;
 pub(crate) mod record;
+mod request_object;
 pub(crate) mod tls;
 mod token;
 mod world;

@@ -34,6 +34,7 @@ function clientMetadata(client) {
     ...client.subject,
     ...(client.jwks && { jwks: client.jwks }),
     ...(client.signing_alg && { token_endpoint_auth_signing_alg: client.signing_alg }),
+    ...(client.request_alg && { request_object_signing_alg: client.request_alg, require_signed_request_object: true }),
     ...(client.must_push && { require_pushed_authorization_requests: true }),
     redirect_uris: client.redirect_uris,
     response_types: ['code'],
@@ -104,6 +105,7 @@ function settings() {
       introspection: { enabled: true },
       revocation: { enabled: true },
       richAuthorizationRequests: authorizationDetails(),
+      requestObjects: { enabled: config.clients.some((client) => client.request_alg) },
       // The demanding case again: no proof without a nonce of this server.
       dPoP: { enabled: config.dpop ?? false, nonceSecret: randomBytes(32), requireNonce: () => true },
       mTLS: {
