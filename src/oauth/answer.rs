@@ -29,6 +29,8 @@ pub(super) struct Success {
     pub(super) not_applicable: bool,
     /// `authorization_details` (RFC 9396 §7) as they came, until they are held against what was asked.
     pub(super) details_answered: Option<Value>,
+    /// The same as the token itself carries them, where its contract lets it be read.
+    pub(super) details_carried: Option<Value>,
     /// What of them is granted.
     pub(super) details: AuthorizationDetails,
 }
@@ -108,6 +110,7 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
                 issued_type,
                 not_applicable,
                 details_answered: members.details,
+                details_carried: None,
                 details: AuthorizationDetails::default(),
             })
         }

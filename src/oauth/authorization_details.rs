@@ -88,13 +88,16 @@ pub(super) enum Silent {
     Unchanged,
 }
 
-/// Holds an answer against what was asked, or granted before. What it grants is in it afterwards.
+/// Holds an answer against what was asked, or granted before, and the token, where it can be read, against its answer. What
+/// is granted is in it afterwards.
 pub(super) fn hold_to(
     mut success: Success,
     asked: &AuthorizationDetails,
     silent: Silent,
 ) -> Result<Success, Box<Failed>> {
-    match granted(success.details_answered.take(), asked, silent) {
+    let (answered, carried) = (success.details_answered.take(), success.details_carried.take());
+    let held = granted(answered, asked, silent).and_then(|said| granted(carried, &said, Silent::Unchanged));
+    match held {
         Ok(details) => {
             success.details = details;
             Ok(success)
@@ -133,6 +136,9 @@ fn granted(
         details.push(read(element, declared, Side::Granted).map_err(|_| "authorization_details_wider")?);
     }
     let details = AuthorizationDetails::new(details).ok_or("authorization_details_wider")?;
+    if details.to_json().len() > AuthorizationDetails::BYTES_MAX {
+        return Err("authorization_details_malformed");
+    }
     if details.are_within(asked) { Ok(details) } else { Err("authorization_details_wider") }
 }
 

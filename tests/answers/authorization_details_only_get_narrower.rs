@@ -4,7 +4,7 @@ use crate::{
         Agent, House, eventually, fact, get, reason, redeem,
         scripted_as::behaviour::{Behaviour, Script},
     },
-    kit::{BOTH, READ, about, facts, settled},
+    kit::{BOTH, READ, about, facts, members, settled},
 };
 use narrowgate::api::proto::GetTokenRequest;
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ async fn a_wider_answer_is_refused_and_revoked() {
         ("a text", json!("all"), malformed),
         ("an object", payment("1"), malformed),
         ("an element without type", json!([{ "actions": ["initiate"] }]), malformed),
+        ("more than 16 KiB", json!([with(payment("1"), "consent_id", json!("x".repeat(17_000)))]), malformed),
         ("nested too deep", json!([with(payment("1"), "consent_id", json!([[[[[[[[1]]]]]]]]))]), malformed),
     ];
     for (what, details, rule) in cases {
@@ -146,4 +147,29 @@ async fn a_refresh_widens_nothing() {
         gone.await;
         assert!(get(&mut agent, &grant).await.is_err(), "the grant is over");
     }
+}
+
+// rows: RES-06 INTR-08
+#[tokio::test]
+async fn a_token_that_can_be_read_carries_no_more_than_its_answer() {
+    let lines = "deadline = \"5s\"\n\n[issuer.access_token]\ncontract = \"jwt\"\n";
+    let house = plan().config("deadline = \"5s\"\n", lines).open().await;
+    let mut agent = house.agent().await;
+    let asked = json!([payment("100"), customer()]);
+    let less = json!([payment("40")]);
+    let carrying = |details: &Value| Behaviour::JwtClaims(members([("authorization_details", details.clone())]));
+    for (what, carried) in [
+        ("what was asked and not granted", asked.clone()),
+        ("a larger amount", json!([payment("41")])),
+        ("another type", json!([{ "type": "unlisted", "actions": ["read"] }])),
+    ] {
+        let before = house.server.revocations().len();
+        house.server.behave(Script::Token(Behaviour::All(vec![answered(less.clone()), carrying(&carried)])));
+        let status = login(&house, &mut agent, &asked).await.err().expect(what);
+        revoked(&house, before, &status, (what, "authorization_details_wider")).await;
+    }
+    // What it carries is what the agent is told; a token that does not say is taken at its answer's word.
+    house.server.behave(Script::Token(Behaviour::All(vec![answered(asked.clone()), carrying(&less)])));
+    let redeemed = login(&house, &mut agent, &asked).await.unwrap();
+    assert_eq!(granted(&redeemed), less);
 }
