@@ -222,7 +222,7 @@ mod tests {
         // The small one fits into both, and has to leave the large one its place.
         assert!(all(&[small.clone(), large.clone()]).are_within(&asked));
         assert!(all(&[small.clone(), small.clone()]).are_within(&asked));
-        assert!(all(&[small.clone()]).are_within(&asked));
+        assert!(all(std::slice::from_ref(&small)).are_within(&asked));
         for wider in [
             vec![large.clone(), large.clone()],
             vec![small.clone(); 3],
