@@ -19,7 +19,7 @@ pub(super) fn put(event: &Event, record: &mut Map<String, Value>) {
     let authorizations = verdict.determining.iter().map(|d| {
         let (decision, kind) = if d.forbids { ("Deny", "Cedar forbid") } else { ("Allow", "Cedar permit") };
         // Its version is that of the set, which stands beside it once.
-        json!({ "decision": decision, "policy": { "uid": d.policy, "is_applied": true, "type": kind } })
+        json!({ "decision": decision, "policy": { "uid": &*d.policy, "is_applied": true, "type": kind } })
     });
     put_value(record, "authorizations", authorizations.collect());
     put_value(
@@ -43,10 +43,13 @@ pub(super) fn facts(verdict: &Verdict) -> Map<String, Value> {
         ("removed_scopes", removed.collect()),
         ("deny_kind", json!(verdict.denied.map(DenyKind::as_str))),
         ("terms", terms(&verdict.terms)),
-        ("policy_digest", json!(verdict.policy_digest)),
-        ("schema_digest", json!(verdict.schema_digest)),
-        ("entities_digest", json!(verdict.entities_digest)),
+        ("policy_digest", json!(&*verdict.policy_digest)),
+        ("schema_digest", json!(&*verdict.schema_digest)),
+        ("entities_digest", json!(&*verdict.entities_digest)),
         ("generation", json!(verdict.generation)),
+        // Answers that were given before: whose, and with its event its questions.
+        ("decision_cache", json!(verdict.answered_by.map(|_| "hit"))),
+        ("answered_by", json!(verdict.answered_by.map(|id| id.to_string()))),
     ];
     facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
@@ -73,7 +76,7 @@ pub(super) fn said(verdict: &Verdict) -> Said {
     record.insert("granted_scopes".to_owned(), json!(verdict.granted.iter().map(Scope::as_str).collect::<Vec<_>>()));
     let mut record = Value::Object(record);
     super::line::prune(&mut record);
-    let policies = verdict.determining.iter().map(|d| (d.forbids, d.policy.as_str()));
+    let policies = verdict.determining.iter().map(|d| (d.forbids, &*d.policy));
     told(&record, policies.collect(), &status_detail(verdict))
 }
 

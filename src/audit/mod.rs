@@ -22,5 +22,5 @@ pub use correlation::CorrelationKey;
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;
-pub use replay::{Decision, Difference, Line, read_log};
+pub use replay::{Decision, Difference, Line, Questions, read_log};
 pub use writer::{Installation, Sink, StartError, open};

@@ -44,8 +44,10 @@ impl Renderer {
         prune(&mut record);
         // After pruning: in a question an empty set is a fact. Its texts are bounded where they came in.
         let facts = record.pointer_mut("/unmapped/narrowgate").and_then(Value::as_object_mut);
-        if let (Some(verdict), Some(facts)) = (decision::of(event), facts) {
-            facts.insert("asked".to_owned(), verdict.asked.to_json(event.subject.as_deref()));
+        let asked = decision::of(event).and_then(|verdict| Some((verdict, verdict.asked.as_ref()?)));
+        if let (Some((verdict, asked)), Some(facts)) = (asked, facts) {
+            facts.insert("asked".to_owned(), asked.to_json(event.subject.as_deref()));
+            facts.insert("asked_by".to_owned(), json!(verdict.answered_by.unwrap_or(verdict.id).to_string()));
         }
         write_line(&record, into)
     }

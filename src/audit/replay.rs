@@ -4,6 +4,8 @@ use super::{decision, segment};
 use crate::policy::Snapshot;
 use serde_json::Value;
 use std::{
+    borrow::Cow,
+    collections::{HashMap, VecDeque},
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -11,6 +13,9 @@ use std::{
 
 /// The longest line that is read: far more than any that is written.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Questions kept at once: those of the ten minutes for which an answer counts, on a busy daemon.
+const QUESTIONS_BYTES_MAX: usize = 256 << 20;
 
 /// One line of a log.
 pub struct Line {
@@ -71,6 +76,38 @@ impl Iterator for Lines {
 /// A decision, as its event has it.
 pub struct Decision<'e>(&'e Value);
 
+/// The questions of the decisions read so far, for those that were answered as an earlier one was. Bounded: such an
+/// earlier one is never far back.
+#[derive(Default)]
+pub struct Questions {
+    asked: HashMap<String, String>,
+    order: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Questions {
+    /// Keeps the questions of an event, if it holds any.
+    pub fn note(&mut self, event: &Value) {
+        let facts = event.pointer("/unmapped/narrowgate");
+        let Some((asked, by)) = facts.and_then(|facts| Some((facts.get("asked")?, facts.get("asked_by")?.as_str()?)))
+        else {
+            return;
+        };
+        let text = asked.to_string();
+        self.bytes += text.len();
+        if let Some(before) = self.asked.insert(by.to_owned(), text) {
+            self.bytes = self.bytes.saturating_sub(before.len());
+        } else {
+            self.order.push_back(by.to_owned());
+        }
+        while self.bytes > QUESTIONS_BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { return };
+            let gone = self.asked.remove(&oldest).map_or(0, |text| text.len());
+            self.bytes = self.bytes.saturating_sub(gone);
+        }
+    }
+}
+
 /// Something that a decision says otherwise now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
@@ -120,21 +157,32 @@ impl<'e> Decision<'e> {
     #[must_use]
     pub fn elsewhere(&self, snapshot: &Snapshot) -> Vec<(&'static str, String, String)> {
         let digests = [
-            ("policies", "/unmapped/narrowgate/policy_digest", &snapshot.policy_digest),
-            ("schema", "/unmapped/narrowgate/schema_digest", &snapshot.schema_digest),
-            ("entities", "/unmapped/narrowgate/entities_digest", &snapshot.entities_digest),
+            ("policies", "/unmapped/narrowgate/policy_digest", &*snapshot.policy_digest),
+            ("schema", "/unmapped/narrowgate/schema_digest", &*snapshot.schema_digest),
+            ("entities", "/unmapped/narrowgate/entities_digest", &*snapshot.entities_digest),
         ];
-        let differ = digests.into_iter().filter(|(_, pointer, at_hand)| self.text(pointer) != at_hand.as_str());
-        differ.map(|(word, pointer, at_hand)| (word, self.text(pointer).to_owned(), at_hand.clone())).collect()
+        let differ = digests.into_iter().filter(|(_, pointer, at_hand)| self.text(pointer) != *at_hand);
+        differ.map(|(word, pointer, at_hand)| (word, self.text(pointer).to_owned(), at_hand.to_owned())).collect()
     }
 
-    /// Asks it again.
+    /// Asks it again. A decision that was answered from the cache has its questions in an earlier event.
     ///
     /// # Errors
     /// Why it cannot be asked: its questions are missing or do not fit the schema.
-    pub fn again(&self, snapshot: &Snapshot) -> Result<Vec<Difference>, String> {
-        let asked = self.0.pointer("/unmapped/narrowgate/asked");
-        let verdict = snapshot.replay(asked.ok_or("the event holds no questions: an earlier narrowgate wrote it")?)?;
+    pub fn again(&self, snapshot: &Snapshot, earlier: &Questions) -> Result<Vec<Difference>, String> {
+        let by = self.text("/unmapped/narrowgate/answered_by");
+        let asked = match (self.0.pointer("/unmapped/narrowgate/asked"), by) {
+            (Some(asked), _) => Cow::Borrowed(asked),
+            (None, "") => return Err("the event holds no questions: an earlier narrowgate wrote it".to_owned()),
+            (None, by) => {
+                let asked = earlier.asked.get(by).and_then(|text| serde_json::from_str(text).ok());
+                Cow::Owned(
+                    asked
+                        .ok_or_else(|| format!("its questions are those of decision {by}, which is not in this log"))?,
+                )
+            }
+        };
+        let verdict = snapshot.replay(&asked)?;
         let pairs = decision::read(self.0).into_iter().zip(decision::said(&verdict));
         let differ = pairs.filter(|((_, recorded), (_, replayed))| recorded != replayed);
         Ok(differ.map(|((what, recorded), (_, replayed))| Difference { what, recorded, replayed }).collect())

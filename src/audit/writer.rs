@@ -1,7 +1,7 @@
 //! The one thread that owns the log's file: gathers what is queued, one write, one fdatasync, wakes who waits.
 
 use super::{
-    Code, CorrelationKey, Event, OpenExchange, Severity, ocsf, recover,
+    Code, CorrelationKey, Event, OpenExchange, Severity, decision, ocsf, recover,
     segment::{self, Segment},
 };
 use crate::{
@@ -274,6 +274,8 @@ impl Writer {
         }
         self.journal = Some(segment);
         self.next += all.len() as u64;
+        let decisions = all.iter().filter_map(|event| decision::of(event)?.asked.as_ref());
+        decisions.for_each(|asked| asked.is_recorded());
         self.losses.clear();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{ConfigArg, Exit, check, output::Output};
 use crate::{
-    audit::{Decision, Difference, Line, read_log},
+    audit::{Decision, Difference, Line, Questions, read_log},
     config,
     policy::{self, Snapshot},
 };
@@ -84,6 +84,7 @@ struct Report {
     /// Decisions made under other digests, counted by what differs.
     elsewhere: BTreeMap<String, u64>,
     listed: Vec<Value>,
+    questions: Questions,
 }
 
 impl Report {
@@ -97,6 +98,7 @@ impl Report {
             Ok(event) => event,
             Err(wrong) => return self.unusable(&place, wrong, output),
         };
+        self.questions.note(event);
         let Some(decision) = Decision::of(event) else { return };
         if args.event.as_ref().is_some_and(|id| id != decision.uid() && id != decision.exchange()) {
             return;
@@ -109,7 +111,7 @@ impl Report {
             }
             return;
         }
-        match decision.again(snapshot) {
+        match decision.again(snapshot, &self.questions) {
             Ok(differences) if differences.is_empty() => self.same += 1,
             Ok(differences) => self.differs(&decision, &differences, output),
             Err(wrong) => self.unusable(&format!("{place}: event {}", decision.uid()), &wrong, output),

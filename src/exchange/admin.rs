@@ -52,7 +52,7 @@ impl Corridor {
     /// What the operator is told; recorded.
     pub async fn admin_status(&self, operator: AttestedOperator) -> Result<StatusReply, Fault> {
         let permitted = self.admit_recorded(operator, "GetStatus", AdminAction::Status).await?;
-        let policy = self.policies.current().map(|set| (set.generation, set.policy_digest.clone()));
+        let policy = self.policies.current().map(|set| (set.generation, set.policy_digest.to_string()));
         let issuers = self.servers.left_alone().into_iter().map(|(alias, open)| (alias.to_string(), *open.borrow()));
         Ok(StatusReply {
             policy,

@@ -261,9 +261,9 @@ fn kept(
 fn decided(id: DecisionId, terms: Terms) -> Verdict {
     Verdict {
         id,
-        policy_digest: String::new(),
-        schema_digest: String::new(),
-        entities_digest: String::new(),
+        policy_digest: "".into(),
+        schema_digest: "".into(),
+        entities_digest: "".into(),
         generation: 0,
         determining: Vec::new(),
         granted: Vec::new(),
@@ -271,7 +271,8 @@ fn decided(id: DecisionId, terms: Terms) -> Verdict {
         denied: None,
         errors: 0,
         terms,
-        asked: Arc::default(),
+        asked: None,
+        answered_by: None,
     }
 }
 

@@ -19,10 +19,18 @@ impl Wall {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 with milliseconds, in UTC; the epoch where the value is out of range.
+    /// The nearest instant that has a date of four-digit year: certificates without an end say 9999-12-31 (RFC 5280
+    /// §4.1.2.5), which is a day more than there is here.
+    #[must_use]
+    pub fn dated(self) -> Self {
+        // 0000-01-01T00:00:00Z.
+        Self(self.0.clamp(-62_167_219_200_000, jiff::Timestamp::MAX.as_second() * 1_000))
+    }
+
+    /// RFC 3339 with milliseconds, in UTC, of [`Self::dated`].
     #[must_use]
     pub fn rfc3339(self) -> String {
-        let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let instant = jiff::Timestamp::from_millisecond(self.dated().0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         format!("{instant:.3}")
     }
 }

@@ -1,11 +1,7 @@
 //! Where an [`AdminPermitted`] is minted: Cedar allowed this operator this action. Nothing is allowed unless a policy
 //! permits it.
 
-use super::{
-    Facts, Policies, Refused, Verdict,
-    entities::{DAEMON, uid},
-    panel::Panel,
-};
+use super::{Facts, Policies, Refused, Verdict, entities::DAEMON, panel::Panel, value::Uid};
 use crate::{caller::AttestedOperator, model::DecisionId};
 
 /// What operators do, each an action of its own in Cedar.
@@ -100,9 +96,10 @@ impl Policies {
         id: DecisionId,
     ) -> Result<AdminPermitted, Box<(AttestedOperator, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((operator, Refused::not_loaded()))) };
-        let principal = uid("Operator", operator.operator().id.as_str());
-        let mut panel = Panel::between(&snapshot, principal, uid("Daemon", DAEMON), id);
-        panel.bare_gate(action.as_str(), self.clock.wall(), &Facts::from(&operator));
+        let facts = Facts::from(&operator);
+        let principal = Uid::new("Operator", operator.operator().id.as_str());
+        let mut panel = Panel::between(&snapshot, principal, Uid::new("Daemon", DAEMON), id);
+        panel.bare_gate(action.as_str(), self.clock.wall(), &facts);
         match panel.close_gate() {
             Ok(verdict) => Ok(AdminPermitted { operator, operation, action, target: None, verdict }),
             Err(refused) => Err(Box::new((operator, *refused))),

@@ -7,6 +7,7 @@ use crate::{
 };
 use cedar_policy::{Effect, Policy};
 use jiff::civil::Date;
+use std::sync::Arc;
 
 const BOTH: [&str; 4] = ["id", "owner", "ticket", "expires"];
 const PERMIT: [&str; 7] = ["max_lifetime", "proof", "no_refresh", "single_audience", "audit", "notify", "max_uses"];
@@ -15,6 +16,8 @@ const FORBID: [&str; 3] = ["code", "advice", "message"];
 /// What a policy says beside its condition.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
+    /// Its `@id`.
+    pub(super) id: Arc<str>,
     /// Permit or forbid.
     pub(super) effect: Effect,
     /// A permit's terms.
@@ -36,7 +39,9 @@ impl Note {
     /// Every mistake, for a person.
     pub(super) fn read(policy: &Policy) -> Result<Self, Vec<String>> {
         let effect = policy.effect();
-        let mut note = Self { effect, terms: Terms::default(), code: None, advice: None, message: None, expires: None };
+        let id = policy.annotation("id").unwrap_or_default().into();
+        let mut note =
+            Self { id, effect, terms: Terms::default(), code: None, advice: None, message: None, expires: None };
         let mut wrong = Vec::new();
         for (key, value) in policy.annotations() {
             if let Err(message) = note.take(key, value) {

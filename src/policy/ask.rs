@@ -1,12 +1,20 @@
 //! One question to Cedar. Any error in the answer makes it no: Cedar itself would skip the erring policy, and a
 //! skipped forbid is an open door.
 
-use super::{Determining, Snapshot, annotations::Note, question::Question};
+use super::{
+    Determining, Snapshot,
+    annotations::Note,
+    entities,
+    index::Slice,
+    question::{Own, Question},
+    value::{Fields, Uid, Value, to_context},
+};
 use crate::model::Terms;
-use cedar_policy::{Decision, Effect, Entities, Entity, Request};
+use cedar_policy::{Context, Decision, Effect, Entities, Entity, EntityUid, Request};
+use std::{collections::HashMap, sync::Arc};
 
 /// Cedar's answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Answer {
     pub(super) allowed: bool,
     /// Sorted, each once. Empty on a default deny.
@@ -25,30 +33,92 @@ impl Answer {
     }
 }
 
+/// What questions that share a context need not make twice.
+#[derive(Default)]
+pub(super) struct Prepared {
+    context: Option<(EntityUid, Context)>,
+}
+
 impl Snapshot {
     /// The generation's entities, with some that stand beside or before them for one decision.
     pub(super) fn entities_with(&self, own: Vec<Entity>) -> Result<Entities, String> {
         self.entities.clone().upsert_entities(own, Some(&self.schema)).map_err(|e| e.to_string())
     }
 
-    /// Asks a question about these entities.
-    pub(super) fn ask(&self, question: &Question, entities: &Entities) -> Answer {
-        let Question { principal, action, resource, context } = question.clone();
-        if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
-            return Answer::error();
+    /// The entities that policies may look at for this question, and some that are its own: as level 1 has it, those that
+    /// the question names, and all above them.
+    pub(super) fn entities_of(&self, question: &Question<'_>, own: &[Own]) -> Result<Entities, String> {
+        let mut named = Vec::new();
+        name_all(&question.context, &mut named);
+        let mut few: HashMap<EntityUid, Entity> = HashMap::new();
+        let its_own = own.iter().flat_map(|own| own.parents.iter().chain([&own.uid]));
+        let about = [&question.principal, &question.action, &question.resource];
+        for uid in about.into_iter().chain(named).chain(its_own) {
+            let uid = uid.to_cedar()?;
+            let above = self.entities.ancestors(&uid).into_iter().flatten();
+            for uid in above.chain([&uid]) {
+                if let Some(entity) = self.entities.get(uid) {
+                    few.entry(uid.clone()).or_insert_with(|| entity.clone());
+                }
+            }
         }
-        let Ok(request) = Request::new(principal, action, resource, context, Some(&self.schema)) else {
-            return Answer::error();
+        for own in own {
+            let entity = entities::own(own)?;
+            few.insert(entity.uid(), entity);
+        }
+        Entities::from_entities(few.into_values(), None).map_err(|e| e.to_string())
+    }
+
+    /// Asks a question about these entities: of the policies whose scopes match.
+    pub(super) fn ask(&self, question: &Question<'_>, entities: &Entities) -> Answer {
+        let asked = || {
+            let (principal, action, resource) = uids(question)?;
+            let slice = self.index.slice((&principal, &action, &resource), entities);
+            self.ask_slice(question, &slice, entities, &mut Prepared::default())
         };
-        let response = self.authorizer.is_authorized(&request, &self.policies, entities);
+        asked().unwrap_or_else(|_| Answer::error())
+    }
+
+    /// Asks a question of these policies.
+    ///
+    /// # Errors
+    /// Why it cannot be put to Cedar.
+    pub(super) fn ask_slice(
+        &self,
+        question: &Question<'_>,
+        slice: &Slice<'_>,
+        entities: &Entities,
+        prepared: &mut Prepared,
+    ) -> Result<Answer, String> {
+        let (principal, action, resource) = uids(question)?;
+        if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
+            return Err("an entity is missing".to_owned());
+        }
+        // A context that was found to fit once fits again, and looking costs more than the answer.
+        let (context, schema) = match prepared.context.take() {
+            Some((of, context)) if of == action => (context, None),
+            _ => (to_context(&question.context)?, Some(&self.schema)),
+        };
+        let request =
+            Request::new(principal, action.clone(), resource, context.clone(), schema).map_err(|e| e.to_string())?;
+        prepared.context = Some((action, context));
+        let response = self.authorizer.is_authorized(&request, &slice.set()?, entities);
         let errors = response.diagnostics().errors().count();
-        let mut determining: Vec<Determining> = Vec::new();
-        let mut terms = Terms::default();
-        let mut expired = false;
-        for id in response.diagnostics().reason() {
-            let id = AsRef::<str>::as_ref(id).to_owned();
+        let reasons = response.diagnostics().reason().map(AsRef::<str>::as_ref);
+        Ok(self.answer(response.decision(), reasons, errors, question))
+    }
+
+    fn answer<'r>(
+        &self,
+        decision: Decision,
+        reasons: impl Iterator<Item = &'r str>,
+        errors: usize,
+        question: &Question<'_>,
+    ) -> Answer {
+        let (mut determining, mut terms, mut expired) = (Vec::new(), Terms::default(), false);
+        for id in reasons {
             // A policy without a note cannot be in the set; if it were, it must not allow anything.
-            let Some(note) = self.note(&id) else { return Answer::error() };
+            let Some(note) = self.note(id) else { return Answer::error() };
             // A permit past its date is as if it were gone. A forbid goes on: to drop it would open a door.
             if note.expires.is_some()
                 && note.effect == Effect::Permit
@@ -58,14 +128,51 @@ impl Snapshot {
                 continue;
             }
             terms = terms.strictest(note.terms.clone());
-            determining.push(Determining { forbids: note.effect == Effect::Forbid, policy: id });
+            determining.push(Determining { forbids: note.effect == Effect::Forbid, policy: Arc::clone(&note.id) });
         }
         determining.sort();
-        let allowed = response.decision() == Decision::Allow && errors == 0 && !determining.is_empty();
+        let allowed = decision == Decision::Allow && errors == 0 && !determining.is_empty();
         Answer { allowed, determining, errors, terms, expired: expired && !allowed }
     }
 
     pub(super) fn note(&self, id: &str) -> Option<&Note> {
         self.notes.get(id)
     }
+
+    /// Asks a question of every policy of the set, for tests that hold the index against it.
+    #[cfg(test)]
+    pub(super) fn ask_all(&self, question: &Question<'_>, entities: &Entities) -> Answer {
+        let asked = || {
+            let (principal, action, resource) = uids(question)?;
+            if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
+                return Err("an entity is missing".to_owned());
+            }
+            let context = to_context(&question.context)?;
+            let request = Request::new(principal, action, resource, context, Some(&self.schema));
+            let response =
+                self.authorizer.is_authorized(&request.map_err(|e| e.to_string())?, &self.policies, entities);
+            let errors = response.diagnostics().errors().count();
+            let reasons = response.diagnostics().reason().map(AsRef::<str>::as_ref);
+            Ok(self.answer(response.decision(), reasons, errors, question))
+        };
+        asked().unwrap_or_else(|_: String| Answer::error())
+    }
+}
+
+/// Principal, action and resource, as Cedar names them.
+pub(super) fn uids(question: &Question<'_>) -> Result<(EntityUid, EntityUid, EntityUid), String> {
+    Ok((question.principal.to_cedar()?, question.action.to_cedar()?, question.resource.to_cedar()?))
+}
+
+/// Every entity that stands in a context.
+fn name_all<'q, 'a>(fields: &'q Fields<'a>, into: &mut Vec<&'q Uid<'a>>) {
+    fn of_value<'q, 'a>(value: &'q Value<'a>, into: &mut Vec<&'q Uid<'a>>) {
+        match value {
+            Value::Entity(uid) => into.push(uid),
+            Value::Set(members) => members.iter().for_each(|member| of_value(member, into)),
+            Value::Record(fields) => name_all(fields, into),
+            _ => {}
+        }
+    }
+    fields.iter().for_each(|(_, value)| of_value(value, into));
 }

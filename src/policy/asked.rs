@@ -1,10 +1,16 @@
 //! The questions that made one decision, as the log keeps them and as a replay reads them back (POL-09).
 
-use super::question::{Question, uid_json};
+use super::{
+    question::{Own, Question},
+    value::{Uid, Value as Fact},
+};
 use crate::model::{Scope, TokenBinding};
-use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Schema};
+use cedar_policy::{Context, Schema};
 use serde_json::{Map, Value, json};
-use std::str::FromStr;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Facts of a base, and what they are where there is nothing to say: left out of the log then, and put back.
 fn unsaid() -> [(&'static str, Value); 2] {
@@ -37,10 +43,10 @@ impl Part {
 
 /// A question and what its answer is for.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct Step<'a> {
     pub(super) part: Part,
-    /// `None` where it could not be put to Cedar, for instance for a time out of range: that counts as an error.
-    pub(super) question: Option<Question>,
+    /// `None` where a recorded one cannot be put to Cedar any more: that counts as an error.
+    pub(super) question: Option<Question<'a>>,
 }
 
 /// What, beside Cedar's answers, tells whether terms can be kept.
@@ -56,13 +62,29 @@ pub(super) struct Keeping {
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Entities made for this decision alone, beside the generation's: what they say must be on record too.
-    pub(super) own: Vec<Entity>,
-    pub(super) steps: Vec<Step>,
+    pub(super) own: Vec<Own>,
+    pub(super) steps: Vec<Step<'static>>,
     /// `None` where no scope hangs on the decision.
     pub(super) keeping: Option<Keeping>,
+    /// Whether an event that holds it is durable.
+    recorded: Arc<AtomicBool>,
 }
 
 impl Asked {
+    pub(super) fn new(own: Vec<Own>, steps: Vec<Step<'static>>, keeping: Option<Keeping>) -> Self {
+        Self { own, steps, keeping, recorded: Arc::default() }
+    }
+
+    /// An event that holds these questions is durable: from now on another one may name it instead of holding them.
+    pub fn is_recorded(&self) {
+        self.recorded.store(true, Ordering::Release);
+    }
+
+    /// Tells later whether they are on record.
+    pub(super) fn record(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.recorded)
+    }
+
     /// The form in the log. What several questions share is there once: `bases` holds their common facts, but for those
     /// that say nothing, and questions that differ in their resource alone are one entry with several `ids`. A person stands there by `person`, the keyed
     /// reference of the event, never by name: so a policy that names one person cannot be replayed from it exactly.
@@ -77,7 +99,7 @@ impl Asked {
                 _ => questions.push((entry, vec![id])),
             }
         }
-        let principal = self.steps.iter().find_map(|step| step.question.as_ref()).map(|q| uid_json(&q.principal));
+        let principal = self.steps.iter().find_map(|step| step.question.as_ref()).map(|q| q.principal.to_json());
         let questions = questions.into_iter().map(|(mut entry, ids)| {
             if let Some(map) = entry.as_object_mut() {
                 map.insert("ids".to_owned(), Value::Array(ids));
@@ -91,12 +113,11 @@ impl Asked {
                 map.insert("audience".to_owned(), json!(keeping.audience));
             }
             if !self.own.is_empty() {
-                let own = self.own.iter().map(|entity| entity.to_json_value().unwrap_or_default());
-                map.insert("entities".to_owned(), own.collect());
+                map.insert("entities".to_owned(), self.own.iter().map(Own::to_json).collect());
             }
         }
-        for entity in self.own.iter().map(Entity::uid).filter(|uid| uid.type_name().basename() == "User") {
-            let name = entity.id().unescaped();
+        for uid in self.own.iter().map(|own| &own.uid).filter(|uid| uid.kind == "Narrowgate::User") {
+            let name = &*uid.id;
             let issuer = name.split_once('|').map_or("", |(issuer, _)| issuer);
             rename(&mut record, name, &format!("{issuer}|{}", person.unwrap_or("withheld")));
         }
@@ -120,7 +141,7 @@ impl Asked {
             _ => None,
         };
         let bases = record.get("bases").and_then(Value::as_array).ok_or("has no bases")?;
-        let principal = record.get("principal").filter(|p| !p.is_null()).map(read_uid).transpose()?;
+        let principal = record.get("principal").filter(|p| !p.is_null()).map(Uid::from_json).transpose()?;
         let questions = record.get("questions").and_then(Value::as_array).ok_or("has no questions")?;
         let mut steps = Vec::new();
         for entry in questions {
@@ -130,8 +151,7 @@ impl Asked {
             }
         }
         let own = record.get("entities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let read = |entity: &Value| Entity::from_json_value(entity.clone(), Some(schema)).map_err(|e| e.to_string());
-        Ok(Self { own: own.iter().map(read).collect::<Result<_, _>>()?, steps, keeping })
+        Ok(Self::new(own.iter().map(Own::from_json).collect::<Result<_, _>>()?, steps, keeping))
     }
 }
 
@@ -145,7 +165,11 @@ fn rename(value: &mut Value, from: &str, to: &str) {
     }
 }
 
-impl Step {
+impl Step<'_> {
+    pub(super) fn to_owned(&self) -> Step<'static> {
+        Step { part: self.part.clone(), question: self.question.as_ref().map(Question::to_owned) }
+    }
+
     /// The entry without its id, and the id.
     fn to_json(&self, bases: &mut Vec<Value>) -> (Value, Value) {
         let scope = match &self.part {
@@ -153,9 +177,10 @@ impl Step {
             Part::Detail(name) => name,
             Part::Gate => "",
         };
-        let unaskable = || (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
-        let Some(question) = &self.question else { return unaskable() };
-        let Ok(mut context) = question.context_json() else { return unaskable() };
+        let Some(question) = &self.question else {
+            return (json!({ "part": self.part.word(), "unaskable": true }), json!(scope));
+        };
+        let mut context = question.context_json();
         let base = context.remove("base").map(|mut base| {
             if let Some(base) = base.as_object_mut() {
                 base.retain(|name, value| !unsaid().iter().any(|(unsaid, nothing)| name == unsaid && value == nothing));
@@ -167,22 +192,22 @@ impl Step {
         });
         let mut entry = Map::new();
         entry.insert("part".to_owned(), json!(self.part.word()));
-        entry.insert("action".to_owned(), json!(question.action.id().unescaped()));
-        entry.insert("type".to_owned(), json!(question.resource.type_name().to_string()));
+        entry.insert("action".to_owned(), json!(question.action.id));
+        entry.insert("type".to_owned(), json!(question.resource.kind));
         entry.insert("context".to_owned(), Value::Object(context));
         if let Some(base) = base {
             entry.insert("base".to_owned(), json!(base));
         }
-        (Value::Object(entry), json!(question.resource.id().unescaped()))
+        (Value::Object(entry), json!(question.resource.id))
     }
 
     fn from_json(
         entry: &Value,
         id: &str,
         bases: &[Value],
-        principal: Option<&EntityUid>,
+        principal: Option<&Uid<'static>>,
         schema: &Schema,
-    ) -> Result<Self, String> {
+    ) -> Result<Step<'static>, String> {
         let text = |key: &str| entry.get(key).and_then(Value::as_str).ok_or_else(|| format!("a question has no {key}"));
         let scope = || Scope::parse(id).ok_or_else(|| "a scope is none".to_owned());
         let part = match text("part")? {
@@ -193,9 +218,9 @@ impl Step {
             other => return Err(format!("a question is of an unknown part {other:?}")),
         };
         if entry.get("unaskable").is_some() {
-            return Ok(Self { part, question: None });
+            return Ok(Step { part, question: None });
         }
-        let action = super::entities::uid("Action", text("action")?)?;
+        let action = Uid::new("Action", text("action")?.to_owned());
         let mut context = entry.get("context").and_then(Value::as_object).cloned().unwrap_or_default();
         if let Some(base) = entry.get("base").and_then(Value::as_u64) {
             let base = usize::try_from(base).ok().and_then(|at| bases.get(at)).ok_or("a question's base is missing")?;
@@ -206,15 +231,14 @@ impl Step {
             context.insert("base".to_owned(), Value::Object(base));
         }
         let principal = principal.cloned().ok_or("has no principal")?;
-        let resource = read_uid(&json!({ "type": text("type")?, "id": id }))?;
+        let resource = Uid { kind: text("type")?.to_owned().into(), id: id.to_owned().into() };
         // A context that does not fit the schema is an error to Cedar, and so it was when it was first asked.
-        let context = Context::from_json_value(Value::Object(context), Some((schema, &action))).ok();
-        Ok(Self { part, question: context.map(|context| Question { principal, action, resource, context }) })
+        let context = Context::from_json_value(Value::Object(context), Some((schema, &action.to_cedar()?)));
+        let context = context.ok().and_then(|context| context.to_json_value().ok());
+        let fields = context.and_then(|context| match Fact::from_cedar(context) {
+            Ok(Fact::Record(fields)) => Some(fields),
+            _ => None,
+        });
+        Ok(Step { part, question: fields.map(|context| Question { principal, action, resource, context }) })
     }
-}
-
-fn read_uid(value: &Value) -> Result<EntityUid, String> {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or_else(|| format!("an entity has no {key}"));
-    let kind = EntityTypeName::from_str(text("type")?).map_err(|e| e.to_string())?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(text("id")?)))
 }

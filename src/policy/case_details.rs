@@ -3,11 +3,10 @@
 use super::{
     cases::{owned, word},
     context::{record, text},
-    details::{decimal, texts},
-    entities::uid,
+    details::{said, texts},
+    value::{Uid, Value},
 };
 use crate::{config::Table, model::Amount};
-use cedar_policy::{EntityUid, RestrictedExpression as Expr};
 
 /// The fields of RFC 9396 §2.2 that hold several texts.
 const SETS: [&str; 4] = ["actions", "locations", "datatypes", "privileges"];
@@ -36,22 +35,23 @@ pub(super) fn asked_detail(table: &Table<'_>) -> AskedDetail {
 
 impl AskedDetail {
     /// What the question is about.
-    pub(super) fn resource(&self) -> Result<EntityUid, String> {
+    pub(super) fn resource(&self) -> Result<Uid<'_>, String> {
         let kind = self.kind.as_deref().ok_or("`authorization_details_type` is missing")?;
-        uid("AuthorizationDetailsType", kind)
+        Ok(Uid::new("AuthorizationDetailsType", kind))
     }
 
     /// The element as policy is told of it.
-    pub(super) fn expression(&self) -> Result<Expr, String> {
+    pub(super) fn value(&self) -> Value<'_> {
         let given = self.sets.iter().filter(|(_, items)| !items.is_empty());
-        let mut fields: Vec<(&str, Expr)> = given.clone().map(|(name, items)| (*name, texts(items))).collect();
-        fields.extend(self.identifier.as_ref().map(|word| ("identifier", text(word))));
-        fields.extend(self.amount.map(|amount| ("amount", decimal(amount))));
+        let mut fields: Vec<(&'static str, Value<'_>)> =
+            given.clone().map(|(name, items)| (*name, texts(items))).collect();
+        fields.extend(self.identifier.as_deref().map(|word| ("identifier", text(word))));
+        fields.extend(self.amount.map(|amount| ("amount", Value::Decimal(amount))));
         // As a call would: every field that is compared is there too.
-        let mut values = self.values.clone();
-        values.extend(given.flat_map(|(name, items)| items.iter().map(move |item| format!("{name}={item}"))));
-        values.extend(self.identifier.as_ref().map(|word| format!("identifier={word}")));
-        fields.push(("values", texts(&values)));
+        let mut values: Vec<Value<'_>> = self.values.iter().map(|value| text(value)).collect();
+        values.extend(given.flat_map(|(name, items)| items.iter().map(move |item| said(name, item))));
+        values.extend(self.identifier.as_deref().map(|word| said("identifier", word)));
+        fields.push(("values", Value::set(values)));
         record(fields)
     }
 }

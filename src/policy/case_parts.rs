@@ -2,15 +2,14 @@
 
 use super::{
     cases::{instant, owned, scope, word},
-    context::{boolean, datetime, record, scopes, text},
-    entities::uid,
+    context::{boolean, datetime, entity, record, scopes, text},
+    value::Value,
 };
 use crate::{
     config::Table,
     model::{AgentId, IssuerAlias, Scope, TokenType, Wall},
     transaction::Actors,
 };
-use cedar_policy::RestrictedExpression as Expr;
 
 /// An approval.
 pub(super) struct Approval {
@@ -21,11 +20,11 @@ pub(super) struct Approval {
 }
 
 impl Approval {
-    pub(super) fn expression(&self) -> Result<Expr, String> {
+    pub(super) fn value(&self) -> Value<'_> {
         record([
-            ("approver", Expr::new_entity_uid(uid("User", &self.approver)?)),
+            ("approver", entity("User", &self.approver)),
             ("at", datetime(self.at)),
-            ("scopes", scopes(&self.scopes)?),
+            ("scopes", scopes(&self.scopes)),
         ])
     }
 }
@@ -74,24 +73,23 @@ pub(super) fn registered(table: &Table<'_>) -> Registered {
 
 impl Registered {
     /// What is said of it when it is redeemed: never by the caller that began it.
-    pub(super) fn redeemed(&self, same_caller: bool) -> Result<Vec<(&'static str, Expr)>, String> {
-        let by = self.by.as_ref().map(|by| uid("Agent", by.as_str()).map(Expr::new_entity_uid)).transpose()?;
-        let same = ("sameCaller", boolean(same_caller && by.is_none()));
-        Ok([same].into_iter().chain(by.map(|by| ("registeredBy", by))).collect())
+    pub(super) fn redeemed(&self, same_caller: bool) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+        let same = ("sameCaller", boolean(same_caller && self.by.is_none()));
+        [same].into_iter().chain(self.by.as_ref().map(|by| ("registeredBy", entity("Agent", by.as_str()))))
     }
 
     /// What is said of it when it is registered: for its front end itself, unless the case says otherwise.
-    pub(super) fn registering(&self, own: &AgentId) -> Result<(&'static str, Expr), String> {
+    pub(super) fn registering<'a>(&'a self, own: &'a AgentId) -> (&'static str, Value<'a>) {
         let named = self.for_agent.as_ref().unwrap_or(own);
-        Ok(("forAgent", Expr::new_entity_uid(uid("Agent", named.as_str())?)))
+        ("forAgent", entity("Agent", named.as_str()))
     }
 }
 
 impl Delegated {
     /// What the question says besides its base; the subject is of the client's own issuer unless the case says otherwise.
-    pub(super) fn fields(&self, action: &str, own: &IssuerAlias) -> Result<Vec<(&'static str, Expr)>, String> {
-        let issuer = uid("Issuer", self.issuer.as_ref().unwrap_or(own).as_str()).map(Expr::new_entity_uid)?;
-        Ok(match action {
+    pub(super) fn fields<'a>(&'a self, action: &str, own: &'a IssuerAlias) -> Vec<(&'static str, Value<'a>)> {
+        let issuer = entity("Issuer", self.issuer.as_ref().unwrap_or(own).as_str());
+        match action {
             "exchange_token" => vec![
                 ("subjectIssuer", issuer),
                 ("subjectTokenType", text(&self.token_type)),
@@ -100,6 +98,6 @@ impl Delegated {
             ],
             "jwt_bearer" => vec![("subjectIssuer", issuer)],
             _ => Vec::new(),
-        })
+        }
     }
 }

@@ -4,20 +4,21 @@ use super::{
     Facts, Snapshot,
     case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
-    context::{Base, audiences, context, count, datetime, duration, proof, record, scopes, text},
+    context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
     entities::{self, uid},
     expected::Expected,
     load::collect,
     operator_cases::OperatorCase,
     person,
     question::Question,
+    value::{Fields, Uid, Value},
 };
 use crate::{
     caller::Transport,
     config::{Config, Document, Finding, ScopeHome, Table, about},
     model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
-use cedar_policy::{Context, Entity, RestrictedExpression as Expr};
+use cedar_policy::Entity;
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 /// What became of the cases.
@@ -177,14 +178,14 @@ impl<'c> Case<'c> {
 
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
-            (Some(scope), "grant_scope") => uid("Scope", scope.as_str())?,
+            (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
             (_, "grant_detail") => self.detail.resource()?,
-            (_, "break_glass") => uid("Daemon", entities::DAEMON)?,
-            _ => uid("Client", self.client.as_str())?,
+            (_, "break_glass") => Uid::new("Daemon", entities::DAEMON),
+            _ => Uid::new("Client", self.client.as_str()),
         };
         let question = Question {
-            principal: uid("Agent", self.agent.id.as_str())?,
-            action: uid("Action", &self.action)?,
+            principal: Uid::new("Agent", self.agent.id.as_str()),
+            action: Uid::new("Action", self.action.clone()),
             resource,
             context: self.context()?,
         };
@@ -206,9 +207,9 @@ impl<'c> Case<'c> {
         Ok(own)
     }
 
-    fn context(&self) -> Result<Context, String> {
+    fn context(&self) -> Result<Fields<'_>, String> {
         if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
-            return context([("now", datetime(self.now)), ("caller", super::context::caller(&self.facts)?)]);
+            return Ok(context([("now", now(self.now)), ("caller", super::context::caller(&self.facts))]));
         }
         let base = Base {
             now: self.now,
@@ -216,67 +217,67 @@ impl<'c> Case<'c> {
             scopes: self.scopes.iter().collect(),
             api: self.api(&self.scopes),
             bound: self.bound,
-            lifetime: self.lifetime,
+            lifetime: moving(self.lifetime),
             claimed: &self.claimed,
-            approval: self.approval.as_ref().map(Approval::expression).transpose()?,
+            approval: self.approval.as_ref().map(Approval::value),
             actors: &self.delegated.actors,
         };
-        let mut fields = vec![("base", base.expression()?)];
+        let mut fields = vec![("base", base.value())];
         let (gate, held) = (&self.gate, self.gate.held);
         match self.action.as_str() {
             "begin_authorization" => fields.extend([
                 ("redirectUri", text(&gate.redirect_uri)),
                 ("pkceMethod", text(&gate.pkce_method)),
-                ("par", Expr::new_bool(false)),
+                ("par", boolean(false)),
             ]),
             "redeem_code" => {
                 fields.extend([
                     ("redirectUri", text(&gate.redirect_uri)),
                     ("pkceMethod", text(&gate.pkce_method)),
-                    ("codeAge", duration(gate.code_age)),
-                    ("transactionAge", duration(gate.transaction_age)),
-                    ("issVerified", Expr::new_bool(gate.iss_verified)),
-                    ("stateVerified", Expr::new_bool(gate.state_verified)),
+                    ("codeAge", moving(gate.code_age)),
+                    ("transactionAge", moving(gate.transaction_age)),
+                    ("issVerified", boolean(gate.iss_verified)),
+                    ("stateVerified", boolean(gate.state_verified)),
                 ]);
-                fields.extend(self.registered.redeemed(gate.same_caller)?);
+                fields.extend(self.registered.redeemed(gate.same_caller));
             }
             "register_authorization" => fields.extend([
                 ("redirectUri", text(&gate.redirect_uri)),
                 ("pkceMethod", text(&gate.pkce_method)),
-                self.registered.registering(&self.agent.id)?,
+                self.registered.registering(&self.agent.id),
             ]),
             "sign_proof" => fields.extend([("httpMethod", text(&gate.http.0)), ("origin", text(&gate.http.1))]),
-            "refresh_token" => fields.extend([("grantAge", duration(held.0)), ("refreshCount", count(held.1))]),
+            "refresh_token" => fields.extend([("grantAge", moving(held.0)), ("refreshCount", count(held.1))]),
             "exchange_token" | "jwt_bearer" | "client_credentials" => {
-                fields.extend(self.delegated.fields(&self.action, self.issuer()?)?);
+                fields.extend(self.delegated.fields(&self.action, self.issuer()?));
             }
             "grant_scope" => fields.extend([
-                ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
+                ("client", super::context::entity("Client", self.client.as_str())),
                 ("flow", text(&self.flow)),
             ]),
             "grant_detail" => fields.extend([
-                ("client", Expr::new_entity_uid(uid("Client", self.client.as_str())?)),
+                ("client", super::context::entity("Client", self.client.as_str())),
                 ("flow", text(&self.flow)),
-                ("detail", self.detail.expression()?),
+                ("detail", self.detail.value()),
             ]),
             "release_token" => {
                 let token = record([
-                    ("scopes", scopes(&self.token.scopes)?),
-                    ("lifetime", duration(self.token.lifetime)),
-                    ("audiences", audiences(self.api(&self.token.scopes))?),
-                    ("proof", proof(self.bound)?),
-                    ("refreshable", Expr::new_bool(self.token.refreshable)),
-                    ("unknownScopes", Expr::new_bool(self.token.unknown_scopes)),
-                    ("toleratedScopes", Expr::new_set(self.token.tolerated_scopes.iter().map(|scope| text(scope)))),
-                ])?;
+                    ("scopes", scopes(&self.token.scopes)),
+                    ("lifetime", moving(self.token.lifetime)),
+                    ("audiences", audiences(self.api(&self.token.scopes))),
+                    ("proof", proof(self.bound)),
+                    ("refreshable", boolean(self.token.refreshable)),
+                    ("unknownScopes", boolean(self.token.unknown_scopes)),
+                    ("toleratedScopes", Value::set(self.token.tolerated_scopes.iter().map(|scope| text(scope)))),
+                ]);
                 fields.extend([("handOut", text(&self.token.hand_out)), ("token", token)]);
                 if let Some(person) = &self.person {
-                    fields.push(("subject", super::context::subject(self.issuer()?, person)?));
+                    fields.push(("subject", super::context::subject(self.issuer()?, person)));
                 }
             }
             other => return Err(format!("`action` {other:?} is not one that is asked")),
         }
-        context(fields)
+        Ok(context(fields))
     }
 
     fn issuer(&self) -> Result<&IssuerAlias, String> {

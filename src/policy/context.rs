@@ -2,7 +2,7 @@
 
 use super::{
     BeginAsk, IssuedFacts,
-    entities::{uid, user_uid},
+    value::{Fields, Pace, Uid, Value},
 };
 use crate::{
     caller::{Attestation, AttestedOperator, Caller, Transport},
@@ -10,8 +10,7 @@ use crate::{
     model::{Claimed, IssuerAlias, LoginDemand, Scope, Subject, TokenBinding, Wall},
     transaction::{Actors, Opening},
 };
-use cedar_policy::{Context, RestrictedExpression as Expr};
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 /// The attested facts of a caller.
 #[derive(Clone, Debug)]
@@ -59,9 +58,10 @@ pub(super) struct Base<'a> {
     pub(super) scopes: Vec<&'a Scope>,
     pub(super) api: Option<&'a Api>,
     pub(super) bound: TokenBinding,
-    pub(super) lifetime: Duration,
+    /// Still where it is a ceiling, moving where it is what is left of a token's life.
+    pub(super) lifetime: Value<'static>,
     pub(super) claimed: &'a Claimed,
-    pub(super) approval: Option<Expr>,
+    pub(super) approval: Option<Value<'a>>,
     pub(super) actors: &'a Actors,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Base<'a> {
             scopes: ask.scopes.iter().collect(),
             api: ask.api.as_deref(),
             bound: ask.client.bound_tokens,
-            lifetime: ask.client.lifetime_ceiling,
+            lifetime: duration(ask.client.lifetime_ceiling),
             claimed: &ask.claimed,
             approval: None,
             actors: Actors::NONE,
@@ -89,7 +89,7 @@ impl<'a> Base<'a> {
             scopes: opening.scopes.iter().collect(),
             api: opening.api.as_deref(),
             bound: opening.client.bound_tokens,
-            lifetime: opening.client.lifetime_ceiling,
+            lifetime: duration(opening.client.lifetime_ceiling),
             claimed,
             approval: None,
             actors: opening.flow.actors(),
@@ -109,24 +109,26 @@ impl<'a> Base<'a> {
             scopes: token.allowed.iter().collect(),
             api: token.api,
             bound: token.bound,
-            lifetime: token.lifetime,
+            lifetime: moving(token.lifetime),
             claimed,
             approval: None,
             actors,
         }
     }
 
-    pub(super) fn expression(&self) -> Result<Expr, String> {
-        let mut fields = vec![
-            ("now", datetime(self.now)),
-            ("caller", caller(self.caller)?),
-            ("scopes", scopes(self.scopes.iter().copied())?),
-            ("audiences", audiences(self.api)?),
-            ("proof", proof(self.bound)?),
-            ("lifetime", duration(self.lifetime)),
-            ("claimed", claimed(self.claimed)?),
-            ("actors", actors(self.actors)?),
-        ];
+    /// The record of it.
+    pub(super) fn value(&self) -> Value<'a> {
+        let mut fields = Vec::with_capacity(9);
+        fields.extend([
+            ("now", now(self.now)),
+            ("caller", caller(self.caller)),
+            ("scopes", scopes(self.scopes.iter().copied())),
+            ("audiences", audiences(self.api)),
+            ("proof", proof(self.bound)),
+            ("lifetime", self.lifetime.clone()),
+            ("claimed", claimed(self.claimed)),
+            ("actors", actors(self.actors)),
+        ]);
         if let Some(approval) = &self.approval {
             fields.push(("approval", approval.clone()));
         }
@@ -135,116 +137,125 @@ impl<'a> Base<'a> {
 }
 
 /// The caller's record.
-pub(super) fn caller(facts: &Facts) -> Result<Expr, String> {
+pub(super) fn caller(facts: &Facts) -> Value<'_> {
     let method = match facts.transport {
         Transport::Uds => "unix-peer",
         Transport::Mtls => "spiffe-x509",
     };
-    let mut attestation = vec![("method", text(method)), ("verified", Expr::new_bool(facts.verified))];
-    if let Some(domain) = &facts.trust_domain {
-        attestation.push(("trustDomain", text(domain)));
-    }
-    if let Some(end) = facts.expires_at {
-        attestation.push(("expiresAt", datetime(end)));
-    }
-    let mut fields = vec![("transport", text(facts.transport.as_str())), ("attestation", record(attestation)?)];
-    if let Some(uid) = facts.uid {
-        fields.push(("uid", Expr::new_long(i64::from(uid))));
-    }
-    if let Some(interactive) = facts.interactive {
-        fields.push(("interactive", boolean(interactive)));
-    }
-    if let Some(ip) = facts.ip {
-        fields.push(("ip", Expr::new_ip(ip.to_string())));
-    }
-    record(fields)
+    let attestation = [
+        Some(("method", text(method))),
+        Some(("verified", boolean(facts.verified))),
+        facts.trust_domain.as_deref().map(|domain| ("trustDomain", text(domain))),
+        facts.expires_at.map(|end| ("expiresAt", datetime(end))),
+    ];
+    let fields = [
+        Some(("transport", text(facts.transport.as_str()))),
+        Some(("attestation", record(attestation.into_iter().flatten()))),
+        facts.uid.map(|uid| ("uid", Value::Long(i64::from(uid)))),
+        facts.interactive.map(|interactive| ("interactive", boolean(interactive))),
+        facts.ip.map(|ip| ("ip", Value::Ip(ip))),
+    ];
+    record(fields.into_iter().flatten())
 }
 
 /// The actors' record. Only agents of ours are members: a name of somebody else's is none that policies know.
-fn actors(actors: &Actors) -> Result<Expr, String> {
-    let members: Result<Vec<_>, _> =
-        actors.agents.iter().map(|agent| uid("Agent", agent.as_str()).map(Expr::new_entity_uid)).collect();
+fn actors(actors: &Actors) -> Value<'_> {
+    let members = actors.agents.iter().map(|agent| entity("Agent", agent.as_str()));
     let depth = u64::try_from(actors.chain.len()).unwrap_or(u64::MAX);
-    record([("depth", count(depth)), ("members", Expr::new_set(members?))])
+    record([("depth", count(depth)), ("members", Value::set(members))])
 }
 
 /// The person's record.
-pub(super) fn subject(issuer: &IssuerAlias, subject: &Subject) -> Result<Expr, String> {
-    let mut fields =
-        vec![("user", Expr::new_entity_uid(user_uid(issuer, &subject.sub)?)), ("mfa", Expr::new_bool(subject.mfa))];
-    if let Some(acr) = &subject.acr {
-        fields.push(("acr", text(acr)));
-    }
-    if let Some(at) = subject.auth_time {
-        fields.push(("authTime", datetime(at)));
-    }
-    record(fields)
+pub(super) fn subject<'a>(issuer: &IssuerAlias, subject: &'a Subject) -> Value<'a> {
+    let fields = [
+        Some(("user", Value::Entity(user(issuer, &subject.sub)))),
+        Some(("mfa", boolean(subject.mfa))),
+        subject.acr.as_deref().map(|acr| ("acr", text(acr))),
+        subject.auth_time.map(|at| ("authTime", datetime(at))),
+    ];
+    record(fields.into_iter().flatten())
+}
+
+/// The entity of a person: the issuer's alias, `|`, and its name for them. An alias has no `|`, so no two people of two
+/// issuers are one, whatever an issuer calls them (OIDC Core §5.7).
+pub(super) fn user(issuer: &IssuerAlias, sub: &str) -> Uid<'static> {
+    Uid::new("User", format!("{issuer}|{sub}"))
 }
 
 /// What is asked of a login. Whom it is hinted at stays between agent and server: the log keeps every question.
-pub(super) fn login(login: &LoginDemand) -> Result<Expr, String> {
-    let mut fields = vec![
-        ("prompt", Expr::new_set(login.prompt.iter().map(|prompt| text(prompt.as_str())))),
-        ("acrValues", Expr::new_set(login.acr_values.iter().map(|acr| text(acr)))),
-        ("hinted", boolean(login.hint.is_some())),
+pub(super) fn login(login: &LoginDemand) -> Value<'_> {
+    let fields = [
+        Some(("prompt", Value::set(login.prompt.iter().map(|prompt| text(prompt.as_str()))))),
+        Some(("acrValues", Value::set(login.acr_values.iter().map(|acr| text(acr))))),
+        Some(("hinted", boolean(login.hint.is_some()))),
+        login.max_age.map(|age| ("maxAge", duration(age))),
     ];
-    if let Some(age) = login.max_age {
-        fields.push(("maxAge", duration(age)));
-    }
-    record(fields)
+    record(fields.into_iter().flatten())
 }
 
-fn claimed(claimed: &Claimed) -> Result<Expr, String> {
+fn claimed(claimed: &Claimed) -> Value<'_> {
     let words = [("purpose", &claimed.purpose), ("task", &claimed.task), ("session", &claimed.session)];
-    let mut fields: Vec<(&str, Expr)> =
-        words.into_iter().filter_map(|(k, v)| v.as_ref().map(|v| (k, text(v)))).collect();
-    if !claimed.tags.is_empty() {
-        fields.push(("tags", Expr::new_set(claimed.tags.iter().map(|t| text(t)))));
-    }
-    record(fields)
+    let words = words.into_iter().filter_map(|(name, word)| word.as_deref().map(|word| (name, text(word))));
+    let tags = (!claimed.tags.is_empty()).then(|| ("tags", Value::set(claimed.tags.iter().map(|tag| text(tag)))));
+    record(words.chain(tags))
 }
 
-pub(super) fn scopes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Result<Expr, String> {
-    let members: Result<Vec<_>, _> =
-        scopes.into_iter().map(|s| uid("Scope", s.as_str()).map(Expr::new_entity_uid)).collect();
-    Ok(Expr::new_set(members?))
+pub(super) fn scopes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Value<'a> {
+    Value::set(scopes.into_iter().map(|scope| entity("Scope", scope.as_str())))
 }
 
-pub(super) fn audiences(api: Option<&Api>) -> Result<Expr, String> {
-    let members: Result<Vec<_>, _> =
-        api.iter().map(|a| uid("Api", a.alias.as_str()).map(Expr::new_entity_uid)).collect();
-    Ok(Expr::new_set(members?))
+pub(super) fn audiences(api: Option<&Api>) -> Value<'_> {
+    Value::set(api.map(|api| entity("Api", api.alias.as_str())))
 }
 
-pub(super) fn proof(bound: TokenBinding) -> Result<Expr, String> {
+pub(super) fn proof(bound: TokenBinding) -> Value<'static> {
     record([("method", text(bound.proof()))])
 }
 
-pub(super) fn record<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Expr, String> {
-    Expr::new_record(fields.into_iter().map(|(k, v)| (k.to_owned(), v))).map_err(|e| e.to_string())
+pub(super) fn record<'a>(fields: impl IntoIterator<Item = (&'static str, Value<'a>)>) -> Value<'a> {
+    Value::Record(context(fields))
 }
 
-pub(super) fn context<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Result<Context, String> {
-    Context::from_pairs(fields.into_iter().map(|(k, v)| (k.to_owned(), v))).map_err(|e| e.to_string())
+pub(super) fn context<'a>(fields: impl IntoIterator<Item = (&'static str, Value<'a>)>) -> Fields<'a> {
+    fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()
 }
 
-pub(super) fn text(value: &str) -> Expr {
-    Expr::new_string(value.to_owned())
+pub(super) fn entity<'a>(kind: &'static str, id: &'a str) -> Value<'a> {
+    Value::Entity(Uid::new(kind, id))
 }
 
-pub(super) fn boolean(value: bool) -> Expr {
-    Expr::new_bool(value)
+pub(super) fn text(value: &str) -> Value<'_> {
+    Value::Text(Cow::Borrowed(value))
 }
 
-pub(super) fn count(number: u64) -> Expr {
-    Expr::new_long(i64::try_from(number).unwrap_or(i64::MAX))
+pub(super) const fn boolean(value: bool) -> Value<'static> {
+    Value::Bool(value)
 }
 
-pub(super) fn duration(span: Duration) -> Expr {
-    // A day count beyond i64 milliseconds would be an evaluation error, which is a deny.
-    Expr::new_duration(format!("{}ms", span.as_millis()))
+pub(super) fn count(number: u64) -> Value<'static> {
+    Value::Long(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-pub(super) fn datetime(at: Wall) -> Expr {
-    Expr::new_datetime(at.rfc3339())
+/// A span that stays as it is.
+pub(super) fn duration(span: Duration) -> Value<'static> {
+    Value::Span(millis(span), Pace::Still)
+}
+
+/// A span that grows or shrinks with the clock: an age, or what is left of a life.
+pub(super) fn moving(span: Duration) -> Value<'static> {
+    Value::Span(millis(span), Pace::Moving)
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An instant that stays as it is.
+pub(super) fn datetime(at: Wall) -> Value<'static> {
+    Value::Instant(at.dated().0, Pace::Still)
+}
+
+/// The clock.
+pub(super) fn now(at: Wall) -> Value<'static> {
+    Value::Instant(at.dated().0, Pace::Moving)
 }

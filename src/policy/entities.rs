@@ -1,13 +1,15 @@
 //! The generation's entities: built once from the registry, the catalogue and the configuration.
 
+use super::{question::Own, value::Uid};
 use crate::{
     config::{Client, Config, ScopeHome},
     model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
-use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
+use cedar_policy::{Entities, Entity, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
 use serde_json::Value;
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     str::FromStr,
 };
@@ -17,8 +19,25 @@ pub(super) const DAEMON: &str = "narrowgate";
 
 /// The entity of a type of ours. Ids are data: nothing in them is parsed.
 pub(super) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, String> {
-    let name = EntityTypeName::from_str(&format!("Narrowgate::{kind}")).map_err(|e| e.to_string())?;
-    Ok(EntityUid::from_type_name_and_id(name, EntityId::new(id)))
+    Uid::new(kind, id).to_cedar()
+}
+
+/// A type's name, parsed once.
+pub(super) fn type_name(kind: &str) -> Result<EntityTypeName, String> {
+    thread_local! {
+        static NAMES: RefCell<HashMap<String, EntityTypeName>> = RefCell::default();
+    }
+    NAMES.with_borrow_mut(|names| {
+        if let Some(name) = names.get(kind) {
+            return Ok(name.clone());
+        }
+        let name = EntityTypeName::from_str(kind).map_err(|e| e.to_string())?;
+        // Bounded: recorded questions may name any type.
+        if names.len() < 64 {
+            names.insert(kind.to_owned(), name.clone());
+        }
+        Ok(name)
+    })
 }
 
 /// Builds every entity and validates them against the schema.
@@ -82,16 +101,16 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
     Entities::from_entities(with_bare(entities, named?), Some(schema)).map_err(|e| e.to_string())
 }
 
-/// The entity of a person: the issuer's alias, `|`, and its name for them. An alias has no `|`, so no two people of two
-/// issuers are one, whatever an issuer calls them (OIDC Core §5.7).
-pub(super) fn user_uid(issuer: &IssuerAlias, sub: &str) -> Result<EntityUid, String> {
-    uid("User", &format!("{issuer}|{sub}"))
+/// A person, in the groups that their issuer's configuration declares.
+pub(super) fn user(issuer: &IssuerAlias, subject: &Subject) -> Own {
+    let groups = subject.groups.iter().map(|group| Uid::new("UserGroup", group.clone()));
+    Own { uid: super::context::user(issuer, &subject.sub), parents: groups.collect() }
 }
 
-/// A person's entity, in the groups that their issuer's configuration declares.
-pub(super) fn user(issuer: &IssuerAlias, subject: &Subject) -> Result<Entity, String> {
-    let groups: Result<Vec<EntityUid>, String> = subject.groups.iter().map(|group| uid("UserGroup", group)).collect();
-    entity(user_uid(issuer, &subject.sub)?, [], groups?)
+/// An entity that is made for one decision alone.
+pub(super) fn own(own: &Own) -> Result<Entity, String> {
+    let parents = own.parents.iter().map(Uid::to_cedar).collect::<Result<Vec<_>, _>>()?;
+    entity(own.uid.to_cedar()?, [], parents)
 }
 
 /// SHA-256 of the entities in a canonical form, in hex: keys sorted, and every list too, for each of them is a set.

@@ -38,7 +38,7 @@ impl Expected {
             );
         }
         let word = |allow: bool| if allow { "allow" } else { "deny" };
-        let ids: Vec<&str> = answer.determining.iter().map(|d| d.policy.as_str()).collect();
+        let ids: Vec<&str> = answer.determining.iter().map(|d| &*d.policy).collect();
         if answer.allowed != self.allow {
             return Err(format!("expected {}, got {} by {ids:?}", word(self.allow), word(answer.allowed)));
         }

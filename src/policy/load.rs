@@ -1,6 +1,6 @@
 //! Files to a [`Snapshot`]: parsed, named, strictly validated. All mistakes at once; nothing half loaded.
 
-use super::{annotations::Note, entities};
+use super::{annotations::Note, engine::Engine, entities, index::Index};
 use crate::{
     config::{Config, Finding, about, position},
     model::Wall,
@@ -15,7 +15,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 /// The base schema, version 1.
@@ -31,13 +31,16 @@ pub struct Snapshot {
     /// Counts the sets loaded by this process, from 1.
     pub generation: u64,
     /// SHA-256 of the policy files, in hex.
-    pub policy_digest: String,
+    pub policy_digest: Arc<str>,
     /// SHA-256 of the schema, in hex.
-    pub schema_digest: String,
+    pub schema_digest: Arc<str>,
     /// SHA-256 of the entities, in hex.
-    pub entities_digest: String,
+    pub entities_digest: Arc<str>,
     pub(super) schema: Schema,
+    #[cfg(test)]
     pub(super) policies: PolicySet,
+    pub(super) index: Index,
+    pub(super) engine: Engine,
     pub(super) entities: Entities,
     pub(super) notes: HashMap<String, Note>,
     pub(super) authorizer: Authorizer,
@@ -55,6 +58,11 @@ impl Snapshot {
     pub fn first_expiry(&self) -> Option<(String, &str)> {
         let days = self.notes.iter().filter_map(|(id, note)| note.expires.map(|day| (day, id.as_str())));
         days.min().map(|(day, id)| (day.to_string(), id))
+    }
+
+    /// The policies that have decisions made anew each time, with the reason: what they have a say in is not cached.
+    pub fn uncacheable(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.index.uncacheable()
     }
 
     /// Never: an empty set does not load.
@@ -84,6 +92,29 @@ pub fn fuzz_policy_set(text: &str) -> Option<usize> {
         draft.validate(SCHEMA.as_ref()?, &[source]);
     }
     draft.findings.is_empty().then_some(draft.notes.len())
+}
+
+/// A snapshot of these policies, and the number of those that are left out because they are not valid, for tests.
+#[cfg(test)]
+pub(super) fn of_texts<'t>(texts: impl IntoIterator<Item = &'t str>, entities: &str) -> (Snapshot, usize) {
+    let (schema, _) = Schema::from_cedarschema_str(BASE_SCHEMA).unwrap();
+    let (mut draft, mut left_out) = (Draft::default(), 0);
+    for text in texts {
+        let source = Source { path: PathBuf::new(), text: text.to_owned() };
+        let mut alone = Draft::default();
+        alone.read(&source);
+        if alone.findings.is_empty() {
+            alone.validate(&schema, std::slice::from_ref(&source));
+        }
+        if alone.findings.is_empty() {
+            draft.read(&source);
+            assert!(draft.findings.is_empty());
+        } else {
+            left_out += 1;
+        }
+    }
+    let entities = Entities::from_json_str(entities, Some(&schema)).unwrap();
+    (snapshot(draft, schema, entities, (1, "policies".to_owned())).unwrap(), left_out)
 }
 
 struct Source {
@@ -118,15 +149,29 @@ pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snaps
     }
     let entities = entities::build(config, &schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
-    let entities_digest = entities::digest(&entities)
-        .map_err(|e| vec![about(folder, format!("entities have no canonical form: {e}"))])?;
+    snapshot(draft, schema, entities, (generation, digest(folder, &sources))).map_err(|e| vec![about(folder, e)])
+}
+
+/// What a checked draft and its entities make.
+fn snapshot(
+    draft: Draft,
+    schema: Schema,
+    entities: Entities,
+    (generation, policy_digest): (u64, String),
+) -> Result<Snapshot, String> {
+    let entities_digest = entities::digest(&entities).map_err(|e| format!("entities have no canonical form: {e}"))?;
+    let index =
+        Index::new(&draft.policies, &draft.notes, &schema).map_err(|e| format!("the policies have no index: {e}"))?;
     Ok(Snapshot {
         generation,
-        policy_digest: digest(folder, &sources),
-        schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())),
-        entities_digest,
+        policy_digest: policy_digest.into(),
+        schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())).into(),
+        entities_digest: entities_digest.into(),
         schema,
+        #[cfg(test)]
         policies: draft.policies,
+        index,
+        engine: Engine::new(),
         entities,
         notes: draft.notes,
         authorizer: Authorizer::new(),

@@ -14,21 +14,30 @@ mod case_parts;
 pub mod cases;
 mod context;
 mod details;
+mod engine;
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod engine_worlds;
 mod entities;
 mod expected;
 mod freezes;
+mod index;
 mod load;
 mod operator_cases;
+mod outcome;
 mod panel;
 mod permit;
 mod person;
 mod proof;
 mod question;
+mod reads;
 mod refresh;
 mod register;
 mod release;
 mod replay;
 mod request;
+mod value;
 mod verdict;
 
 pub use admin::{AdminAction, AdminPermitted};

@@ -3,10 +3,11 @@
 use super::{
     Facts, Snapshot,
     cases::{instant, owned},
-    context::{caller, context, datetime},
-    entities::{DAEMON, operator as entity, uid},
+    context::{caller, context, now},
+    entities::{DAEMON, operator as entity},
     expected::Expected,
     question::Question,
+    value::Uid,
 };
 use crate::{
     caller::Transport,
@@ -59,10 +60,10 @@ impl OperatorCase {
             interactive: Some(self.interactive),
         };
         let question = Question {
-            principal: uid("Operator", self.operator.id.as_str())?,
-            action: uid("Action", &self.action)?,
-            resource: uid("Daemon", DAEMON)?,
-            context: context([("now", datetime(self.now)), ("caller", caller(&facts)?)])?,
+            principal: Uid::new("Operator", self.operator.id.as_str()),
+            action: Uid::new("Action", self.action.clone()),
+            resource: Uid::new("Daemon", DAEMON),
+            context: context([("now", now(self.now)), ("caller", caller(&facts))]),
         };
         let answer = snapshot.ask(&question, &snapshot.entities_with(vec![entity(&self.operator)?])?);
         self.expected.hold(&answer, snapshot)

@@ -4,9 +4,10 @@ use super::{
     Determining, Facts, Refused, Snapshot, Verdict,
     ask::Answer,
     asked::{Asked, Keeping, Part, Step},
-    context::{Base, context, datetime, text},
-    entities::uid,
-    question::Question,
+    context::{Base, context, now, text},
+    engine::Round,
+    question::{Own, Question},
+    value::{Fields, Uid, Value},
     verdict::DenyKind,
 };
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
-use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Expr};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The action that is asked about before a refresh token is used.
@@ -26,18 +26,164 @@ pub(super) struct Narrowed {
     pub(super) granted: Vec<Scope>,
     refused: Vec<(Scope, String)>,
     errors: usize,
-    steps: Vec<Step>,
+    steps: Vec<Step<'static>>,
 }
 
-/// Collects the answers that make one decision.
-#[derive(Clone)]
+/// Collects the questions that make one decision, has them answered, and closes it.
 pub(super) struct Panel<'a> {
     snapshot: &'a Snapshot,
-    principal: Result<EntityUid, String>,
-    client: Result<EntityUid, String>,
-    /// The generation's entities and this decision's own; `None` for the generation's alone.
-    entities: Option<Entities>,
-    asked: Asked,
+    principal: Uid<'a>,
+    resource: Uid<'a>,
+    own: Vec<Own>,
+    id: DecisionId,
+    steps: Vec<Step<'a>>,
+    keeping: Option<Keeping>,
+    narrowed: Option<Narrowed>,
+    /// Whether earlier answers count.
+    cached: bool,
+}
+
+impl<'a> Panel<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, caller: &'a Caller, client: &'a Client, id: DecisionId) -> Self {
+        Self::on(snapshot, caller, Uid::new("Client", client.alias.as_str()), id)
+    }
+
+    /// A panel about this resource.
+    pub(super) fn on(snapshot: &'a Snapshot, caller: &'a Caller, resource: Uid<'a>, id: DecisionId) -> Self {
+        Self::between(snapshot, Uid::new("Agent", caller.agent().id.as_str()), resource, id)
+    }
+
+    pub(super) fn between(snapshot: &'a Snapshot, principal: Uid<'a>, resource: Uid<'a>, id: DecisionId) -> Self {
+        Self {
+            snapshot,
+            principal,
+            resource,
+            own: Vec::new(),
+            id,
+            steps: Vec::new(),
+            keeping: None,
+            narrowed: None,
+            cached: true,
+        }
+    }
+
+    /// A panel that is given its questions, and asks each of them.
+    pub(super) fn again(snapshot: &'a Snapshot, own: Vec<Own>) -> Self {
+        let nobody = || Uid::new("Agent", "");
+        Self { own, cached: false, ..Self::between(snapshot, nobody(), nobody(), DecisionId(uuid::Uuid::nil())) }
+    }
+
+    /// The same, with nothing asked yet.
+    pub(super) fn anew(&self) -> Self {
+        let (principal, resource) = (self.principal.clone(), self.resource.clone());
+        let cached = self.cached;
+        Self { own: self.own.clone(), cached, ..Self::between(self.snapshot, principal, resource, self.id) }
+    }
+
+    /// Lets the questions know a person. What is known of them goes on record with the decision.
+    pub(super) fn about(&mut self, person: Own) {
+        self.own.push(person);
+    }
+
+    /// Asks the question about the exchange as a whole.
+    pub(super) fn gate(
+        &mut self,
+        action: &'static str,
+        base: &Base<'a>,
+        extra: impl IntoIterator<Item = (&'static str, Value<'a>)>,
+    ) {
+        let context = context([("base", base.value())].into_iter().chain(extra));
+        self.ask(Part::Gate, action, self.resource.clone(), context);
+    }
+
+    /// Asks about each scope; a refused one is kept with its reason code.
+    pub(super) fn scopes(&mut self, base: &Base<'a>, flow: &'a str) {
+        // One context for all of them: they differ in their resource alone.
+        let client = Value::Entity(self.resource.clone());
+        let shared = context([("base", base.value()), ("client", client), ("flow", text(flow))]);
+        for scope in &base.scopes {
+            let part = Part::Scope((*scope).clone());
+            self.ask(part, "grant_scope", Uid::new("Scope", scope.as_str()), Arc::clone(&shared));
+        }
+    }
+
+    /// What it is about: the client, but for questions of other kinds.
+    pub(super) fn resource(&self) -> Uid<'a> {
+        self.resource.clone()
+    }
+
+    /// Asks about this resource.
+    pub(super) fn ask(&mut self, part: Part, action: &'static str, resource: Uid<'a>, context: Fields<'a>) {
+        let (principal, action) = (self.principal.clone(), Uid::new("Action", action));
+        self.put(Step { part, question: Some(Question { principal, action, resource, context }) });
+    }
+
+    /// Takes a question up.
+    pub(super) fn put(&mut self, step: Step<'a>) {
+        self.steps.push(step);
+    }
+
+    /// The scopes allowed of those asked, and those refused, if some but not all are allowed.
+    pub(super) fn narrow(mut self, base: &Base<'a>, flow: &'a str) -> Option<Narrowed> {
+        self.scopes(base, flow);
+        self.narrowed()
+    }
+
+    /// As [`Self::narrow`], of the questions already put.
+    pub(super) fn narrowed(self) -> Option<Narrowed> {
+        let sitting = Sitting::of(&self);
+        if sitting.granted.is_empty() || sitting.refused.is_empty() {
+            return None;
+        }
+        let errors = sitting.answers.iter().map(|a| a.errors).sum();
+        let mut steps: Vec<Step<'static>> = self.steps.iter().map(Step::to_owned).collect();
+        for step in &mut steps {
+            if let Part::Scope(scope) = &step.part {
+                step.part = Part::Narrowing(scope.clone());
+            }
+        }
+        Some(Narrowed { granted: sitting.granted, refused: sitting.refused, errors, steps })
+    }
+
+    /// Keeps scopes that were refused before the question was narrowed, and the errors met on the way: an erring
+    /// policy is no reason to ask for less.
+    pub(super) fn also_refused(&mut self, narrowed: Narrowed) {
+        self.narrowed = Some(narrowed);
+    }
+
+    /// Has it checked that the merged terms can be kept.
+    pub(super) const fn keep_terms(&mut self, keeping: Keeping) {
+        self.keeping = Some(keeping);
+    }
+
+    /// Asks a question that is not about an exchange.
+    pub(super) fn bare_gate(&mut self, action: &'static str, at: Wall, caller: &'a Facts) {
+        let context = context([("now", now(at)), ("caller", super::context::caller(caller))]);
+        self.ask(Part::Gate, action, self.resource.clone(), context);
+    }
+
+    /// The decision of a gate that no scope hangs on.
+    pub(super) fn close_gate(self) -> Result<Verdict, Box<Refused>> {
+        Sitting::of(&self).decide(self, true, Reason::PolicyDenied).map(|(verdict, _)| verdict)
+    }
+
+    /// The decision. A yes needs a gate that allows, every scope allowed, no error anywhere and terms that can be kept.
+    pub(super) fn close(self, when_scope_refused: Reason) -> Result<(Verdict, Terms), Box<Refused>> {
+        let sitting = Sitting::of(&self);
+        let no_scope_refused = sitting.answers.iter().all(|a| a.allowed) && !sitting.granted.is_empty();
+        sitting.decide(self, no_scope_refused, when_scope_refused)
+    }
+
+    /// Whether it is decided about the use of a refresh token.
+    fn is_of_refresh(&self) -> bool {
+        let mut questions = self.steps.iter().filter_map(|step| step.question.as_ref());
+        questions.any(|question| question.action.id == REFRESH)
+    }
+}
+
+/// The answers, each taken for what it is for.
+struct Sitting<'a> {
+    snapshot: &'a Snapshot,
     id: DecisionId,
     gate: Option<Answer>,
     granted: Vec<Scope>,
@@ -47,108 +193,40 @@ pub(super) struct Panel<'a> {
     answers: Vec<Answer>,
     terms: Terms,
     unmet: Option<&'static str>,
-    errors_before: usize,
+    asked: Option<Arc<Asked>>,
+    by: Option<DecisionId>,
 }
 
-impl<'a> Panel<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, caller: &Caller, client: &Client, id: DecisionId) -> Self {
-        let principal = uid("Agent", caller.agent().id.as_str());
-        Self::between(snapshot, principal, uid("Client", client.alias.as_str()), id)
-    }
-
-    /// A panel about this resource.
-    pub(super) fn on(
-        snapshot: &'a Snapshot,
-        caller: &Caller,
-        resource: Result<EntityUid, String>,
-        id: DecisionId,
-    ) -> Self {
-        Self::between(snapshot, uid("Agent", caller.agent().id.as_str()), resource, id)
-    }
-
-    /// A panel that is given its questions.
-    pub(super) fn again(snapshot: &'a Snapshot) -> Self {
-        let nobody = || Err("the question is there already".to_owned());
-        Self::between(snapshot, nobody(), nobody(), DecisionId(uuid::Uuid::nil()))
-    }
-
-    pub(super) fn between(
-        snapshot: &'a Snapshot,
-        principal: Result<EntityUid, String>,
-        client: Result<EntityUid, String>,
-        id: DecisionId,
-    ) -> Self {
-        Self {
-            snapshot,
-            principal,
-            client,
-            entities: None,
-            asked: Asked::default(),
-            id,
+impl<'a> Sitting<'a> {
+    fn of(panel: &Panel<'a>) -> Self {
+        let (steps, own) = (panel.steps.as_slice(), panel.own.as_slice());
+        let round = Round { steps, own, keeping: panel.keeping, id: panel.id };
+        let answered = if panel.cached { panel.snapshot.answers(&round) } else { panel.snapshot.evaluate(&round) };
+        let mut sitting = Self {
+            snapshot: panel.snapshot,
+            id: panel.id,
             gate: None,
             granted: Vec::new(),
             refused: Vec::new(),
             refused_details: BTreeSet::new(),
-            answers: Vec::new(),
+            answers: Vec::with_capacity(steps.len()),
             terms: Terms::default(),
             unmet: None,
-            errors_before: 0,
+            asked: answered.asked,
+            by: answered.by,
+        };
+        for (step, answer) in steps.iter().zip(answered.answers.iter()) {
+            sitting.take(&step.part, answer.clone());
         }
+        sitting.unmet = panel.keeping.and_then(|keeping| sitting.unmet(keeping, panel));
+        sitting
     }
 
-    /// Lets the questions know entities that are made for this decision alone. They go on record with it.
-    ///
-    /// # Errors
-    /// What does not fit the schema; nothing may be asked then.
-    pub(super) fn about(&mut self, own: Vec<Entity>) -> Result<(), String> {
-        if !own.is_empty() {
-            self.asked.own.extend(own);
-            self.entities = Some(self.snapshot.entities_with(self.asked.own.clone())?);
-        }
-        Ok(())
-    }
-
-    /// Asks the question about the exchange as a whole.
-    pub(super) fn gate(
-        &mut self,
-        action: &str,
-        base: &Base<'_>,
-        extra: impl IntoIterator<Item = (&'static str, Expr)>,
-    ) {
-        let base = base.expression().map(|base| ("base", base));
-        let question =
-            base.and_then(|base| self.question(action, self.client.clone(), [base].into_iter().chain(extra)));
-        self.put(Step { part: Part::Gate, question: question.ok() });
-    }
-
-    /// Asks about each scope; a refused one is kept with its reason code.
-    pub(super) fn scopes(&mut self, base: &Base<'_>, flow: &str) {
-        // One context for all of them: they differ in their resource alone, and building it is most of a question.
-        let shared = base.expression().and_then(|base| {
-            let client = Expr::new_entity_uid(self.client.clone()?);
-            context([("base", base), ("client", client), ("flow", text(flow))])
-        });
-        for scope in &base.scopes {
-            let about = shared.clone();
-            let question =
-                about.and_then(|context| self.about_this("grant_scope", uid("Scope", scope.as_str()), context));
-            self.put(Step { part: Part::Scope((*scope).clone()), question: question.ok() });
-        }
-    }
-
-    /// What it is about: the client, but for questions of other kinds.
-    pub(super) fn resource(&self) -> Result<EntityUid, String> {
-        self.client.clone()
-    }
-
-    /// Asks a question and takes its answer for what it is for. What is asked is kept: the record says it.
-    pub(super) fn put(&mut self, step: Step) {
-        let entities = self.entities.as_ref().unwrap_or(&self.snapshot.entities);
-        let answer = step.question.as_ref().map_or_else(Answer::error, |q| self.snapshot.ask(q, entities));
+    fn take(&mut self, part: &Part, answer: Answer) {
         if answer.allowed {
             self.terms = std::mem::take(&mut self.terms).strictest(answer.terms.clone());
         }
-        match &step.part {
+        match part {
             Part::Gate => self.gate = Some(answer),
             Part::Scope(scope) | Part::Narrowing(scope) => {
                 if answer.allowed {
@@ -165,41 +243,10 @@ impl<'a> Panel<'a> {
                 self.answers.push(answer);
             }
         }
-        self.asked.steps.push(step);
     }
 
-    /// The scopes allowed of those asked, and those refused, if some but not all are allowed.
-    pub(super) fn narrow(mut self, base: &Base<'_>, flow: &str) -> Option<Narrowed> {
-        self.scopes(base, flow);
-        self.narrowed()
-    }
-
-    /// As [`Self::narrow`], of the questions already put.
-    pub(super) fn narrowed(self) -> Option<Narrowed> {
-        if self.granted.is_empty() || self.refused.is_empty() {
-            return None;
-        }
-        let errors = self.answers.iter().map(|a| a.errors).sum();
-        let mut steps = self.asked.steps;
-        for step in &mut steps {
-            if let Part::Scope(scope) = &step.part {
-                step.part = Part::Narrowing(scope.clone());
-            }
-        }
-        Some(Narrowed { granted: self.granted, refused: self.refused, errors, steps })
-    }
-
-    /// Keeps scopes that were refused before the question was narrowed, and the errors met on the way: an erring
-    /// policy is no reason to ask for less.
-    pub(super) fn also_refused(&mut self, narrowed: Narrowed) {
-        self.refused.extend(narrowed.refused);
-        self.errors_before += narrowed.errors;
-        self.asked.steps.extend(narrowed.steps);
-    }
-
-    /// Checks that the merged terms can be kept.
-    pub(super) fn keep_terms(&mut self, keeping: Keeping) {
-        self.asked.keeping = Some(keeping);
+    /// The term that cannot be kept, if one cannot.
+    fn unmet(&self, keeping: Keeping, panel: &Panel<'_>) -> Option<&'static str> {
         let proof_kept = match self.terms.proof {
             None => true,
             Some(ProofDemand::Any) => keeping.bound.is_bound(),
@@ -207,51 +254,12 @@ impl<'a> Panel<'a> {
             Some(ProofDemand::Dpop) => keeping.bound == TokenBinding::Dpop,
             Some(ProofDemand::Contradiction) => false,
         };
-        if !proof_kept {
-            self.unmet = Some("proof");
-        } else if self.terms.single_audience && !keeping.audience {
-            self.unmet = Some("single_audience");
-        } else if self.terms.no_refresh && self.is_of_refresh() {
-            self.unmet = Some("no_refresh");
+        match () {
+            () if !proof_kept => Some("proof"),
+            () if self.terms.single_audience && !keeping.audience => Some("single_audience"),
+            () if self.terms.no_refresh && panel.is_of_refresh() => Some("no_refresh"),
+            () => None,
         }
-    }
-
-    /// Whether it is decided about the use of a refresh token.
-    fn is_of_refresh(&self) -> bool {
-        let mut questions = self.asked.steps.iter().filter_map(|step| step.question.as_ref());
-        questions.any(|question| question.action.id().unescaped() == REFRESH)
-    }
-
-    /// Asks a question that is not about an exchange.
-    pub(super) fn bare_gate(&mut self, action: &str, now: Wall, caller: &Facts) {
-        let question = super::context::caller(caller).and_then(|caller| {
-            self.question(action, self.client.clone(), [("now", datetime(now)), ("caller", caller)])
-        });
-        self.put(Step { part: Part::Gate, question: question.ok() });
-    }
-
-    /// The decision of a gate that no scope hangs on.
-    pub(super) fn close_gate(self) -> Result<Verdict, Box<Refused>> {
-        self.decide(true, Reason::PolicyDenied).map(|(verdict, _)| verdict)
-    }
-
-    fn question(
-        &self,
-        action: &str,
-        resource: Result<EntityUid, String>,
-        fields: impl IntoIterator<Item = (&'static str, Expr)>,
-    ) -> Result<Question, String> {
-        self.about_this(action, resource, context(fields)?)
-    }
-
-    pub(super) fn about_this(
-        &self,
-        action: &str,
-        resource: Result<EntityUid, String>,
-        context: Context,
-    ) -> Result<Question, String> {
-        let (principal, action) = (self.principal.clone()?, uid("Action", action)?);
-        Ok(Question { principal, action, resource: resource?, context })
     }
 
     /// The reason code of a no: that of the first forbid by id, or `no_permit`; `policy_expired` where a permit was there until
@@ -267,17 +275,24 @@ impl<'a> Panel<'a> {
     }
 
     fn first_forbid<'b>(&self, answer: &'b Answer) -> Option<&'b str> {
-        answer.determining.iter().find(|d| d.forbids).map(|d| d.policy.as_str())
+        answer.determining.iter().find(|d| d.forbids).map(|d| &*d.policy)
     }
 
-    /// The decision. A yes needs a gate that allows, every scope allowed, no error anywhere and terms that can be kept.
-    pub(super) fn close(self, when_scope_refused: Reason) -> Result<(Verdict, Terms), Box<Refused>> {
-        let no_scope_refused = self.answers.iter().all(|a| a.allowed) && !self.granted.is_empty();
-        self.decide(no_scope_refused, when_scope_refused)
-    }
-
-    fn decide(self, no_scope_refused: bool, when_scope_refused: Reason) -> Result<(Verdict, Terms), Box<Refused>> {
-        let errors = self.errors_before + self.answers.iter().chain(&self.gate).map(|a| a.errors).sum::<usize>();
+    fn decide(
+        mut self,
+        panel: Panel<'_>,
+        no_scope_refused: bool,
+        when_scope_refused: Reason,
+    ) -> Result<(Verdict, Terms), Box<Refused>> {
+        let mut errors = self.answers.iter().chain(&self.gate).map(|a| a.errors).sum::<usize>();
+        if let Some(narrowed) = panel.narrowed {
+            self.refused.extend(narrowed.refused);
+            errors += narrowed.errors;
+            // No event but this one has both.
+            let steps = panel.steps.iter().map(Step::to_owned).chain(narrowed.steps).collect();
+            self.asked = Some(Arc::new(Asked::new(panel.own, steps, panel.keeping)));
+            self.by = None;
+        }
         let gate_allows = self.gate.as_ref().is_some_and(|gate| gate.allowed);
         let denied = match (errors, gate_allows, no_scope_refused, self.unmet) {
             (0, true, true, None) => None,
@@ -292,9 +307,9 @@ impl<'a> Panel<'a> {
         let fault = denied.map(|kind| self.fault(kind, gate_allows, when_scope_refused));
         let verdict = Verdict {
             id: self.id,
-            policy_digest: self.snapshot.policy_digest.clone(),
-            schema_digest: self.snapshot.schema_digest.clone(),
-            entities_digest: self.snapshot.entities_digest.clone(),
+            policy_digest: Arc::clone(&self.snapshot.policy_digest),
+            schema_digest: Arc::clone(&self.snapshot.schema_digest),
+            entities_digest: Arc::clone(&self.snapshot.entities_digest),
             generation: self.snapshot.generation,
             determining,
             granted: self.granted,
@@ -302,7 +317,8 @@ impl<'a> Panel<'a> {
             denied,
             errors,
             terms: self.terms.clone(),
-            asked: Arc::new(self.asked),
+            asked: self.asked,
+            answered_by: self.by,
         };
         match fault {
             None => Ok((verdict, self.terms)),

@@ -3,8 +3,7 @@
 use super::{
     Facts, Freezes, Refused, Snapshot, Verdict,
     asked::Keeping,
-    context::{Base, boolean, duration, login, text},
-    entities::uid,
+    context::{Base, boolean, entity, login, moving, text},
     panel::Panel,
 };
 use crate::{
@@ -15,7 +14,6 @@ use crate::{
     transaction::{Begun, Claim},
 };
 use arc_swap::ArcSwapOption;
-use cedar_policy::RestrictedExpression as Expr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -168,15 +166,13 @@ impl Policies {
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
         let base = Base::asked(&ask, self.clock.wall(), &facts);
-        let narrowed = ask.allow_partial.then(|| panel.clone().narrow(&base, "begin")).flatten();
+        let narrowed = ask.allow_partial.then(|| panel.anew().narrow(&base, "begin")).flatten();
         let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
         let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
         let base = Base { scopes: scopes.iter().collect(), ..base };
         let gate =
             [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("par", boolean(ask.pushed))];
-        let asked = (!ask.login.is_empty()).then(|| login(&ask.login)).transpose();
-        // What cannot be told to policy is asked without the rest: an ill-formed question is a no.
-        let gate = gate.into_iter().chain(asked.unwrap_or_else(|_| Some(boolean(false))).map(|asked| ("login", asked)));
+        let gate = gate.into_iter().chain((!ask.login.is_empty()).then(|| ("login", login(&ask.login))));
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
         panel.details(&base, "begin", &ask.details);
@@ -222,16 +218,14 @@ impl Policies {
         let mut gate = vec![
             ("redirectUri", text(opening.redirect.as_str())),
             ("pkceMethod", text("S256")),
-            ("codeAge", duration(now.since(claim.received()))),
-            ("transactionAge", duration(now.since(begun.at))),
+            ("codeAge", moving(now.since(claim.received()))),
+            ("transactionAge", moving(now.since(begun.at))),
             ("issVerified", boolean(true)),
             ("stateVerified", boolean(true)),
             ("sameCaller", boolean(opening.registered_by.is_none())),
         ];
         if let Some(front_end) = &opening.registered_by {
-            // What cannot be told to policy is asked with a value of another type: an ill-formed question is a no.
-            let named = uid("Agent", front_end.as_str()).map(Expr::new_entity_uid);
-            gate.push(("registeredBy", named.unwrap_or_else(|_| boolean(false))));
+            gate.push(("registeredBy", entity("Agent", front_end.as_str())));
         }
         panel.gate("redeem_code", &base, gate);
         panel.scopes(&base, "code");

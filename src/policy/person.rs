@@ -30,6 +30,6 @@ pub(super) fn read(table: &Table<'_>) -> Option<Subject> {
 pub(super) fn entity(issuer: &Issuer, person: &Subject) -> Result<Entity, String> {
     match person.groups.iter().find(|group| !issuer.id_tokens.groups.contains(group)) {
         Some(group) => Err(format!("`groups` of [issuer.id_token] of `{}` does not declare \"{group}\"", issuer.alias)),
-        None => entities::user(&issuer.alias, person),
+        None => entities::own(&entities::user(&issuer.alias, person)),
     }
 }

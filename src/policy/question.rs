@@ -1,62 +1,71 @@
 //! One question to Cedar, whole. What is asked is what is recorded: the log holds this very value, so nothing that
 //! decided can be missing from it.
 
+use super::value::{Fields, Found, Uid, Value, at, object, owned};
 use crate::model::Wall;
-use cedar_policy::{Context, EntityUid, EvalResult};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value as Json};
+use std::sync::Arc;
 
 /// A question.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
-    pub(super) principal: EntityUid,
-    pub(super) action: EntityUid,
-    pub(super) resource: EntityUid,
-    pub(super) context: Context,
+pub(super) struct Question<'a> {
+    pub(super) principal: Uid<'a>,
+    pub(super) action: Uid<'static>,
+    pub(super) resource: Uid<'a>,
+    pub(super) context: Fields<'a>,
 }
 
-impl Question {
+impl Question<'_> {
     /// The time it is asked at, as the policies see it.
     pub(super) fn now(&self) -> Option<Wall> {
-        let now = match self.context.get("base") {
-            Some(EvalResult::Record(base)) => base.get("now").cloned(),
-            _ => self.context.get("now"),
+        let path = |path: &[&str]| path.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let found = match at(&self.context, &path(&["base", "now"])) {
+            Found::Missing(_) => at(&self.context, &path(&["now"])),
+            found => found,
         };
-        let Some(EvalResult::ExtensionValue(call)) = now else { return None };
-        // As Cedar writes it: datetime("2026-11-22T10:00:00.000Z").
-        let instant: jiff::Timestamp = call.split('"').nth(1)?.parse().ok()?;
-        Some(Wall(instant.as_millisecond()))
+        let Found::Value(Value::Instant(now, _)) = found else { return None };
+        Some(Wall(*now))
     }
 
-    /// Its context as JSON, with entities and extension values in their short forms: the schema, which the log names
-    /// by digest, says which text is a time and which is a text.
-    pub(super) fn context_json(&self) -> Result<Map<String, Value>, String> {
-        match self.context.to_json_value().map_err(|e| e.to_string())? {
-            Value::Object(mut map) => {
-                map.values_mut().for_each(shorten);
-                Ok(map)
-            }
-            _ => Err("a context is a record".to_owned()),
+    /// Its context as JSON.
+    pub(super) fn context_json(&self) -> Map<String, Json> {
+        object(&self.context)
+    }
+
+    pub(super) fn to_owned(&self) -> Question<'static> {
+        Question {
+            principal: self.principal.clone().into_owned(),
+            action: self.action.clone(),
+            resource: self.resource.clone().into_owned(),
+            context: owned(&self.context),
         }
+    }
+
+    /// Whether the other one differs in its resource alone, for the very same context.
+    pub(super) fn shares_context(&self, other: &Self) -> bool {
+        self.action == other.action && Arc::ptr_eq(&self.context, &other.context)
     }
 }
 
-/// An entity's uid as JSON.
-pub(super) fn uid_json(uid: &EntityUid) -> Value {
-    json!({ "type": uid.type_name().to_string(), "id": uid.id().unescaped() })
+/// An entity that is made for one decision alone: a person, in the groups that their issuer vouches for. It has no
+/// attributes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Own {
+    pub(super) uid: Uid<'static>,
+    pub(super) parents: Vec<Uid<'static>>,
 }
 
-/// Takes the escapes off Cedar's JSON.
-fn shorten(value: &mut Value) {
-    match value {
-        Value::Object(map) if map.len() == 1 && map.contains_key("__entity") => {
-            *value = map.remove("__entity").unwrap_or_default();
-        }
-        Value::Object(map) if map.len() == 1 && map.contains_key("__extn") => {
-            let argument = map.get_mut("__extn").and_then(|call| call.get_mut("arg")).map(Value::take);
-            *value = argument.unwrap_or_default();
-        }
-        Value::Object(map) => map.values_mut().for_each(shorten),
-        Value::Array(items) => items.iter_mut().for_each(shorten),
-        _ => {}
+impl Own {
+    pub(super) fn to_json(&self) -> Json {
+        let parents: Vec<Json> = self.parents.iter().map(Uid::to_json).collect();
+        serde_json::json!({ "uid": self.uid.to_json(), "attrs": {}, "parents": parents })
+    }
+
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn from_json(value: &Json) -> Result<Self, String> {
+        let parents = value.get("parents").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        let uid = Uid::from_json(value.get("uid").ok_or("an entity has no uid")?)?;
+        Ok(Self { uid, parents: parents.iter().map(Uid::from_json).collect::<Result<_, _>>()? })
     }
 }

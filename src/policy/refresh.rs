@@ -4,7 +4,7 @@
 use super::{
     Facts, Policies, Refused, Releasable, Verdict,
     asked::Keeping,
-    context::{Base, count, duration},
+    context::{Base, count, duration, moving},
     panel::{Panel, REFRESH},
 };
 use crate::{
@@ -68,11 +68,11 @@ impl Policies {
             let facts = Facts::from(subject.caller());
             let mut panel = Panel::new(&snapshot, subject.caller(), expected.client, id);
             let base = Base {
-                lifetime: expected.client.lifetime_ceiling,
+                lifetime: duration(expected.client.lifetime_ceiling),
                 ..Base::of_token(&expected, subject.flow().actors(), self.clock.wall(), (&facts, claimed))
             };
             let age = self.clock.boot().since(subject.since());
-            let gate = [("grantAge", duration(age)), ("refreshCount", count(subject.refreshes()))];
+            let gate = [("grantAge", moving(age)), ("refreshCount", count(subject.refreshes()))];
             panel.gate(REFRESH, &base, gate);
             panel.scopes(&base, "refresh");
             panel.details(&base, "refresh", expected.details);

@@ -3,15 +3,13 @@
 
 use super::{
     BeginAsk, Facts, Policies, Refused, Verdict,
-    context::{Base, text},
-    entities::uid,
+    context::{Base, entity, text},
     panel::Panel,
 };
 use crate::{
     caller::Caller,
     model::{Agent, DecisionId},
 };
-use cedar_policy::RestrictedExpression as Expr;
 use std::sync::Arc;
 
 /// Cedar allowed this front end to register exactly this request for this agent.
@@ -70,9 +68,7 @@ impl Policies {
         let facts = Facts::from(&caller);
         let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
         let base = Base::asked(&ask, self.clock.wall(), &facts);
-        let Ok(named) = uid("Agent", agent.id.as_str()).map(Expr::new_entity_uid) else {
-            return Err(Box::new((caller, Refused::not_loaded())));
-        };
+        let named = entity("Agent", agent.id.as_str());
         let gate = [("redirectUri", text(ask.redirect.as_str())), ("pkceMethod", text("S256")), ("forAgent", named)];
         panel.gate("register_authorization", &base, gate);
         match panel.close_gate() {

@@ -3,9 +3,10 @@
 use super::{
     Facts, Policies, Refused, Snapshot, Verdict,
     asked::Keeping,
-    context::{Base, audiences, duration, proof, record, scopes, text},
-    entities::{DAEMON, uid, user},
+    context::{Base, audiences, boolean, moving, proof, record, scopes, text},
+    entities::{DAEMON, user},
     panel::Panel,
+    value::{Uid, Value},
 };
 use crate::{
     caller::Caller,
@@ -15,7 +16,6 @@ use crate::{
     },
     transaction::Flow,
 };
-use cedar_policy::RestrictedExpression as Expr;
 use std::time::Duration;
 
 /// What is known of a token that may be handed out.
@@ -112,15 +112,12 @@ impl Policies {
         let facts = Facts::from(subject.caller());
         let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
         let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
-        let issued = issued(&token).unwrap_or_else(|_| Expr::new_bool(false));
         let hand_out = if token.again { "again" } else { "first" };
-        let mut extra = vec![("handOut", text(hand_out)), ("token", issued)];
+        let mut extra = vec![("handOut", text(hand_out)), ("token", issued(&token))];
         if let Some(person) = token.subject {
             let issuer = &token.client.issuer;
-            let known = user(issuer, person).and_then(|user| panel.about(vec![user]));
-            // A value of another type than the schema's fails the question: no person is never an answer.
-            let facts = known.and_then(|()| super::context::subject(issuer, person));
-            extra.push(("subject", facts.unwrap_or_else(|_| Expr::new_bool(false))));
+            panel.about(user(issuer, person));
+            extra.push(("subject", super::context::subject(issuer, person)));
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
@@ -140,8 +137,9 @@ impl Policies {
     /// The decision and what to tell the caller.
     pub fn revoke(&self, caller: &Caller, client: &Client, id: DecisionId) -> Result<Verdict, Box<Refused>> {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
+        let facts = Facts::from(caller);
         let mut panel = Panel::new(&snapshot, caller, client, id);
-        panel.bare_gate("revoke_token", self.clock.wall(), &Facts::from(caller));
+        panel.bare_gate("revoke_token", self.clock.wall(), &facts);
         panel.close_gate()
     }
 
@@ -151,21 +149,22 @@ impl Policies {
     /// The decision and what to tell the caller.
     pub fn break_glass(&self, caller: &Caller, id: DecisionId) -> Result<Verdict, Box<Refused>> {
         let snapshot = self.current().ok_or_else(Refused::not_loaded)?;
-        let mut panel = Panel::on(&snapshot, caller, uid("Daemon", DAEMON), id);
-        panel.bare_gate("break_glass", self.clock.wall(), &Facts::from(caller));
+        let facts = Facts::from(caller);
+        let mut panel = Panel::on(&snapshot, caller, Uid::new("Daemon", DAEMON), id);
+        panel.bare_gate("break_glass", self.clock.wall(), &facts);
         panel.close_gate()
     }
 }
 
-fn issued(token: &IssuedFacts<'_>) -> Result<Expr, String> {
+fn issued<'a>(token: &IssuedFacts<'a>) -> Value<'a> {
     record([
-        ("scopes", scopes(token.scopes.iter())?),
-        ("lifetime", duration(token.lifetime)),
-        ("audiences", audiences(token.api)?),
-        ("proof", proof(token.bound)?),
-        ("refreshable", Expr::new_bool(token.refreshable)),
+        ("scopes", scopes(token.scopes.iter())),
+        ("lifetime", moving(token.lifetime)),
+        ("audiences", audiences(token.api)),
+        ("proof", proof(token.bound)),
+        ("refreshable", boolean(token.refreshable)),
         // Scopes that nobody declared never come this far: the answer's judge refuses them.
-        ("unknownScopes", Expr::new_bool(false)),
-        ("toleratedScopes", Expr::new_set(token.tolerated.iter().map(|scope| text(scope.as_str())))),
+        ("unknownScopes", boolean(false)),
+        ("toleratedScopes", Value::set(token.tolerated.iter().map(|scope| text(scope.as_str())))),
     ])
 }

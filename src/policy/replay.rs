@@ -12,9 +12,8 @@ impl Snapshot {
     /// What is wrong with the questions; under another schema they may not fit.
     pub fn replay(&self, asked: &Value) -> Result<Verdict, String> {
         let asked = Asked::from_json(asked, &self.schema)?;
-        let mut panel = Panel::again(self);
-        panel.about(asked.own)?;
-        let mut narrowing = panel.clone();
+        let mut panel = Panel::again(self, asked.own);
+        let mut narrowing = panel.anew();
         let mut scopes = Vec::new();
         for mut step in asked.steps {
             match step.part {

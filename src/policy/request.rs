@@ -4,16 +4,15 @@
 use super::{
     Facts, Policies, Refused, Verdict,
     asked::Keeping,
-    context::{Base, boolean, text},
-    entities::uid,
+    context::{Base, boolean, entity, text},
     panel::Panel,
+    value::Value,
 };
 use crate::{
     caller::Caller,
     model::{Claimed, DecisionId, Fault, IssuerAlias, Reason, Terms},
     transaction::{Begun, Flow},
 };
-use cedar_policy::RestrictedExpression as Expr;
 use std::sync::Arc;
 
 /// What is known of a verified subject token, or assertion.
@@ -118,11 +117,9 @@ impl Policies {
 }
 
 /// What the gate's question says of the subject.
-fn about(action: &str, subject: Option<SubjectFacts<'_>>) -> Vec<(&'static str, Expr)> {
+fn about<'a>(action: &str, subject: Option<SubjectFacts<'a>>) -> Vec<(&'static str, Value<'a>)> {
     let Some(subject) = subject else { return Vec::new() };
-    // A value of another type than the schema's fails the question.
-    let issuer = uid("Issuer", subject.issuer.as_str()).map(Expr::new_entity_uid);
-    let issuer = ("subjectIssuer", issuer.unwrap_or_else(|_| boolean(false)));
+    let issuer = ("subjectIssuer", entity("Issuer", subject.issuer.as_str()));
     if action == "jwt_bearer" {
         return vec![issuer];
     }

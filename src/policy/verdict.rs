@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Determining {
     /// Its `@id`.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// Whether it forbids.
     pub forbids: bool,
 }
@@ -48,11 +48,11 @@ pub struct Verdict {
     /// The decision's id.
     pub id: DecisionId,
     /// SHA-256 of the policy set, in hex.
-    pub policy_digest: String,
+    pub policy_digest: Arc<str>,
     /// SHA-256 of the schema, in hex.
-    pub schema_digest: String,
+    pub schema_digest: Arc<str>,
     /// SHA-256 of the agents, clients, APIs and scopes as policies see them, in hex.
-    pub entities_digest: String,
+    pub entities_digest: Arc<str>,
     /// The policy set's generation.
     pub generation: u64,
     /// The policies that determined it, sorted, each once.
@@ -67,15 +67,18 @@ pub struct Verdict {
     pub errors: usize,
     /// The terms of the permits that hold, merged.
     pub terms: Terms,
-    /// The questions that were asked.
-    pub asked: Arc<Asked>,
+    /// The questions that were asked. `None` where the log has them in the event of [`Self::answered_by`], or once they
+    /// are on record.
+    pub asked: Option<Arc<Asked>>,
+    /// The earlier decision whose answers these are: nothing that they hang on was otherwise.
+    pub answered_by: Option<DecisionId>,
 }
 
 impl Verdict {
     /// The decision without its questions, once they are on record: what is kept for long need not hold them.
     #[must_use]
     pub fn concluded(self) -> Self {
-        Self { asked: Arc::default(), ..self }
+        Self { asked: None, ..self }
     }
 }
 

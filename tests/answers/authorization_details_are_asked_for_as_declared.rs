@@ -1,7 +1,7 @@
 use crate::{
     details_kit::{TYPES, asking, begin, changed, customer, granted, login, payment, plan, with},
     house::{fact, get, reason, redeem, scripted_as::par::Offer},
-    kit::{READ, facts},
+    kit::{READ, about, facts},
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -144,6 +144,17 @@ async fn each_element_needs_a_permit() {
     let decided = house.events("authorization.decided").pop().unwrap();
     let asked = facts(&decided).to_string();
     assert!(asked.contains("grant_detail") && asked.contains("350"), "{asked}");
+    // An answer may be one that was given before, but only about the same: what is on record is what was asked for, also
+    // where no policy looks at it.
+    for datatype in ["contacts", "orders", "contacts"] {
+        let asked = changed(customer(), "/datatypes", json!([datatype]));
+        let decision = begin(&mut agent, json!([asked])).await.unwrap().decision_id;
+        let decided = about(&house, "authorization.decided", &decision).pop().unwrap();
+        let by = facts(&decided)["answered_by"].as_str().unwrap_or(&decision);
+        let asked = facts(&about(&house, "authorization.decided", by)[0]).to_string();
+        assert!(asked.contains(datatype) && asked.contains("grant_detail"), "{datatype} {asked}");
+        assert_eq!(asked.contains("orders"), datatype == "orders", "{asked}");
+    }
     let mut replay = crate::house::binary();
     replay.args(["policy", "replay", "--output", "json", "--config"]).arg(house.path("narrowgate.toml"));
     let output = replay.output().unwrap();

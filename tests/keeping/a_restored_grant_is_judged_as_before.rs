@@ -14,7 +14,9 @@ fn asked(event: &Value) -> Value {
     fn forget(value: &mut Value) {
         match value {
             Value::Object(members) => {
-                for key in ["now", "grantAge", "decision", "grant_ref", "transaction_ref", "lifetime", "trace_id"] {
+                for key in
+                    ["now", "grantAge", "decision", "grant_ref", "transaction_ref", "lifetime", "trace_id", "asked_by"]
+                {
                     members.remove(key);
                 }
                 members.values_mut().for_each(forget);

@@ -110,7 +110,8 @@ fn copy(house: &House, name: &str, mut change: impl FnMut(&mut Value)) -> String
 }
 
 fn decisions(house: &House) -> Vec<Value> {
-    house.audit().into_iter().filter(|e| e.pointer("/unmapped/narrowgate/asked").is_some()).collect()
+    let held = |event: &Value, what: &str| event.pointer(&format!("/unmapped/narrowgate/{what}")).is_some();
+    house.audit().into_iter().filter(|event| held(event, "asked") || held(event, "answered_by")).collect()
 }
 
 // rows: POL-09

@@ -1,0 +1,140 @@
+//! The index and the cache against Cedar asked in full: random sets, random questions, a clock that moves.
+
+use super::{
+    Snapshot,
+    asked::{Part, Step},
+    context::{boolean, context, count, duration, entity, now, record, text},
+    engine::Round,
+    engine_worlds::{Dice, entities, round, set},
+    load::of_texts,
+    question::Question,
+    value::{Uid, Value},
+};
+use crate::model::{DecisionId, Wall};
+use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
+
+fn cases() -> u64 {
+    std::env::var("NARROWGATE_DIFFERENTIAL").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
+}
+
+// rows: CACH-01 CACH-05 POL-01 (NARROWGATE_DIFFERENTIAL says how many questions are asked)
+#[test]
+fn the_index_and_the_cache_say_what_cedar_says_of_every_policy() {
+    const SETS: u64 = 20;
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let (mut hits, mut asked, mut erring, mut allowed, mut opaque) = (0_u64, 0_u64, 0_u64, 0_u64, 0);
+    for number in 0..SETS {
+        let snapshot = set(&mut dice, 6 + number);
+        opaque += snapshot.uncacheable().count();
+        let mut at = Wall(1_795_300_000_000 + i64::try_from(dice.below(400_000_000)).unwrap());
+        while asked < (number + 1) * cases() / SETS {
+            at = Wall(match dice.below(200) {
+                0 => at.0 - 7_200_000,
+                1 => at.0 + 43_200_000,
+                _ => at.0 + i64::try_from(dice.below(3_000)).unwrap(),
+            });
+            // An agent asks the same again and again; only the time is another.
+            let seed =
+                if dice.below(5) == 0 { dice.below(u64::MAX) | 1 } else { 1 + dice.below(12) * 0x0101_0101_0101 };
+            let (steps, own) = round(&mut Dice(seed), at);
+            let id = DecisionId(Uuid::from_u128(u128::from(asked)));
+            let answered = snapshot.answers(&Round { steps: &steps, own: &own, keeping: None, id });
+            answered.asked.iter().for_each(|questions| questions.is_recorded());
+            hits += u64::from(answered.by.is_some());
+            for (step, answer) in steps.iter().zip(answered.answers.iter()) {
+                let question = step.question.as_ref().unwrap();
+                let own: Vec<_> = own.iter().map(|own| super::entities::own(own).unwrap()).collect();
+                let full = snapshot.ask_all(question, &snapshot.entities_with(own).unwrap());
+                assert_eq!(*answer, full, "set {number}, question {asked}, hit {:?}: {question:?}", answered.by);
+                asked += 1;
+                erring += u64::from(full.errors > 0);
+                allowed += u64::from(full.allowed);
+                assert!(answered.by.is_none() || full.errors == 0, "an error was kept");
+            }
+        }
+    }
+    eprintln!(
+        "{asked} questions: {hits} rounds answered from the cache, {allowed} allowed, {erring} errors, {opaque} opaque policies; 0 differ"
+    );
+    // The story has everything in it.
+    assert!(hits > 0 && erring > 0 && opaque > 0 && allowed > asked / 10 && allowed < asked * 9 / 10);
+}
+
+/// The key of a round of one question about a scope.
+fn key_of(
+    snapshot: &Snapshot,
+    change: impl FnOnce(&mut BTreeMap<&'static str, Value<'static>>, &mut Question<'static>),
+) -> Option<Vec<u8>> {
+    let mut question = Question {
+        principal: Uid::new("Agent", "a"),
+        action: Uid::new("Action", "grant_scope"),
+        resource: Uid::new("Scope", "crm.read"),
+        context: context([]),
+    };
+    let at = Wall(1_795_340_000_000);
+    let caller = record([
+        ("transport", text("uds")),
+        ("attestation", record([("method", text("unix-peer")), ("verified", boolean(true))])),
+    ]);
+    let mut base = BTreeMap::from([
+        ("now", now(at)),
+        ("caller", caller),
+        ("scopes", Value::set([entity("Scope", "crm.read")])),
+        ("audiences", Value::set([entity("Api", "crm")])),
+        ("proof", record([("method", text("none"))])),
+        ("lifetime", duration(Duration::from_secs(300))),
+        ("claimed", record([("tags", Value::set([text("a b"), text("c")]))])),
+        ("actors", record([("depth", count(0)), ("members", Value::set([]))])),
+    ]);
+    change(&mut base, &mut question);
+    question.context = context([("base", record(base)), ("client", entity("Client", "crm")), ("flow", text("hold"))]);
+    let steps = [Step { part: Part::Gate, question: Some(question) }];
+    snapshot.key(&Round { steps: &steps, own: &[], keeping: None, id: DecisionId(Uuid::nil()) }, at)
+}
+
+// rows: CACH-01
+#[test]
+fn a_key_changes_with_each_fact_that_counts_and_with_no_other() {
+    let every = "@id(\"p\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource) when { \
+        context.base.scopes.contains(resource) && context.base.audiences == [Narrowgate::Api::\"crm\"] && \
+        context.base.proof.method == \"none\" && context.base.claimed has tags && context.base.lifetime <= duration(\"10m\") && \
+        context.base.caller.transport == \"uds\" && context.base.now.toTime() < duration(\"23h\") };";
+    let (snapshot, _) = of_texts([every], &entities());
+    let plain = key_of(&snapshot, |_, _| {}).unwrap();
+    assert_eq!(key_of(&snapshot, |_, _| {}), Some(plain.clone()));
+    type Change = fn(&mut BTreeMap<&'static str, Value<'static>>, &mut Question<'static>);
+    let changes: [Change; 10] = [
+        |_, question| question.principal = Uid::new("Agent", "b"),
+        |_, question| question.resource = Uid::new("Scope", "crm.write"),
+        |_, question| question.action = Uid::new("Action", "obtain"),
+        |base, _| drop(base.insert("scopes", Value::set([entity("Scope", "crm.read"), entity("Scope", "openid")]))),
+        |base, _| drop(base.insert("audiences", Value::set([entity("Api", "mail")]))),
+        |base, _| drop(base.insert("proof", record([("method", text("mtls"))]))),
+        |base, _| drop(base.insert("claimed", record([("tags", Value::set([text("a"), text("b c")]))]))),
+        |base, _| drop(base.insert("claimed", record([]))),
+        |base, _| drop(base.insert("lifetime", duration(Duration::from_secs(601)))),
+        |base, _| drop(base.insert("now", now(Wall(1_795_391_999_000)))),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let other = key_of(&snapshot, change);
+        assert_ne!(other.as_ref(), Some(&plain), "change {number}");
+    }
+    let others: [Change; 3] = [
+        |base, _| drop(base.insert("lifetime", duration(Duration::from_secs(599)))),
+        |base, _| drop(base.insert("now", now(Wall(1_795_340_777_000)))),
+        |base, _| drop(base.insert("actors", record([("depth", count(2)), ("members", Value::set([]))]))),
+    ];
+    for (number, change) in others.into_iter().enumerate() {
+        assert_eq!(key_of(&snapshot, change), Some(plain.clone()), "change {number} is none");
+    }
+    let (mut later, _) = of_texts([every], &entities());
+    later.generation = 2;
+    assert_ne!(key_of(&later, |_, _| {}), Some(plain));
+    // Used in another way than in a comparison, the clock makes an answer one for this moment alone.
+    let opaque = "@id(\"p\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource) \
+        when { [datetime(\"2026-11-25\")].contains(context.base.now.toDate()) };";
+    let (snapshot, _) = of_texts([opaque], &entities());
+    assert_eq!(key_of(&snapshot, |_, _| {}), None);
+    assert_eq!(snapshot.uncacheable().map(|(id, _)| id).collect::<Vec<_>>(), ["p"]);
+}
