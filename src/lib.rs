@@ -47,7 +47,8 @@
 //! * A subject token is verified before it leaves, and is its presenter's own; the actor is the attested caller, in our
 //!   words; what comes of an exchange is no broader than its subject, shows who acts, and is not served for longer.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
-//! * A token broader than allowed is revoked, never handed out; so is one that is not bound as its client demands.
+//! * A token broader than allowed, in scopes or in authorization details, is revoked, never handed out; so is one that
+//!   is not bound as its client demands.
 //! * The key of a bound grant signs for that grant's agent alone, about a token that it is served, for a request to an
 //!   origin of its API, at the daemon's own time; each proof is a decision, and on record.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at

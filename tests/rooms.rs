@@ -81,6 +81,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "exchange/admin.rs",
             "exchange/begin.rs",
             "exchange/freeze.rs",
+            "exchange/overtaken.rs",
             "exchange/redeem.rs",
             "exchange/register.rs",
             "oauth/redeem.rs",
@@ -93,6 +94,7 @@ const DOORS: [(&str, &[&str]); 12] = [
         ".into_parts(",
         &[
             "dev/oauth_http.rs",
+            "exchange/overtaken.rs",
             "exchange/redeem.rs",
             "exchange/refresh.rs",
             "exchange/request.rs",

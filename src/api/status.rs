@@ -44,6 +44,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceRequired
         | R::DpopProofInvalid
         | R::ScopeUndeclared
+        | R::AuthorizationDetailsInvalid
         | R::SubjectTokenInvalid
         | R::ActorTokenForbidden => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
@@ -75,6 +76,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ReauthRequired
         | R::ScopeRejected
         | R::ScopeUpgraded
+        | R::AuthorizationDetailsUnsupported
+        | R::RarUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch

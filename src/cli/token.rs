@@ -47,6 +47,9 @@ pub(super) struct Begin {
     /// The resource, where the scopes alone do not say.
     #[arg(long, default_value = "")]
     resource: String,
+    /// Authorization details (RFC 9396), a JSON array of objects with a `type` that the catalogue declares.
+    #[arg(long, default_value = "")]
+    authorization_details: String,
     /// The redirect URI, as it stands in `redirect_uris` of the [[client]] in the daemon's configuration (one on a
     /// loopback literal may have a port besides). Only needed where the client has several.
     #[arg(long, default_value = "")]
@@ -180,6 +183,7 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
         client: args.client,
         scopes: args.scopes,
         resource: args.resource,
+        authorization_details: args.authorization_details,
         redirect_uri: args.redirect_uri,
         allow_partial: args.allow_partial,
         claimed: (!args.purpose.is_empty()).then(|| Claimed { purpose: args.purpose, ..Claimed::default() }),
@@ -369,6 +373,7 @@ fn of_token(token: &Token, shown: &str, grant: Option<&str>, decision: &str) -> 
     json!({
         "access_token": shown, "token_type": token.token_type, "scopes": token.scopes, "resource": token.resource,
         "expire_time": time(token.expire_time), "lease_time": time(token.lease_time), "grant": grant, "decision_id": decision,
+        "authorization_details": serde_json::from_str::<Value>(&token.authorization_details).ok(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! `apis.toml`: the protected resources and the scopes they understand.
 
 use super::{
+    authorization_details::details_type,
     binding,
     findings::Finding,
     named::Named,
@@ -9,7 +10,7 @@ use super::{
     resource,
 };
 use crate::model::{
-    ApiAlias, IssuerAlias, Scope, TeamId,
+    ApiAlias, DetailsType, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
 use rustls::pki_types::CertificateDer;
@@ -72,6 +73,8 @@ pub struct Catalog {
     pub apis: BTreeMap<ApiAlias, Arc<Api>>,
     /// The scopes, by name.
     pub scopes: BTreeMap<Scope, Arc<DeclaredScope>>,
+    /// The types of authorization details (RFC 9396), by name.
+    pub details_types: BTreeMap<String, Arc<DetailsType>>,
 }
 
 impl Catalog {
@@ -87,6 +90,13 @@ impl Catalog {
             root.tables("scope", |table| {
                 written = true;
                 catalog.add_scope(table, &named)
+            });
+            root.tables("authorization_details_type", |table| {
+                let declared = details_type(table, &named)?;
+                if let Some(other) = catalog.details_types.insert(declared.name.clone(), Arc::new(declared)) {
+                    table.wrong(format!("type `{}` is declared twice", other.name), None);
+                }
+                Some(())
             });
             if !written {
                 root.wrong(

@@ -4,6 +4,7 @@
 
 mod access_token;
 mod assertion;
+mod authorization_details;
 mod binding;
 mod catalog;
 mod client_auth;
@@ -26,6 +27,7 @@ mod published;
 mod reader;
 mod registry;
 mod reloading;
+mod request_object;
 mod resource;
 mod share;
 mod signing;

@@ -200,7 +200,9 @@ impl Corridor {
         let exchange = client.delegations.exchange.as_ref().ok_or(Reason::NarrowingUnavailable)?;
         // What comes of an exchange is bound to a key of its own, and a grant has one key.
         let has_key = opening.client.bound_tokens == TokenBinding::Dpop;
-        if has_key || !exchange.subjects.trusts(&opening.issuer.alias, &client.issuer) {
+        // An exchange names scopes alone: what became of the details nobody could tell.
+        if has_key || !grant.kept.details.is_empty() || !exchange.subjects.trusts(&opening.issuer.alias, &client.issuer)
+        {
             return Err(Reason::NarrowingUnavailable.into());
         }
         usable_binding(caller, &client)?;

@@ -61,7 +61,7 @@ impl Corridor {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
-        if let Err(fault) = self.sufficient(&client, &endpoints, &ask.scopes) {
+        if let Err(fault) = self.sufficient(&client, &endpoints, (&ask.scopes, &ask.details)) {
             return Err(self.refuse(event.of(verdict.id), fault).await);
         }
         // Whoever began it asked for what it asked; what the configuration demands is held against the ID token.
@@ -77,6 +77,7 @@ impl Corridor {
             endpoints,
             redirect: ask.redirect.clone(),
             scopes: ask.scopes.clone(),
+            details: ask.details.clone(),
             api: ask.api.clone(),
             offline_refused: false,
             agent_jkt: None,

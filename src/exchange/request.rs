@@ -5,7 +5,9 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{Grant, Reply},
-    model::{Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
+    model::{
+        AuthorizationDetails, Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection,
+    },
     oauth::{Disposal, NotObtained, Passage, TokenRequest, VerifiedSubject},
     platform::{Underway, trace},
     policy::{RequestPermitted, Requestable},
@@ -72,6 +74,7 @@ impl Corridor {
             redirect: RedirectUri::none(),
             told_by_redirect: false,
             scopes,
+            details: AuthorizationDetails::default(),
             api,
             // A refresh token that comes all the same is never used.
             offline_refused: true,

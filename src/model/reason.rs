@@ -144,4 +144,7 @@ reasons! {
     PrmRejected "PRM_REJECTED" "The API's own metadata (RFC 9728), or the place that the challenge names for it, cannot be used." "See `rule`, and the daemon's log.",
     PrmResourceMismatch "PRM_RESOURCE_MISMATCH" "The API's own metadata is for another resource (RFC 9728 §3.3), and nothing of it is used." "Do not follow this challenge: it may come from another server.",
     NoTrustedIssuer "NO_TRUSTED_ISSUER" "The API's own metadata names no authorization server that is configured for this API. None was contacted." "Do not log in anywhere else; have the platform team configure the issuer, if it is to be trusted.",
+    AuthorizationDetailsInvalid "AUTHORIZATION_DETAILS_INVALID" "The authorization details are not a JSON array of declared types and fields (RFC 9396 §2), or too large." "See the field violations; the catalogue declares what may be asked for.",
+    AuthorizationDetailsUnsupported "AUTHORIZATION_DETAILS_UNSUPPORTED" "The authorization server does not support a type of authorization details that is asked for (RFC 9396 §10)." "Ask without it, or have the issuer's metadata list it in `authorization_details_types_supported`.",
+    RarUpgraded "RAR_UPGRADED" "The authorization details of the answer are missing, or wider than those asked for (RFC 9396 §7). The token was revoked." "Give the platform team `decision_id`, and `rule`, which says what was wrong.",
 }

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod answer;
+mod authorization_details;
 mod authorize;
 mod believed;
 mod bound;
@@ -41,6 +42,7 @@ mod refresh;
 mod refreshed;
 mod rejected;
 mod request;
+mod request_object;
 mod revoke;
 mod salvage;
 mod servers;
@@ -51,6 +53,8 @@ mod turns;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
+pub(crate) use authorization_details::kept_details;
+pub use authorization_details::{requested_details, supported_details};
 pub use authorize::AuthorizationRequest;
 pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
 pub use demand::{Demand, RequestedUrl};

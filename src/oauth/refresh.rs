@@ -4,6 +4,7 @@
 use super::{
     AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn, Vouched,
     answer::Success,
+    authorization_details::{Silent, hold_to},
     http::Line,
     identity::{Presented, ends_grant},
     leniency::tell_cure,
@@ -115,6 +116,7 @@ impl AuthorizationServers {
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let needed = wish.all_needed.then_some(&wish.scopes);
         let success = hold_against(success, begun, needed, is_introspected(begun))?;
+        let success = hold_to(success, &turn.origin().details, Silent::Unchanged)?;
         self.same_person(&success, turn).await.map_err(|fault| unkept(fault, &success))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -158,7 +160,7 @@ impl AuthorizationServers {
     }
 
     fn refreshed(success: Success, at: (Boot, Wall), turn: Turn, (decided, terms): (Verdict, Terms)) -> Refreshed {
-        let Success { access, refresh, lifetime, scopes, tolerated, .. } = success;
+        let Success { access, refresh, lifetime, scopes, tolerated, details, .. } = success;
         let (begun, family) = (Arc::clone(turn.begun()), turn.family());
         // Without a new one the old one stays (RFC 6749 §6).
         let homeless = refresh.and_then(|new| family.rotate(new));
@@ -168,6 +170,7 @@ impl AuthorizationServers {
             begun,
             tokens: Tokens { access, refresh: None, retired: homeless },
             scopes,
+            details,
             tolerated,
             lifetime,
             at,
@@ -192,7 +195,8 @@ impl AuthorizationServers {
         let disposal = Disposal::of_leftover(&begun, leftover);
         tell_cure(&begun.opening.issuer, &fault);
         let fault = as_told(fault);
-        let over = fault.reason == Reason::ReauthRequired || ends_grant(&fault);
+        // Details wider than the person granted say the same of the server as scopes they never granted.
+        let over = matches!(fault.reason, Reason::ReauthRequired | Reason::RarUpgraded) || ends_grant(&fault);
         let fatal = over || is_beyond_grant(&fault, turn.origin());
         if fault.reason == Reason::ScopeUpgraded && !fatal {
             tracing::error!(issuer = %begun.opening.issuer.alias, "it ignores `scope` on refresh, so the token was revoked; set refresh_narrowing = \"off\" and it is not asked again");

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
     entities::{self, uid},
@@ -79,6 +80,7 @@ struct Case<'c> {
     token: Token,
     delegated: Delegated,
     registered: Registered,
+    detail: AskedDetail,
     expected: Expected,
 }
 
@@ -160,6 +162,7 @@ impl<'c> Case<'c> {
             token,
             delegated: delegated(table),
             registered: registered(table),
+            detail: asked_detail(table),
             expected: expected?,
         })
     }
@@ -167,6 +170,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
+            (_, "grant_detail") => self.detail.resource()?,
             (_, "break_glass") => Uid::new("Daemon", entities::DAEMON),
             _ => Uid::new("Client", self.client.as_str()),
         };
@@ -241,6 +245,11 @@ impl<'c> Case<'c> {
             "grant_scope" => fields.extend([
                 ("client", super::context::entity("Client", self.client.as_str())),
                 ("flow", text(&self.flow)),
+            ]),
+            "grant_detail" => fields.extend([
+                ("client", super::context::entity("Client", self.client.as_str())),
+                ("flow", text(&self.flow)),
+                ("detail", self.detail.value()),
             ]),
             "release_token" => {
                 let token = record([

@@ -86,6 +86,11 @@ pub(super) fn build(config: &Config, estate: &Estate, schema: &Schema) -> Result
         ];
         entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
     }
+    for declared in estate.catalog.details_types.values() {
+        let api = estate.catalog.apis.get(&declared.api).ok_or("a type of authorization details without API")?;
+        let parents = [uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
+        entities.push(entity(uid("AuthorizationDetailsType", &declared.name)?, [], parents)?);
+    }
     entities.push(entity(uid("Daemon", DAEMON)?, [], [])?);
     let owners = (estate.registry.agents().map(|a| &a.owner))
         .chain(config.clients.values().map(|c| &c.owner))

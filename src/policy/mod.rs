@@ -9,9 +9,11 @@ mod admin;
 mod annotations;
 mod ask;
 mod asked;
+mod case_details;
 mod case_parts;
 mod cases;
 mod context;
+mod details;
 mod engine;
 #[cfg(test)]
 mod engine_tests;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
+    model::{AuthorizationDetails, Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     transaction::{Begun, Claim},
 };
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub struct BeginAsk {
     pub api: Option<Arc<Api>>,
     /// The scopes asked for.
     pub scopes: ScopeSet,
+    /// The authorization details asked for.
+    pub details: AuthorizationDetails,
     /// The redirect URI, pinned.
     pub redirect: RedirectUri,
     /// Whether fewer scopes will do.
@@ -122,6 +124,7 @@ impl Policies {
         let gate = gate.into_iter().chain((!ask.login.is_empty()).then(|| ("login", login(&ask.login))));
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
+        panel.details(&base, "begin", &ask.details);
         panel.keep_terms(Keeping { bound: ask.client.bound_tokens, audience: ask.api.is_some() });
         if let Some(narrowed) = narrowed {
             panel.also_refused(narrowed);
@@ -175,6 +178,7 @@ impl Policies {
         }
         panel.gate("redeem_code", &base, gate);
         panel.scopes(&base, "code");
+        panel.details(&base, "code", &opening.details);
         panel.keep_terms(Keeping { bound: opening.client.bound_tokens, audience: opening.api.is_some() });
         match panel.close(Reason::ScopeNoLongerAllowed) {
             Ok((verdict, terms)) => Ok(Permitted { claim, verdict, terms }),

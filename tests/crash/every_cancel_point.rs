@@ -196,6 +196,7 @@ fn begin_input(scope: &str) -> BeginInput {
         issuer: String::new(),
         scopes: vec![scope.to_owned()],
         resource: String::new(),
+        authorization_details: String::new(),
         redirect_uri: "http://127.0.0.1:50123/callback".to_owned(),
         allow_partial: false,
         claimed: Claimed::default(),

@@ -275,6 +275,8 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        // They may name people and accounts.
+        "BeginAuthorizationRequest.authorization_details",
         "BeginAuthorizationRequest.dpop_proof",
         "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
@@ -284,11 +286,13 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "RedeemCodeRequest.callback_url",
         "RedeemCodeRequest.code_verifier",
         "RedeemCodeRequest.dpop_proof",
+        "RegisterAuthorizationRequest.authorization_details",
         "RegisterAuthorizationRequest.nonce",
         "ResolveChallengeRequest.url",
         "SignProofRequest.http_uri",
         "SignProofResponse.proof",
         "Token.access_token",
+        "Token.authorization_details",
     ];
     assert_eq!(marked.iter().collect::<Vec<_>>(), secret);
     // An inherent constant wins over a trait's where its bound holds: without Debug, the trait's is left.

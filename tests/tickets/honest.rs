@@ -48,7 +48,7 @@ pub async fn refresh(
     let line = servers.refresh_line(turn.begun(), passage).await;
     let permitted: RefreshPermitted<Turn> = policies.refresh(turn, claimed, ids[0]).ok()?;
     let recorded: Recorded<RefreshPermitted<Turn>> = recorder.record(permitted).await.ok()?;
-    let refreshed: Refreshed = servers.refresh(recorded, line, until).await.ok()?;
+    let refreshed: Refreshed = servers.refresh(recorded, line, (until, &|| true)).await.ok()?;
     policies.release(refreshed, claimed, ids[1]).ok()
 }
 
