@@ -177,6 +177,7 @@ impl Event {
             code: self.code.as_str(),
             operation: self.operation,
             outcome: decided.map(|verdict| verdict.denied.map_or("allowed", DenyKind::as_str)),
+            cached: decided.is_some_and(|verdict| verdict.answered_by.is_some()),
             token: token.map(|event| (event, issuer)),
         }
     }

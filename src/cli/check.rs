@@ -44,7 +44,13 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
             "\n{day} is the last day of {id}: from the next on a permit counts for nothing, and a start fails"
         ));
     }
+    let uncacheable: Vec<(&str, &str)> = snapshot.uncacheable().collect();
+    if !uncacheable.is_empty() {
+        text.push_str("\ndecided anew each time, for no answer can be kept that these have a say in:");
+        uncacheable.iter().for_each(|(id, why)| text.push_str(&format!("\n  {id} {why}")));
+    }
     let value = json!({
+        "uncacheable": uncacheable.iter().map(|(id, why)| json!({ "policy": id, "why": why })).collect::<Vec<_>>(),
         "first_expiry": expiry.map(|(day, id)| json!({ "day": day, "policy": id })),
         "valid": true, "policies": snapshot.len(), "cases_passed": cases_passed,
         "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],

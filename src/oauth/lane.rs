@@ -9,6 +9,7 @@ use super::{
     dpop::ServerNonce,
     http::{Answer, Broken},
     names::Names,
+    turns::Turns,
 };
 use crate::{
     audit::{Code, Event, Recorder, Severity},
@@ -26,7 +27,7 @@ use tokio::{
     time::error::Elapsed,
 };
 
-/// What a caller of a full lane is told to wait.
+/// What somebody is told to wait who has no turn to wait for.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// Revocations at one issuer waiting to be tried again.
 const RETRIES_MAX: usize = 256;
@@ -87,6 +88,7 @@ pub(super) struct Lane {
     issuer: Arc<Issuer>,
     in_flight: Arc<Semaphore>,
     places: Places,
+    turns: Mutex<Turns>,
     circuit: Mutex<Breaker>,
     /// Whether the circuit is open: for health, and for those who wait.
     open: watch::Sender<bool>,
@@ -100,6 +102,8 @@ pub struct Passage {
     lane: Arc<Lane>,
     leave: Option<Leave>,
     entered: Boot,
+    /// When its turn came.
+    began: Boot,
     _place: Place,
     _turn: OwnedSemaphorePermit,
 }
@@ -112,6 +116,7 @@ impl Lane {
             issuer: Arc::clone(issuer),
             in_flight: Arc::new(Semaphore::new(width)),
             places: Places::new(per_agent.min(width), width.saturating_mul(2)),
+            turns: Mutex::new(Turns::new(width)),
             circuit: Mutex::new(Breaker::new(issuer.share.circuit_backoff)),
             open: watch::Sender::new(false),
             clock: Arc::clone(clock),
@@ -144,15 +149,19 @@ impl Lane {
         } else {
             None
         };
-        Ok(Passage { lane: Arc::clone(self), leave, entered, _place: place, _turn: turn })
+        let began = self.clock.boot();
+        Ok(Passage { lane: Arc::clone(self), leave, entered, began, _place: place, _turn: turn })
     }
 
     fn circuit(&self) -> MutexGuard<'_, Breaker> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The refusal of one more than there is room for: with a turn of its own, later.
     fn busy(&self) -> Fault {
-        busy(&self.issuer)
+        let now = self.clock.boot();
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        busy(&self.issuer).retry_after(turns.promise(now, spread(self.issuer.alias.as_str(), now)))
     }
 
     fn left_alone(&self, wait: Duration) -> Fault {
@@ -234,6 +243,8 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
+        let taken = self.lane.clock.boot().since(self.began);
+        self.lane.turns.lock().unwrap_or_else(PoisonError::into_inner).took(taken);
         if let Some(leave) = self.leave.take() {
             self.lane.judge(|circuit, now| {
                 circuit.abandoned(leave, now);

@@ -45,6 +45,7 @@ mod servers;
 mod strict_json;
 mod subject;
 mod tls;
+mod turns;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};

@@ -4,14 +4,14 @@ use super::{
     Snapshot,
     asked::{Part, Step},
     context::{boolean, context, count, duration, entity, now, record, text},
-    engine::Round,
+    engine::{Answered, Round},
     engine_worlds::{Dice, entities, round, set},
     load::of_texts,
     question::Question,
     value::{Uid, Value},
 };
 use crate::model::{DecisionId, Wall};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 fn cases() -> u64 {
@@ -137,4 +137,60 @@ fn a_key_changes_with_each_fact_that_counts_and_with_no_other() {
     let (snapshot, _) = of_texts([opaque], &entities());
     assert_eq!(key_of(&snapshot, |_, _| {}), None);
     assert_eq!(snapshot.uncacheable().map(|(id, _)| id).collect::<Vec<_>>(), ["p"]);
+}
+
+/// Answers to one question about a scope, at this time.
+fn answered(snapshot: &Snapshot, scope: &'static str, at: Wall, id: u128) -> Answered {
+    let attestation = record([("method", text("unix-peer")), ("verified", boolean(true))]);
+    let base = record([
+        ("now", now(at)),
+        ("caller", record([("transport", text("uds")), ("attestation", attestation)])),
+        ("scopes", Value::set([entity("Scope", scope)])),
+        ("audiences", Value::set([])),
+        ("proof", record([("method", text("none"))])),
+        ("lifetime", duration(Duration::from_secs(300))),
+        ("claimed", record([])),
+        ("actors", record([("depth", count(0)), ("members", Value::set([]))])),
+    ]);
+    let question = Question {
+        principal: Uid::new("Agent", "a"),
+        action: Uid::new("Action", "grant_scope"),
+        resource: Uid::new("Scope", scope),
+        context: context([("base", base), ("client", entity("Client", "crm")), ("flow", text("hold"))]),
+    };
+    let steps = [Step { part: Part::Gate, question: Some(question) }];
+    snapshot.answers(&Round { steps: &steps, own: &[], keeping: None, id: DecisionId(Uuid::from_u128(id)) })
+}
+
+// rows: CACH-05
+#[test]
+fn a_yes_is_kept_for_minutes_a_no_for_moments_and_neither_without_its_record() {
+    let rule = "@id(\"p\") permit (principal, action == Narrowgate::Action::\"grant_scope\", \
+        resource == Narrowgate::Scope::\"crm.read\");";
+    let (snapshot, _) = of_texts([rule], &entities());
+    let start = Wall(1_795_340_000_000);
+    let at = |seconds: i64| Wall(start.0 + seconds * 1_000);
+    let by = |answered: &Answered| answered.by.map(|id| id.0.as_u128());
+    let mut number = 0;
+    let mut ask = |scope, seconds| {
+        number += 1;
+        answered(&snapshot, scope, at(seconds), number)
+    };
+    for (scope, kept) in [("crm.read", 600), ("crm.write", 3)] {
+        let first = ask(scope, 0);
+        assert_eq!(by(&first), None);
+        // Until they are on record, whoever has the same answers keeps the questions, and tells whose they are.
+        let second = ask(scope, 0);
+        assert!(by(&second).is_some() && second.asked.is_some());
+        assert!(Arc::ptr_eq(second.asked.as_ref().unwrap(), first.asked.as_ref().unwrap()));
+        // What nobody could record any more is asked anew.
+        drop((first, second));
+        let third = ask(scope, 0);
+        assert_eq!(by(&third), None);
+        third.asked.unwrap().is_recorded();
+        let known = ask(scope, kept - 1);
+        assert!(by(&known).is_some() && known.asked.is_none(), "{scope}");
+        assert_eq!(by(&ask(scope, -1)), None, "the clock was set back before it");
+        assert_eq!(by(&ask(scope, kept)), None, "{scope}");
+    }
 }

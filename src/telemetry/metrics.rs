@@ -63,6 +63,8 @@ pub struct Happening {
     pub operation: &'static str,
     /// What policy said, if it is a decision.
     pub outcome: Option<&'static str>,
+    /// Whether policy was not asked anew for it: nothing that its answers hang on was otherwise.
+    pub cached: bool,
     /// What became of a token, and the alias of its issuer, if it is about one.
     pub token: Option<(&'static str, String)>,
 }
@@ -104,6 +106,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     events: Family<Event, Counter>,
     decisions: Family<Decision, Counter>,
+    decisions_cached: Counter,
     tokens: Family<Token, Counter>,
     commits: Histogram,
     connections: Family<Door, Gauge>,
@@ -133,6 +136,7 @@ impl Default for Metrics {
             calls: Family::default(),
             events: Family::default(),
             decisions: Family::default(),
+            decisions_cached: Counter::default(),
             tokens: Family::default(),
             // From half a millisecond to about 16 seconds: a solid disk, and one that hangs.
             commits: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
@@ -158,6 +162,11 @@ impl Metrics {
         registry.register("calls", "Calls by method and reason; OK is none", self.calls.clone());
         registry.register("events", "Audit events by code", self.events.clone());
         registry.register("decisions", "Decisions of policy by operation and outcome", self.decisions.clone());
+        registry.register(
+            "decisions_cached",
+            "Decisions whose answers were known: nothing that they hang on was otherwise",
+            self.decisions_cached.clone(),
+        );
         registry.register("tokens", "What became of tokens, by issuer", self.tokens.clone());
         let help = "How long an event took to become durable";
         registry.register_with_unit("audit_commit", help, Unit::Seconds, self.commits.clone());
@@ -184,10 +193,11 @@ impl Metrics {
 
     /// An event is in the audit log, or on its way there for sure.
     pub fn recorded(&self, recorded: Happening) {
-        let Happening { code, operation, outcome, token } = recorded;
+        let Happening { code, operation, outcome, cached, token } = recorded;
         self.events.get_or_create(&Event { code }).inc();
         if let Some(outcome) = outcome {
             self.decisions.get_or_create(&Decision { operation, outcome }).inc();
+            self.decisions_cached.inc_by(u64::from(cached));
         }
         if let Some((event, issuer)) = token {
             self.tokens.get_or_create(&Token { event, issuer }).inc();

@@ -145,6 +145,8 @@ async fn what_happened_is_counted_once() {
     // The access token and the refresh token of the grant that was given back.
     eventually("two revocations", || Some(()).filter(|()| house.events("token.revoked").len() == 2)).await;
     let after = samples(&printed(&house));
+    // The same agent asks for the same, four times.
+    assert!(after["narrowgate_decisions_cached_total"] >= 3.0, "{after:?}");
     for (series, value) in [
         ("calls_total{method=\"RedeemCode\",reason=\"OK\"}", 2.0),
         ("calls_total{method=\"RedeemCode\",reason=\"AS_UNAVAILABLE\"}", 1.0),

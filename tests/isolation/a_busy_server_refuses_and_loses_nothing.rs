@@ -21,7 +21,7 @@ async fn a_refused_code_is_redeemed_later() {
     let status = redeem(&mut agent, &second, &second_callback).await.err().unwrap();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "ISSUER_BUSY"));
     let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
-    assert!(wait <= Duration::from_secs(1));
+    assert!((Duration::from_secs(1)..=Duration::from_secs(30)).contains(&wait), "{wait:?}");
     assert_eq!((two.partner.token_posts(), two.partner.token_connections()), (1, 1), "nothing was sent");
     let refused = two.house.events("exchange.refused").pop().unwrap();
     assert_eq!(refused["status_code"], "ISSUER_BUSY");

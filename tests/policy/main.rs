@@ -13,6 +13,7 @@
 #[path = "../house/mod.rs"]
 mod house;
 
+mod a_decision_is_found_again;
 mod a_no_says_why;
 mod a_policy_ends_at_its_date;
 mod an_evaluation_error_denies;
