@@ -19,7 +19,9 @@ use std::{fmt, sync::Arc};
 const READ_EVERY: u32 = 30;
 /// Why a token is revoked.
 const REMOVED: &str = "registration_removed";
-/// Bytes of a mistake in the log.
+/// Mistakes that are logged one by one.
+const LOGGED_MAX: usize = 200;
+/// Bytes of a mistake in the audit log.
 const MISTAKE_BYTES_MAX: usize = 512;
 
 /// What a look at the files came to.
@@ -128,7 +130,7 @@ fn activated(set: &Snapshot, before: Option<&Snapshot>, trigger: Trigger) -> Eve
 
 /// The event of a set that was not taken; without one that is current every call is refused.
 fn rejected(findings: &[Finding], current: Option<&Snapshot>, trigger: Trigger) -> Event {
-    for finding in findings {
+    for finding in findings.iter().take(LOGGED_MAX) {
         tracing::error!("{finding}");
     }
     let mut event = Event::new(Code::PolicyRejected, "policy")

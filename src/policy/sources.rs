@@ -1,5 +1,5 @@
 //! What a generation is made of: named texts, all of them read before any is looked at. Where they come from is this
-//! file's alone to know; [`super::load`] builds a set from texts.
+//! file's alone to know; `load.rs` builds a set from texts.
 
 use crate::{
     config::{Config, FILE_BYTES_MAX, Finding, about},
