@@ -1,6 +1,7 @@
 use crate::{
-    house::{COURIER, House, eventually, fact, get, redeem},
+    house::{COURIER, House, eventually, fact, get, reason, redeem},
     kit::{MAIL, admin, granted, refused},
+    strace::Injected,
     swapping::{harmless, plan, put},
     watching,
 };
@@ -114,4 +115,37 @@ async fn a_refresh_token_stays_here_too() {
     admin(&house).await.reload(ReloadRequest {}).await.unwrap();
     agent.get_token(again).await.unwrap();
     assert_eq!(house.server.refreshes().len(), 1);
+}
+
+// rows: CACH-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_outcome_is_written_the_token_is_taken_back() {
+    for seconds in [2, 5, 10] {
+        let house = plan("1h").open().await;
+        let mut agent = house.svid_agent(COURIER).await;
+        let (transaction, callback) = house.approved(&mut agent, &MAIL).await;
+        let slow = format!("delay_enter={}", seconds * 1_000_000);
+        let Some(slowed) = Injected::into(&house, &slow).await else { return };
+        let redeeming = tokio::spawn(async move { redeem(&mut agent, &transaction, &callback).await });
+        // It is in the file, and not on the disk.
+        house.event("token.issued").await;
+        let no =
+            "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
+        put(&house, "policies/later.cedar", no);
+        house.tell(rustix::process::Signal::HUP);
+        let Err(status) = redeeming.await.unwrap() else {
+            // The disk was faster than this machine takes a set.
+            eprintln!("once more, with a slower disk");
+            continue;
+        };
+        drop(slowed);
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+        assert_eq!(fact(&status, "policy_code").as_deref(), Some("closed"));
+        eventually("both tokens revoked", || Some(()).filter(|()| house.events("token.revoked").len() == 2)).await;
+        let withheld = house.event("token.withheld").await;
+        let issued = house.event("token.issued").await;
+        assert_eq!(withheld["metadata"]["correlation_uid"], issued["metadata"]["correlation_uid"]);
+        return;
+    }
+    panic!("no set was taken while an outcome was written");
 }

@@ -14,6 +14,8 @@ mod house;
 mod kit;
 #[path = "../process/stepped.rs"]
 mod stepped;
+#[path = "../house/strace.rs"]
+mod strace;
 mod swapping;
 #[path = "../grants/watching.rs"]
 mod watching;
