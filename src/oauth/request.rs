@@ -94,7 +94,10 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn request_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
-        self.token_line(begun, passage).await
+        let line = self.token_line(begun, passage).await?;
+        // Already now: nothing may be waited for between the last look at the policies and the first byte.
+        self.contract_keys(begun).await?;
+        Ok(line)
     }
 
     /// Makes a recorded token request on an open connection.
