@@ -66,6 +66,10 @@
 //! * One [`model::Fault`] instead of three error enums: its reason already says who is at fault.
 //! * The servers' connection loop is ours on hyper, not tonic's: it gives deadlines their right status
 //!   (DEADLINE_EXCEEDED), refuses browsers before any handler, and turns a panic into INTERNAL.
+//! * The clock is in no cache key, and no cached decision has a date of expiry: the outcome of each comparison that a
+//!   policy makes with it is in the key instead (`policy::engine`). That holds when clocks step back, too.
+//! * An exchange that another policy set overtook is asked again under its own id (`exchange::overtaken`): one exchange
+//!   has one end in the log, whatever happened in between.
 //! * The lock on a transaction lives in the claim: dropped, it puts the transaction back; so no failure before the
 //!   POST can lose a login.
 
