@@ -50,8 +50,8 @@ async fn measure((rounds, span): (usize, Duration)) {
     plan = plan.config("directory = \"policies\"", "directory = \"policies\"\ncheck_every = \"1h\"");
     plan.log = "warn".to_owned();
     let house = Arc::new(plan.open().await);
-    let mut agent = house.agent().await;
-    let grant = house.login(&mut agent, &["customers.read"]).await.unwrap().grant;
+    let mut agent = house.svid_agent(house::COURIER).await;
+    let grant = house.login(&mut agent, &kit::MAIL).await.unwrap().grant;
     let (mut quiet, mut busy, mut taken) = (Vec::new(), Vec::new(), 0);
     let mut number = 0;
     for _ in 0..rounds {
@@ -87,7 +87,7 @@ fn policies(number: usize) -> String {
     let permit = |n: usize| {
         format!(
             "@id(\"bulk.{n}\") permit (principal == Narrowgate::Agent::\"absent-{n}\", \
-            action == Narrowgate::Action::\"grant_scope\", resource == Narrowgate::Scope::\"customers.read\") \
+            action == Narrowgate::Action::\"grant_scope\", resource == Narrowgate::Scope::\"mail.read\") \
             when {{ principal.trust >= {} }};\n",
             number % 3
         )
