@@ -65,6 +65,14 @@ impl Snapshot {
         self.index.uncacheable()
     }
 
+    /// The agents, clients, APIs and scopes as policies see them, in Cedar's JSON, sorted.
+    ///
+    /// # Errors
+    /// What has no JSON form.
+    pub fn entities_json(&self) -> Result<serde_json::Value, String> {
+        entities::canonical(&self.entities)
+    }
+
     /// Never: an empty set does not load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
