@@ -113,10 +113,14 @@ pub(super) fn own(own: &Own) -> Result<Entity, String> {
     entity(own.uid.to_cedar()?, [], parents)
 }
 
-/// SHA-256 of the entities in a canonical form, in hex: keys sorted, and every list too, for each of them is a set.
+/// SHA-256 of the entities in their canonical form, in hex.
 pub(super) fn digest(entities: &Entities) -> Result<String, String> {
-    let canonical = sorted(entities.to_json_value().map_err(|e| e.to_string())?);
-    Ok(hex(&sha256(canonical.to_string().as_bytes())))
+    Ok(hex(&sha256(canonical(entities)?.to_string().as_bytes())))
+}
+
+/// The entities in a canonical form: keys sorted, and every list too, for each of them is a set.
+pub(super) fn canonical(entities: &Entities) -> Result<Value, String> {
+    Ok(sorted(entities.to_json_value().map_err(|e| e.to_string())?))
 }
 
 fn sorted(value: Value) -> Value {

@@ -71,6 +71,14 @@ impl Snapshot {
         self.index.uncacheable()
     }
 
+    /// The agents, clients, APIs and scopes as policies see them, in Cedar's JSON, sorted.
+    ///
+    /// # Errors
+    /// What has no JSON form.
+    pub fn entities_json(&self) -> Result<serde_json::Value, String> {
+        entities::canonical(&self.entities)
+    }
+
     /// Never: an empty set does not load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -197,8 +205,8 @@ struct Draft {
     now: Option<Wall>,
     policies: PolicySet,
     notes: HashMap<String, Note>,
-    /// Where each policy stands: source, and byte offset.
-    places: BTreeMap<String, (PathBuf, usize)>,
+    /// The file that each policy stands in.
+    places: BTreeMap<String, PathBuf>,
     findings: Vec<Finding>,
 }
 
@@ -220,16 +228,17 @@ impl Draft {
             self.report(source, at, "is a template; write plain policies".to_owned());
         }
         for policy in set.policies() {
-            let at = policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0);
-            self.add(source, policy, at);
+            self.add(source, policy);
         }
     }
 
-    fn add(&mut self, source: &Source, policy: &Policy, at: usize) {
+    fn add(&mut self, source: &Source, policy: &Policy) {
+        // Looked for where there is a mistake alone: to find each of many costs far more than to load them.
+        let at = || place(source, policy);
         let Some(id) = policy.annotation("id").filter(|id| is_policy_id(id)).map(str::to_owned) else {
             self.report(
                 source,
-                at,
+                at(),
                 "a policy needs @id(\"...\"), unique, 1 to 128 letters, digits and . _ : / -: decisions are explained by it".to_owned(),
             );
             return;
@@ -239,23 +248,23 @@ impl Draft {
                 if let Some(day) = note.expires.filter(|_| self.now.is_some_and(|now| note.is_over(now))) {
                     let over =
                         format!("policy `{id}`: {day} was its last day (@expires): remove it, or give it a later date");
-                    self.report(source, at, over);
+                    self.report(source, at(), over);
                 }
                 if self.notes.insert(id.clone(), note).is_some() {
-                    self.report(source, at, format!("@id(\"{id}\") is used twice"));
+                    self.report(source, at(), format!("@id(\"{id}\") is used twice"));
                     return;
                 }
             }
             Err(wrong) => {
                 for message in wrong {
-                    self.report(source, at, format!("policy `{id}`: {message}"));
+                    self.report(source, at(), format!("policy `{id}`: {message}"));
                 }
                 return;
             }
         }
-        self.places.insert(id.clone(), (source.path.clone(), at));
+        self.places.insert(id.clone(), source.path.clone());
         if let Err(e) = self.policies.add(policy.new_id(PolicyId::new(&id))) {
-            self.report(source, at, format!("policy `{id}`: {e}"));
+            self.report(source, at(), format!("policy `{id}`: {e}"));
         }
     }
 
@@ -266,10 +275,12 @@ impl Draft {
         let errors = result.validation_errors().map(|e| (id_text(e.policy_id()), e.to_string(), span(e)));
         let warnings = result.validation_warnings().map(|w| (id_text(w.policy_id()), w.to_string(), span(w)));
         for (id, message, span) in errors.chain(warnings).collect::<Vec<_>>() {
-            let place = self.places.get(&id).cloned();
-            let source = place.as_ref().and_then(|(path, _)| sources.iter().find(|s| s.path == *path));
-            match (source, place) {
-                (Some(source), Some((_, at))) => self.report(source, span.unwrap_or(at), message),
+            let source = self.places.get(&id).and_then(|path| sources.iter().find(|s| s.path == *path));
+            match (source, self.policies.policy(&PolicyId::new(&id))) {
+                (Some(source), Some(policy)) => {
+                    let at = span.unwrap_or_else(|| place(source, policy));
+                    self.report(source, at, message);
+                }
                 // Where it stands is a courtesy; that it is wrong is not.
                 _ => self.findings.push(about(Path::new(&id), message)),
             }
@@ -280,6 +291,11 @@ impl Draft {
         let position = Some(position(&source.text, at));
         self.findings.push(Finding { file: source.path.clone(), position, message, hint: None });
     }
+}
+
+/// Where a policy stands in its file.
+fn place(source: &Source, policy: &Policy) -> usize {
+    policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0)
 }
 
 fn is_policy_id(id: &str) -> bool {

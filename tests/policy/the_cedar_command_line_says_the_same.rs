@@ -1,0 +1,177 @@
+//! The official `cedar` command line, given the same policies, schema, entities and questions, decides as the daemon did,
+//! and on the same grounds. `tests/run` brings it; `NARROWGATE_TEST_CEDAR` says where it is.
+
+use crate::house::{Agent, COURIER, House, Plan, begin_request, binary, redeem_request, write};
+use narrowgate::api::proto::{BeginAuthorizationRequest, Claimed, GetTokenRequest, RedeemCodeRequest};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Errs for one purpose.
+const ERRING: &str = "@id(\"erring\") @code(\"erring\")\n\
+    forbid (principal, action == Narrowgate::Action::\"grant_scope\", resource == Narrowgate::Scope::\"customers.write\")\n\
+    when { context.base.claimed has purpose && context.base.claimed.purpose == \"overflow\" && principal.trust * 9223372036854775807 > 5 };";
+const SAMPLES: [&str; 4] = ["guardrails.cedar", "flows.cedar", "grants.cedar", "operators.cedar"];
+
+fn cedar() -> Option<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-env/cedar/bin/cedar");
+    let program = std::env::var_os("NARROWGATE_TEST_CEDAR").map_or(here, PathBuf::from);
+    if !program.is_file() {
+        eprintln!("SKIPPED: there is no cedar command line here; tests/run brings it");
+        return None;
+    }
+    Some(program)
+}
+
+/// What `narrowgate policy ...` prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = binary().arg("policy").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The files of a house as the command line wants them.
+struct Files {
+    cedar: PathBuf,
+    house: House,
+}
+
+impl Files {
+    fn write(cedar: PathBuf, house: House, policies: &str) -> Self {
+        let config = house.path("narrowgate.toml").display().to_string();
+        write(&house.path("all.cedar"), policies);
+        write(&house.path("schema.cedarschema"), &printed(&["schema"]));
+        write(&house.path("entities.json"), &printed(&["entities", "--config", &config]));
+        Self { cedar, house }
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> Output {
+        let mut cedar = Command::new(&self.cedar);
+        cedar.arg(command).arg("--policies").arg(self.house.path("all.cedar"));
+        cedar.arg("--schema").arg(self.house.path("schema.cedarschema")).args(arguments).output().unwrap()
+    }
+
+    /// Asks one question: whether it is allowed, by which policies, and whether one erred.
+    fn ask(&self, question: &Value) -> (bool, BTreeSet<String>, bool) {
+        write(&self.house.path("request.json"), &question.to_string());
+        let [entities, request] = ["entities.json", "request.json"].map(|name| self.house.path(name));
+        let [entities, request] = [&entities, &request].map(|path| path.to_str().unwrap());
+        let output = self.run("authorize", &["--entities", entities, "--request-json", request, "--verbose"]);
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        let allowed = match output.status.code() {
+            Some(0) => true,
+            Some(2) => false,
+            other => panic!("{other:?}: {said}"),
+        };
+        let (_, reasons) = said.split_once("due to the following policies:").unwrap_or_default();
+        let reasons = reasons.lines().skip(1).take_while(|line| line.starts_with("  "));
+        (allowed, reasons.map(|line| line.trim().to_owned()).collect(), said.contains("error while evaluating"))
+    }
+}
+
+/// The questions of a recorded decision, as the command line reads them.
+fn questions(asked: &Value) -> Vec<Value> {
+    let uid = |kind: &Value, id: &Value| format!("{}::{id}", kind.as_str().unwrap());
+    let principal = uid(&asked["principal"]["type"], &asked["principal"]["id"]);
+    let mut all = Vec::new();
+    for question in asked["questions"].as_array().unwrap() {
+        let mut context = question["context"].clone();
+        if let Some(number) = question["base"].as_u64() {
+            let mut base = asked["bases"][usize::try_from(number).unwrap()].clone();
+            for (unsaid, nothing) in [("actors", json!({ "depth": 0, "members": [] })), ("claimed", json!({}))] {
+                base.as_object_mut().unwrap().entry(unsaid).or_insert(nothing);
+            }
+            context["base"] = base;
+        }
+        for id in question["ids"].as_array().unwrap() {
+            let action = uid(&json!("Narrowgate::Action"), &question["action"]);
+            let resource = uid(&question["type"], id);
+            all.push(json!({ "principal": principal, "action": action, "resource": resource, "context": context }));
+        }
+    }
+    all
+}
+
+async fn turn(house: &House, agent: &mut Agent, scopes: &[&str], purpose: &str) {
+    let claimed = || Some(Claimed { purpose: purpose.to_owned(), ..Claimed::default() });
+    let begin = BeginAuthorizationRequest { claimed: claimed(), ..begin_request(scopes) };
+    let Ok(begun) = agent.begin_authorization(begin).await else { return };
+    let begun = begun.into_inner();
+    let callback = house.server.approve(&begun.authorization_url);
+    let redeem = RedeemCodeRequest { claimed: claimed(), ..redeem_request(&begun.transaction, &callback.url) };
+    let Ok(redeemed) = agent.redeem_code(redeem).await else { return };
+    let grant = redeemed.into_inner().grant;
+    // And once more, for words that a guard minds.
+    for purpose in [purpose, "bulk-export"] {
+        let claimed = Some(Claimed { purpose: purpose.to_owned(), ..Claimed::default() });
+        let _ = agent.get_token(GetTokenRequest { grant: grant.clone(), claimed, ..GetTokenRequest::default() }).await;
+    }
+}
+
+// rows: POL-01 POL-05
+#[tokio::test(flavor = "multi_thread")]
+async fn every_decision_of_a_session_and_its_grounds() {
+    let Some(cedar) = cedar() else { return };
+    let plan = Plan::new().policy(ERRING);
+    let policies: String = plan.policies.iter().map(|(_, text)| format!("{text}\n")).collect();
+    let mut house = plan.open().await;
+    let (mut quoter, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+    for (scopes, purpose) in [
+        (&["customers.read"][..], "quote"),
+        (&["customers.read", "customers.write"], ""),
+        (&["customers.write"], "overflow"),
+        (&["customers.delete"], ""),
+        (&["mail.send"], "quote"),
+    ] {
+        turn(&house, &mut quoter, scopes, purpose).await;
+        turn(&house, &mut courier, scopes, purpose).await;
+    }
+    house.stop().await;
+    let decided: Vec<Value> = house.audit();
+    let files = Files::write(cedar, house, &policies);
+    let (mut allowed, mut denied, mut erred, mut asked) = (0, 0, 0, 0);
+    for event in &decided {
+        let facts = &event["unmapped"]["narrowgate"];
+        // Whether terms can be kept is asked after Cedar, and which scopes are worth asking for before.
+        let whole =
+            facts["asked"]["questions"].as_array().is_some_and(|all| all.iter().all(|q| q["part"] != "narrowing"));
+        if !whole || facts["deny_kind"] == "obligation_unmet" {
+            continue;
+        }
+        let mut all = (true, BTreeSet::new(), false);
+        for question in questions(&facts["asked"]) {
+            let (yes, grounds, error) = files.ask(&question);
+            all = (all.0 && yes && !error, all.1.into_iter().chain(grounds).collect(), all.2 || error);
+            asked += 1;
+        }
+        let ours: BTreeSet<String> = event["authorizations"]
+            .as_array()
+            .map(|all| all.iter().map(|one| one["policy"]["uid"].as_str().unwrap().to_owned()).collect())
+            .unwrap_or_default();
+        let denied_by = facts["deny_kind"].as_str();
+        assert_eq!((denied_by.is_none(), &ours, denied_by == Some("eval_error")), (all.0, &all.1, all.2), "{event:#}");
+        *(if all.0 { &mut allowed } else { &mut denied }) += 1;
+        erred += u32::from(all.2);
+    }
+    eprintln!("{asked} questions of {allowed} decisions that allow and {denied} that deny: the command line agrees");
+    assert!(allowed > 5 && denied > 5 && erred > 0, "{allowed} {denied} {erred}");
+}
+
+// rows: POL-02
+#[test]
+fn the_sample_set_is_valid_to_it_and_a_typo_is_not() {
+    let Some(cedar) = cedar() else { return };
+    let house = Plan::new().build();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let all = SAMPLES.map(|name| std::fs::read_to_string(samples.join(name)).unwrap()).join("\n");
+    let files = Files::write(cedar, house, &all);
+    let strict = ["--deny-warnings", "--level", "1"];
+    let valid = files.run("validate", &strict);
+    assert_eq!(valid.status.code(), Some(0), "{valid:?}");
+    write(&files.house.path("all.cedar"), &all.replacen("principal.trust", "principal.trsut", 1));
+    let invalid = files.run("validate", &strict);
+    assert_eq!(invalid.status.code(), Some(3), "{invalid:?}");
+}
