@@ -106,6 +106,17 @@ impl Recorder {
         }
     }
 
+    /// Waits while the log does not keep up with its queue, so that hand-outs are as fast as it and not faster: refused,
+    /// they would only come again. Given up after the commit timeout; then what is queued next may be refused.
+    pub async fn room(&self) {
+        let waiting = async {
+            while !self.sink.has_room() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = tokio::time::timeout(self.commit_timeout, waiting).await;
+    }
+
     /// Queues the record of a hand-out from cache: its token's issue is durable already (decisions 24).
     ///
     /// # Errors

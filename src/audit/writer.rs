@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread::JoinHandle,
@@ -27,6 +27,8 @@ use tokio::sync::{oneshot, watch};
 
 /// Events waiting to be written.
 const QUEUE_MAX: usize = 8192;
+/// Beyond so many, hand-outs wait: the rest is for what is more than a hand-out.
+const QUEUE_ROOM: usize = QUEUE_MAX / 2;
 /// Events in one commit.
 const BATCH_MAX: usize = 512;
 /// How often a log that cannot be written is tried again.
@@ -62,6 +64,7 @@ pub struct Installation {
 #[derive(Clone)]
 pub struct Sink {
     queue: SyncSender<Job>,
+    queued: Arc<AtomicUsize>,
     writable: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
     began: Arc<AtomicU64>,
@@ -90,7 +93,17 @@ impl Sink {
     }
 
     pub(super) fn send(&self, job: Job) -> bool {
-        self.queue.try_send(job).is_ok()
+        self.queued.fetch_add(1, Ordering::AcqRel);
+        let sent = self.queue.try_send(job).is_ok();
+        if !sent {
+            self.queued.fetch_sub(1, Ordering::AcqRel);
+        }
+        sent
+    }
+
+    /// Whether the log keeps up with what is queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < QUEUE_ROOM
     }
 }
 
@@ -129,6 +142,7 @@ pub fn open(
     let (queue, jobs) = sync_channel(QUEUE_MAX);
     let (up, writable) = watch::channel(true);
     let (began, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let queued = Arc::new(AtomicUsize::new(0));
     let writer = Writer {
         _lock: lock,
         directory: directory.to_owned(),
@@ -138,6 +152,7 @@ pub fn open(
         clock: Arc::clone(&clock),
         began: Arc::clone(&began),
         failed: Arc::clone(&failed),
+        queued: Arc::clone(&queued),
         next: past.next_sequence,
         journal: None,
         losses: Vec::new(),
@@ -148,7 +163,7 @@ pub fn open(
         .name("audit".to_owned())
         .spawn(move || writer.run(&jobs))
         .map_err(StartError::Thread)?;
-    Ok((Sink { queue, writable, clock, began, failed }, past.open, thread))
+    Ok((Sink { queue, queued, writable, clock, began, failed }, past.open, thread))
 }
 
 struct Writer {
@@ -159,6 +174,8 @@ struct Writer {
     key: CorrelationKey,
     files: Arc<dyn Files>,
     renderer: ocsf::Renderer,
+    /// Events sent and not yet taken up.
+    queued: Arc<AtomicUsize>,
     next: u64,
     journal: Option<Segment>,
     clock: Arc<dyn Clock>,
@@ -177,7 +194,11 @@ impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             match jobs.recv_timeout(PROBE_EVERY) {
-                Ok(first) => self.commit(gather(first, jobs)),
+                Ok(first) => {
+                    let batch = gather(first, jobs);
+                    self.queued.fetch_sub(batch.len(), Ordering::AcqRel);
+                    self.commit(batch);
+                }
                 // Nothing to write is no reason not to notice that the file has gone.
                 Err(RecvTimeoutError::Timeout) if *self.up.borrow() && self.is_undisturbed() => {}
                 Err(RecvTimeoutError::Timeout) => self.commit(Vec::new()),

@@ -55,6 +55,7 @@ impl Corridor {
         let grant = Arc::clone(hand_out.grant());
         let event = Event::new(Code::TokenWithheld, OPERATION).on(&grant.kept.begun, self.recorder.keyed());
         let event = event.by(hand_out.caller()).acting_for(grant.kept.subject.as_ref(), self.recorder.keyed());
+        self.recorder.room().await;
         let permitted = match self.policies.sign_proof(hand_out, ask, &claimed, self.decision()?) {
             Ok(permitted) => permitted,
             Err(no) => return Err(self.deny(event, no.1).await),

@@ -126,6 +126,7 @@ impl Corridor {
     async fn serve(&self, hand_out: HandOut, input: &TokenInput) -> Result<(Recorded<Reply>, Caller), Unserved> {
         let operation = input.operation();
         let grant = Arc::clone(hand_out.grant());
+        self.recorder.room().await;
         // The same agent may come back with another certificate than the token is bound to.
         if let Err(fault) = usable_binding(hand_out.caller(), &grant.kept.begun.opening.client) {
             let event = refusal(operation, hand_out.caller()).on(&grant.kept.begun, self.recorder.keyed());
