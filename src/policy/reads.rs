@@ -103,6 +103,8 @@ impl Reads {
             match operator.as_str() {
                 // A literal reads nothing.
                 "Value" => {}
+                // The names of its fields are the policy's own, and may be those of operators.
+                "Record" => operands.as_object().into_iter().flat_map(Map::values).for_each(|it| self.walk(it)),
                 "has" => {
                     let attribute = operands.get("attr").and_then(Json::as_str);
                     match (operands.get("left").and_then(of_context), attribute) {
