@@ -192,6 +192,11 @@ impl Snapshot {
             put_uid(&own.uid, &mut key);
             own.parents.iter().for_each(|parent| put_uid(parent, &mut key));
         }
+        // So is what tells whether terms can be kept: it is asked with them.
+        if let Some(keeping) = round.keeping {
+            put_text(keeping.bound.proof(), &mut key);
+            key.push(u8::from(keeping.audience));
+        }
         let context = &round.steps.first()?.question.as_ref()?.context;
         if let Found::Value(claimed) = at(context, &self.engine.claimed) {
             put_value(claimed, &mut key)?;
