@@ -73,6 +73,9 @@ pub(super) struct Round<'r, 'a> {
     pub(super) own: &'r [Own],
     pub(super) keeping: Option<Keeping>,
     pub(super) id: DecisionId,
+    /// Whether its questions go on record under this id: those of a look that comes before another decision of the same
+    /// id do not, and nothing may be referred to them.
+    pub(super) recorded: bool,
 }
 
 /// The answers to a round, in its order.
@@ -110,7 +113,9 @@ impl Snapshot {
         }
         let answered = self.evaluate(round);
         // An error may be gone with the next look, and no decision may outlive what caused it.
-        if let Some(asked) = answered.asked.as_ref().filter(|_| answered.answers.iter().all(|a| a.errors == 0)) {
+        if let Some(asked) =
+            answered.asked.as_ref().filter(|_| round.recorded && answered.answers.iter().all(|a| a.errors == 0))
+        {
             let decided = Decided {
                 answers: Arc::clone(&answered.answers),
                 by: round.id,

@@ -6,9 +6,7 @@ use crate::{
     kit::{MAIL, admin, refused},
     swapping::{plan, put},
 };
-use narrowgate::api::proto::{
-    ClientCredentialsGrant, ObtainTokenRequest, ReloadRequest, obtain_token_request::Grant,
-};
+use narrowgate::api::proto::{ClientCredentialsGrant, ObtainTokenRequest, ReloadRequest, obtain_token_request::Grant};
 use tonic::Code;
 
 // rows: CACH-04 (nothing is waited for between the last look at the policy set and the first byte)
@@ -30,7 +28,8 @@ async fn no_request_leaves_under_a_set_that_was_overtaken_while_its_keys_came() 
     let asking = tokio::spawn(async move { agent.obtain_token(request).await });
     house.event("exchange.decided").await;
     eventually("the keys are asked for", || Some(()).filter(|()| house.server.jwks_requests() == 1)).await;
-    let no = "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
+    let no =
+        "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
     put(&house, "policies/later.cedar", no);
     admin(&house).await.reload(ReloadRequest {}).await.unwrap();
     assert_eq!(house.server.token_posts(), 0, "the keys came too soon for this test");
