@@ -24,8 +24,9 @@ use std::{
 
 /// Bytes, keys and answers together.
 const DECISIONS_BYTES_MAX: u64 = 32 << 20;
-/// Kinds of decision: an agent, its client, and the scopes asked for.
-const PLANS_MAX: u64 = 20_000;
+/// Bytes of the kinds of decision: an agent, its client, and the scopes asked for. An agent that asks for ever other
+/// selections of its scopes makes ever more of them.
+const PLANS_BYTES_MAX: u64 = 32 << 20;
 /// An allowed decision is made anew after this time, so that its questions are never far back in the log.
 const ALLOWED_FOR: Duration = Duration::from_secs(600);
 /// A denied one is kept for moments: whoever corrects what was wrong outside of policy should not have to wait.
@@ -90,7 +91,10 @@ pub(super) struct Answered {
 impl Engine {
     pub(super) fn new() -> Self {
         Self {
-            plans: Cache::new(PLANS_MAX),
+            plans: Cache::builder()
+                .max_capacity(PLANS_BYTES_MAX)
+                .weigher(|key: &Key, plan: &Arc<Plan>| plan.weight(key))
+                .build(),
             decided: Cache::builder()
                 .max_capacity(DECISIONS_BYTES_MAX)
                 .weigher(|key: &Key, decided: &Arc<Decided>| decided.weight(key))
@@ -240,6 +244,15 @@ impl Snapshot {
             before = Some(question);
         }
         Some(groups)
+    }
+}
+
+impl Plan {
+    /// Bytes, about.
+    fn weight(&self, key: &[u8]) -> u32 {
+        let groups = self.groups.iter().flatten();
+        let bytes: usize = groups.map(|group| group.looked.weight() + 256 * group.expiring.len() + 128).sum();
+        u32::try_from(key.len() + bytes + 256).unwrap_or(u32::MAX)
     }
 }
 

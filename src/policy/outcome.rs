@@ -58,6 +58,12 @@ impl Looked {
         })
     }
 
+    /// Bytes, about.
+    pub(super) fn weight(&self) -> usize {
+        let paths: usize = self.values.iter().chain(&self.presence).map(|path| 24 + 48 * path.len()).sum();
+        paths + self.comparisons.iter().map(|(left, right)| left.weight() + right.weight()).sum::<usize>()
+    }
+
     /// Adds what these answers hang on besides.
     pub(super) fn extend(&mut self, other: Self) {
         add(&mut self.values, other.values);
@@ -120,6 +126,16 @@ impl Side {
                 Self::Method(method, sides?)
             }
         })
+    }
+
+    /// Bytes, about.
+    fn weight(&self) -> usize {
+        let below = match self {
+            Self::Context(path) => 48 * path.len(),
+            Self::Is(_) => 0,
+            Self::Method(_, sides) => sides.iter().map(Self::weight).sum(),
+        };
+        size_of::<Self>() + below
     }
 
     fn quantity(&self, context: &Fields<'_>) -> Result<Quantity, Without> {
