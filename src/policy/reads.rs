@@ -106,10 +106,14 @@ impl Reads {
                 // The names of its fields are the policy's own, and may be those of operators.
                 "Record" => operands.as_object().into_iter().flat_map(Map::values).for_each(|it| self.walk(it)),
                 "has" => {
-                    let attribute = operands.get("attr").and_then(Json::as_str);
-                    match (operands.get("left").and_then(of_context), attribute) {
-                        (Some(mut path), Some(attribute)) => {
-                            path.push(attribute.to_owned());
+                    // One attribute, or several, one below the other (`has a.b`).
+                    let attributes: Option<Vec<&str>> = match operands.get("attr") {
+                        Some(Json::Array(names)) => names.iter().map(Json::as_str).collect(),
+                        name => name.and_then(Json::as_str).map(|name| vec![name]),
+                    };
+                    match (operands.get("left").and_then(of_context), attributes) {
+                        (Some(mut path), Some(attributes)) => {
+                            path.extend(attributes.into_iter().map(str::to_owned));
                             self.presence.insert(path);
                         }
                         _ => self.walk(operands),
