@@ -26,8 +26,8 @@ enum Side {
 }
 
 /// A number, or a time or span in milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Quantity {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Quantity {
     Long(i64),
     Instant(i64),
     Span(i64),
@@ -120,7 +120,7 @@ impl Side {
             Term::Long(number) => Self::Is(Quantity::Long(*number)),
             Term::Principal(name) => Self::Is(attribute(principal, name)?),
             Term::Resource(name) => Self::Is(attribute(resource, name)?),
-            Term::Written(function, text) => Self::Is(written(&format!("{function}({text:?})"))?),
+            Term::Written(quantity) => Self::Is(*quantity),
             Term::Method(method, arguments) => {
                 let sides: Option<_> = arguments.iter().map(|term| Self::of(term, principal, resource)).collect();
                 Self::Method(method, sides?)
@@ -196,7 +196,7 @@ fn attribute(entity: &Entity, name: &str) -> Option<Quantity> {
 }
 
 /// A literal's value, as Cedar reads it.
-fn written(text: &str) -> Option<Quantity> {
+pub(super) fn written(text: &str) -> Option<Quantity> {
     if text.starts_with("duration(") {
         return long(&format!("{text}.toMilliseconds()")).map(Quantity::Span);
     }
