@@ -117,3 +117,50 @@ fn no_decision_is_referred_to_questions_that_never_go_on_record() {
     assert!(other.asked.is_some() && decision.asked.is_some());
     assert_ne!(names(&other), names(&decision), "two lists of questions are on record under one id");
 }
+
+#[test]
+#[ignore = "tells a cost; proves nothing"]
+fn what_a_selection_that_was_never_asked_for_costs() {
+    const SCOPES: usize = 64;
+    let mut all: Vec<serde_json::Value> = serde_json::from_str(&entities()).unwrap();
+    let names: Vec<String> =
+        (0..SCOPES).map(|n| format!("https://api.example.test/auth/records.{n:02}.read")).collect();
+    for name in &names {
+        let uid = serde_json::json!({ "type": "Narrowgate::Scope", "id": name });
+        all.push(serde_json::json!({ "uid": uid, "attrs": { "name": name, "risk": 1 }, "parents": [] }));
+    }
+    let rules: Vec<String> = (0..60)
+        .map(|n| {
+            format!(
+                "@id(\"p{n}\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource) when {{ \
+                 context.base.now.durationSince(datetime(\"2026-11-20\")).toHours() > {n} && \
+                 context.base.lifetime.toMinutes() > {n} }};"
+            )
+        })
+        .collect();
+    let (snapshot, left_out) = of_texts(rules.iter().map(String::as_str), &serde_json::to_string(&all).unwrap());
+    assert_eq!(left_out, 0);
+    let shared = question(AT, "q", 0).context;
+    for selection in 0..3_u64 {
+        // As of the mix, so that each has some 32 scopes.
+        let mix = (selection + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let chosen = names.iter().enumerate().filter(|(n, _)| mix >> n & 1 == 1);
+        let steps: Vec<Step<'_>> = chosen
+            .map(|(_, name)| Step {
+                part: Part::Gate,
+                question: Some(Question {
+                    principal: Uid::new("Agent", "a"),
+                    action: Uid::new("Action", "grant_scope"),
+                    resource: Uid::new("Scope", name.as_str()),
+                    context: std::sync::Arc::clone(&shared),
+                }),
+            })
+            .collect();
+        let round = Round { steps: &steps, own: &[], keeping: None, id: id(1), recorded: true };
+        let began = std::time::Instant::now();
+        assert!(snapshot.key(&round, AT).is_some());
+        let first = began.elapsed();
+        assert!(snapshot.key(&round, AT).is_some());
+        eprintln!("COST {} scopes: {first:?}, and again {:?}", steps.len(), began.elapsed() - first);
+    }
+}

@@ -18,6 +18,8 @@ mod engine;
 #[cfg(test)]
 mod engine_attacks;
 #[cfg(test)]
+mod engine_conditions;
+#[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod engine_worlds;
