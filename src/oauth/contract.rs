@@ -3,8 +3,9 @@
 //! to carry less or to end earlier than its answer said.
 
 use super::{
-    AuthorizationServers,
+    AuthorizationServers, Passage,
     answer::Success,
+    http::Line,
     jose::{
         Kind,
         jwks::KeySet,
@@ -150,8 +151,17 @@ impl AuthorizationServers {
         }
     }
 
-    /// The keys that the contract needs, where it needs any: asked for before anything is spent.
-    pub(super) async fn contract_keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
+    /// A connection to the token endpoint, and the keys that the contract needs. Both are waited for before the last look at
+    /// what may forbid the request: what comes for it must be verified, and nothing may be waited for after that look.
+    pub(super) async fn contract_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
+        let (line, keys) = tokio::join!(self.token_line(begun, passage), self.contract_keys(begun));
+        let mut line = line?;
+        line.keys = keys?;
+        Ok(line)
+    }
+
+    /// The keys that the contract needs, where it needs any.
+    async fn contract_keys(&self, begun: &Begun) -> Result<Option<Arc<KeySet>>, Fault> {
         match begun.opening.issuer.access_tokens.contract {
             Contract::Jwt => self.keys(begun).await,
             Contract::Opaque | Contract::Introspection => Ok(None),

@@ -57,17 +57,14 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn refresh_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
-        let line = self.token_line(begun, passage).await?;
-        // Already now: nothing may be waited for between the last look at the policies and the first byte.
-        self.contract_keys(begun).await?;
-        Ok(line)
+        self.contract_line(begun, passage).await
     }
 
     /// The same for another try.
     async fn another_line(&self, begun: &Begun) -> Result<Line, Fault> {
         let opening = &begun.opening;
         let passage = self.enter(&opening.issuer.alias, &opening.agent.id).await?;
-        self.token_line(begun, passage).await
+        self.contract_line(begun, passage).await
     }
 
     /// Refreshes with a recorded permit (RFC 6749 §6, RFC 8705 §2), on an open connection where there is one. Tries
@@ -98,6 +95,9 @@ impl AuthorizationServers {
             }
             tries += 1;
             line = self.another_line(turn.begun()).await;
+            if !still() {
+                break Err(failed);
+            }
         };
         match result {
             Ok((success, at)) => Ok(Self::refreshed(success, at, turn, (decided, terms))),
@@ -113,8 +113,7 @@ impl AuthorizationServers {
         }
         let form = form(turn).ok_or_else(|| unsent(Reason::GrantUnknown.into()))?;
         let (begun, wish) = (turn.begun(), turn.wish());
-        // Before the refresh token leaves: what comes for it must be verified.
-        let keys = self.contract_keys(begun).await.map_err(unsent)?;
+        let keys = line.keys.take();
         let success = self.attempt(line, &form, begun, &wish.scopes).await?;
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let needed = wish.all_needed.then_some(&wish.scopes);

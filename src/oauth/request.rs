@@ -94,10 +94,7 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn request_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
-        let line = self.token_line(begun, passage).await?;
-        // Already now: nothing may be waited for between the last look at the policies and the first byte.
-        self.contract_keys(begun).await?;
-        Ok(line)
+        self.contract_line(begun, passage).await
     }
 
     /// Makes a recorded token request on an open connection.
@@ -165,8 +162,7 @@ impl AuthorizationServers {
         }
         let form = form(request, now, entropy).map_err(unsent)?;
         let (begun, scopes) = (&request.begun, &request.begun.opening.scopes);
-        // Before it leaves: what comes for it must be verified.
-        let keys = self.contract_keys(begun).await.map_err(unsent)?;
+        let keys = line.keys.take();
         let mut success = self.attempt(line, &form, begun, scopes).await?;
         // The answer says whether it brings an access token, whatever was asked for: every one is held to the contract.
         let by_contract = !success.not_applicable;

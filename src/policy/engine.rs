@@ -24,8 +24,9 @@ use std::{
 
 /// Bytes, keys and answers together.
 const DECISIONS_BYTES_MAX: u64 = 32 << 20;
-/// Kinds of decision: an agent, its client, and the scopes asked for.
-const PLANS_MAX: u64 = 20_000;
+/// Bytes of the kinds of decision: an agent, its client, and the scopes asked for. An agent that asks for ever other
+/// selections of its scopes makes ever more of them.
+const PLANS_BYTES_MAX: u64 = 32 << 20;
 /// An allowed decision is made anew after this time, so that its questions are never far back in the log.
 const ALLOWED_FOR: Duration = Duration::from_secs(600);
 /// A denied one is kept for moments: whoever corrects what was wrong outside of policy should not have to wait.
@@ -73,6 +74,9 @@ pub(super) struct Round<'r, 'a> {
     pub(super) own: &'r [Own],
     pub(super) keeping: Option<Keeping>,
     pub(super) id: DecisionId,
+    /// Whether its questions go on record under this id: those of a look that comes before another decision of the same
+    /// id do not, and nothing may be referred to them.
+    pub(super) recorded: bool,
 }
 
 /// The answers to a round, in its order.
@@ -87,7 +91,10 @@ pub(super) struct Answered {
 impl Engine {
     pub(super) fn new() -> Self {
         Self {
-            plans: Cache::new(PLANS_MAX),
+            plans: Cache::builder()
+                .max_capacity(PLANS_BYTES_MAX)
+                .weigher(|key: &Key, plan: &Arc<Plan>| plan.weight(key))
+                .build(),
             decided: Cache::builder()
                 .max_capacity(DECISIONS_BYTES_MAX)
                 .weigher(|key: &Key, decided: &Arc<Decided>| decided.weight(key))
@@ -110,7 +117,9 @@ impl Snapshot {
         }
         let answered = self.evaluate(round);
         // An error may be gone with the next look, and no decision may outlive what caused it.
-        if let Some(asked) = answered.asked.as_ref().filter(|_| answered.answers.iter().all(|a| a.errors == 0)) {
+        if let Some(asked) =
+            answered.asked.as_ref().filter(|_| round.recorded && answered.answers.iter().all(|a| a.errors == 0))
+        {
             let decided = Decided {
                 answers: Arc::clone(&answered.answers),
                 by: round.id,
@@ -192,6 +201,11 @@ impl Snapshot {
             put_uid(&own.uid, &mut key);
             own.parents.iter().for_each(|parent| put_uid(parent, &mut key));
         }
+        // So is what tells whether terms can be kept: it is asked with them.
+        if let Some(keeping) = round.keeping {
+            put_text(keeping.bound.proof(), &mut key);
+            key.push(u8::from(keeping.audience));
+        }
         let context = &round.steps.first()?.question.as_ref()?.context;
         if let Found::Value(claimed) = at(context, &self.engine.claimed) {
             put_value(claimed, &mut key)?;
@@ -230,6 +244,15 @@ impl Snapshot {
             before = Some(question);
         }
         Some(groups)
+    }
+}
+
+impl Plan {
+    /// Bytes, about.
+    fn weight(&self, key: &[u8]) -> u32 {
+        let groups = self.groups.iter().flatten();
+        let bytes: usize = groups.map(|group| group.looked.weight() + 256 * group.expiring.len() + 128).sum();
+        u32::try_from(key.len() + bytes + 256).unwrap_or(u32::MAX)
     }
 }
 

@@ -39,7 +39,7 @@ fn the_index_and_the_cache_say_what_cedar_says_of_every_policy() {
                 if dice.below(5) == 0 { dice.below(u64::MAX) | 1 } else { 1 + dice.below(12) * 0x0101_0101_0101 };
             let (steps, own) = round(&mut Dice(seed), at);
             let id = DecisionId(Uuid::from_u128(u128::from(asked)));
-            let answered = snapshot.answers(&Round { steps: &steps, own: &own, keeping: None, id });
+            let answered = snapshot.answers(&Round { steps: &steps, own: &own, keeping: None, id, recorded: true });
             answered.asked.iter().for_each(|questions| questions.is_recorded());
             hits += u64::from(answered.by.is_some());
             for (step, answer) in steps.iter().zip(answered.answers.iter()) {
@@ -90,7 +90,7 @@ fn key_of(
     change(&mut base, &mut question);
     question.context = context([("base", record(base)), ("client", entity("Client", "crm")), ("flow", text("hold"))]);
     let steps = [Step { part: Part::Gate, question: Some(question) }];
-    snapshot.key(&Round { steps: &steps, own: &[], keeping: None, id: DecisionId(Uuid::nil()) }, at)
+    snapshot.key(&Round { steps: &steps, own: &[], keeping: None, id: DecisionId(Uuid::nil()), recorded: true }, at)
 }
 
 // rows: CACH-01
@@ -159,7 +159,13 @@ fn answered(snapshot: &Snapshot, scope: &'static str, at: Wall, id: u128) -> Ans
         context: context([("base", base), ("client", entity("Client", "crm")), ("flow", text("hold"))]),
     };
     let steps = [Step { part: Part::Gate, question: Some(question) }];
-    snapshot.answers(&Round { steps: &steps, own: &[], keeping: None, id: DecisionId(Uuid::from_u128(id)) })
+    snapshot.answers(&Round {
+        steps: &steps,
+        own: &[],
+        keeping: None,
+        id: DecisionId(Uuid::from_u128(id)),
+        recorded: true,
+    })
 }
 
 // rows: CACH-05

@@ -4,6 +4,7 @@ use super::{
     Snapshot,
     asked::{Part, Step},
     context::{boolean, context, count, datetime, duration, entity, moving, now, record, text},
+    engine_conditions::CONDITIONS,
     load::of_texts,
     question::{Own, Question},
     value::{Fields, Uid, Value},
@@ -120,55 +121,6 @@ pub(super) fn entities() -> String {
     }
     serde_json::to_string(&all).unwrap()
 }
-
-/// Conditions, some for one action alone: `@` is a small number, `~` an hour.
-const CONDITIONS: [(&str, &str); 36] = [
-    ("", "context.base.now.toTime() >= duration(\"~h\")"),
-    ("", "context.base.now.toTime() < duration(\"~h\")"),
-    ("", "context.base.now < datetime(\"2026-11-2@T0~:30:00Z\")"),
-    ("", "context.base.now.toDate() == datetime(\"2026-11-2@\")"),
-    ("", "context.base.now.durationSince(datetime(\"2026-11-20T00:00:00+0100\")).toDays() > @"),
-    ("", "context.base.now.offset(duration(\"~h\")).toTime() < duration(\"8h\")"),
-    ("", "[datetime(\"2026-11-2@\")].contains(context.base.now.toDate())"),
-    ("", "context.base has approval && context.base.now.durationSince(context.base.approval.at) <= duration(\"~h\")"),
-    ("", "context.base has approval && context.base.approval.approver in principal.owner"),
-    ("", "context.base.lifetime <= duration(\"@m\")"),
-    ("", "context.base.lifetime.toMinutes() != @"),
-    ("", "context.base.caller has uid && context.base.caller.uid == 100@"),
-    ("", "context.base.caller has ip && context.base.caller.ip.isInRange(ip(\"10.@.0.0/16\"))"),
-    (
-        "",
-        "context.base.caller.attestation has expiresAt && context.base.caller.attestation.expiresAt > context.base.now",
-    ),
-    ("", "context.base.claimed has purpose && context.base.claimed.purpose like \"q*\""),
-    ("", "context.base.claimed has tags && context.base.claimed.tags.contains(\"x\")"),
-    ("", "context.base.scopes.containsAny([Narrowgate::Scope::\"crm.write\", Narrowgate::Scope::\"mail.send\"])"),
-    ("", "context.base.actors.depth > @"),
-    ("", "context.base.actors.members.contains(principal)"),
-    ("", "principal.trust > context.base.actors.depth"),
-    ("", "principal.trust >= @"),
-    ("", "principal.trust * 9223372036854775807 > 5"),
-    (
-        "",
-        "(if context.base.proof.method == \"mtls\" then principal.quarantined else context.base.now > datetime(\"2026-11-2@\"))",
-    ),
-    ("", "context.base.audiences == [Narrowgate::Api::\"crm\"]"),
-    ("grant_scope", "context.flow == \"hold\""),
-    ("grant_scope", "context.client == Narrowgate::Client::\"crm\" || context.base.scopes.contains(resource)"),
-    ("grant_scope", "context.client.owner == principal.owner && resource.risk >= @"),
-    ("release_token", "context.token.lifetime > resource.lifetimeCeiling"),
-    ("release_token", "context has subject && context.subject.user in Narrowgate::UserGroup::\"admins\""),
-    (
-        "release_token",
-        "context has subject && context.subject has authTime && context.base.now.durationSince(context.subject.authTime) > duration(\"~h\")",
-    ),
-    ("release_token", "context.handOut == \"again\" && !(context.base.scopes.containsAll(context.token.scopes))"),
-    ("redeem_code", "context.codeAge <= duration(\"@0s\") && context.transactionAge < duration(\"@0m\")"),
-    ("redeem_code", "context.transactionAge < context.codeAge || context has registeredBy"),
-    ("refresh_token", "context.refreshCount < @ || context.grantAge > duration(\"~h\")"),
-    ("exchange_token", "context.impersonation && context.subjectTokenType == \"jwt\""),
-    ("sign_proof", "context.httpMethod == \"GET\""),
-];
 
 /// One policy; not always a valid one.
 fn policy(dice: &mut Dice, number: u64) -> String {

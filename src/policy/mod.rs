@@ -16,6 +16,10 @@ mod context;
 mod details;
 mod engine;
 #[cfg(test)]
+mod engine_attacks;
+#[cfg(test)]
+mod engine_conditions;
+#[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod engine_worlds;

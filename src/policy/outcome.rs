@@ -26,8 +26,8 @@ enum Side {
 }
 
 /// A number, or a time or span in milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Quantity {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Quantity {
     Long(i64),
     Instant(i64),
     Span(i64),
@@ -56,6 +56,12 @@ impl Looked {
             presence: reads.presence.iter().cloned().collect(),
             comparisons: comparisons.collect::<Option<_>>()?,
         })
+    }
+
+    /// Bytes, about.
+    pub(super) fn weight(&self) -> usize {
+        let paths: usize = self.values.iter().chain(&self.presence).map(|path| 24 + 48 * path.len()).sum();
+        paths + self.comparisons.iter().map(|(left, right)| left.weight() + right.weight()).sum::<usize>()
     }
 
     /// Adds what these answers hang on besides.
@@ -114,12 +120,22 @@ impl Side {
             Term::Long(number) => Self::Is(Quantity::Long(*number)),
             Term::Principal(name) => Self::Is(attribute(principal, name)?),
             Term::Resource(name) => Self::Is(attribute(resource, name)?),
-            Term::Written(function, text) => Self::Is(written(&format!("{function}({text:?})"))?),
+            Term::Written(quantity) => Self::Is(*quantity),
             Term::Method(method, arguments) => {
                 let sides: Option<_> = arguments.iter().map(|term| Self::of(term, principal, resource)).collect();
                 Self::Method(method, sides?)
             }
         })
+    }
+
+    /// Bytes, about.
+    fn weight(&self) -> usize {
+        let below = match self {
+            Self::Context(path) => 48 * path.len(),
+            Self::Is(_) => 0,
+            Self::Method(_, sides) => sides.iter().map(Self::weight).sum(),
+        };
+        size_of::<Self>() + below
     }
 
     fn quantity(&self, context: &Fields<'_>) -> Result<Quantity, Without> {
@@ -180,7 +196,7 @@ fn attribute(entity: &Entity, name: &str) -> Option<Quantity> {
 }
 
 /// A literal's value, as Cedar reads it.
-fn written(text: &str) -> Option<Quantity> {
+pub(super) fn written(text: &str) -> Option<Quantity> {
     if text.starts_with("duration(") {
         return long(&format!("{text}.toMilliseconds()")).map(Quantity::Span);
     }

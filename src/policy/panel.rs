@@ -41,6 +41,8 @@ pub(super) struct Panel<'a> {
     narrowed: Option<Narrowed>,
     /// Whether earlier answers count.
     cached: bool,
+    /// As [`Round::recorded`].
+    recorded: bool,
 }
 
 impl<'a> Panel<'a> {
@@ -64,6 +66,7 @@ impl<'a> Panel<'a> {
             keeping: None,
             narrowed: None,
             cached: true,
+            recorded: true,
         }
     }
 
@@ -77,7 +80,18 @@ impl<'a> Panel<'a> {
     pub(super) fn anew(&self) -> Self {
         let (principal, resource) = (self.principal.clone(), self.resource.clone());
         let cached = self.cached;
-        Self { own: self.own.clone(), cached, ..Self::between(self.snapshot, principal, resource, self.id) }
+        // What narrows a decision comes before it, under the same id.
+        Self {
+            own: self.own.clone(),
+            cached,
+            recorded: false,
+            ..Self::between(self.snapshot, principal, resource, self.id)
+        }
+    }
+
+    /// The same questions as a look before another decision of the same id, which alone goes on record.
+    pub(super) fn beforehand(self) -> Self {
+        Self { recorded: false, ..self }
     }
 
     /// Lets the questions know a person. What is known of them goes on record with the decision.
@@ -200,7 +214,8 @@ struct Sitting<'a> {
 impl<'a> Sitting<'a> {
     fn of(panel: &Panel<'a>) -> Self {
         let (steps, own) = (panel.steps.as_slice(), panel.own.as_slice());
-        let round = Round { steps, own, keeping: panel.keeping, id: panel.id };
+        let recorded = panel.recorded && panel.narrowed.is_none();
+        let round = Round { steps, own, keeping: panel.keeping, id: panel.id, recorded };
         let answered = if panel.cached { panel.snapshot.answers(&round) } else { panel.snapshot.evaluate(&round) };
         let mut sitting = Self {
             snapshot: panel.snapshot,

@@ -53,7 +53,7 @@ impl Policies {
         id: DecisionId,
     ) -> Result<ProofPermitted<T>, Box<(T, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((subject, Refused::not_loaded()))) };
-        let closed = self.releasable(&snapshot, &subject, claimed, id).and_then(|_| {
+        let closed = self.releasable(&snapshot, &subject, claimed, (id, false)).and_then(|_| {
             let token = subject.facts();
             let facts = Facts::from(subject.caller());
             let mut panel = Panel::new(&snapshot, subject.caller(), token.client, id);

@@ -6,6 +6,7 @@
 //! no date of expiry, holds when the clock steps back, and is shared by all tokens on the same side of a bound. A policy
 //! that uses a moving time in any other way is opaque: what it has a say in is decided anew each time.
 
+use super::outcome::{self, Quantity};
 use cedar_policy::Policy;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
@@ -48,8 +49,8 @@ pub(super) enum Term {
     Resource(String),
     /// A number that is written in the policy.
     Long(i64),
-    /// `datetime("...")` or `duration("...")`, as it is written.
-    Written(&'static str, String),
+    /// `datetime("...")` or `duration("...")`.
+    Written(Quantity),
     /// A method of a time, with its arguments.
     Method(&'static str, Vec<Term>),
 }
@@ -103,11 +104,17 @@ impl Reads {
             match operator.as_str() {
                 // A literal reads nothing.
                 "Value" => {}
+                // The names of its fields are the policy's own, and may be those of operators.
+                "Record" => operands.as_object().into_iter().flat_map(Map::values).for_each(|it| self.walk(it)),
                 "has" => {
-                    let attribute = operands.get("attr").and_then(Json::as_str);
-                    match (operands.get("left").and_then(of_context), attribute) {
-                        (Some(mut path), Some(attribute)) => {
-                            path.push(attribute.to_owned());
+                    // One attribute, or several, one below the other (`has a.b`).
+                    let attributes: Option<Vec<&str>> = match operands.get("attr") {
+                        Some(Json::Array(names)) => names.iter().map(Json::as_str).collect(),
+                        name => name.and_then(Json::as_str).map(|name| vec![name]),
+                    };
+                    match (operands.get("left").and_then(of_context), attributes) {
+                        (Some(mut path), Some(attributes)) => {
+                            path.extend(attributes.into_iter().map(str::to_owned));
                             self.presence.insert(path);
                         }
                         _ => self.walk(operands),
@@ -169,8 +176,9 @@ fn term(expression: &Json) -> Option<Term> {
     let (function, operands) = map.iter().next()?;
     match function.as_str() {
         "Value" => operands.as_i64().map(Term::Long),
-        "datetime" => written(operands).map(|text| Term::Written("datetime", text)),
-        "duration" => written(operands).map(|text| Term::Written("duration", text)),
+        "datetime" | "duration" => {
+            outcome::written(&format!("{function}({:?})", written(operands)?)).map(Term::Written)
+        }
         method => {
             let method = METHODS.into_iter().find(|known| *known == method)?;
             let arguments: Option<Vec<Term>> = operands.as_array()?.iter().map(term).collect();

@@ -90,19 +90,20 @@ impl Policies {
         id: DecisionId,
     ) -> Result<Released<T>, Box<(T, Refused)>> {
         let Some(snapshot) = self.current() else { return Err(Box::new((subject, Refused::not_loaded()))) };
-        match self.releasable(&snapshot, &subject, claimed, id) {
+        match self.releasable(&snapshot, &subject, claimed, (id, true)) {
             Ok((verdict, terms)) => Ok(Released { subject, verdict, terms }),
             Err(refused) => Err(Box::new((subject, *refused))),
         }
     }
 
-    /// The questions of [`Self::release`]. The answer alone is no ticket.
+    /// The questions of [`Self::release`]. The answer alone is no ticket. `recorded`: its yes goes on record under this id;
+    /// before another decision of the same id it does not.
     pub(super) fn releasable<T: Releasable>(
         &self,
         snapshot: &Snapshot,
         subject: &T,
         claimed: &Claimed,
-        id: DecisionId,
+        (id, recorded): (DecisionId, bool),
     ) -> Result<(Verdict, Terms), Box<Refused>> {
         let token = subject.facts();
         let at = (&token.client.alias, &token.client.issuer);
@@ -110,7 +111,8 @@ impl Policies {
             self.freezes().admit(agent, at, Some(token.begun)).map_err(Refused::from)?;
         }
         let facts = Facts::from(subject.caller());
-        let mut panel = Panel::new(snapshot, subject.caller(), token.client, id);
+        let panel = Panel::new(snapshot, subject.caller(), token.client, id);
+        let mut panel = if recorded { panel } else { panel.beforehand() };
         let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
         let hand_out = if token.again { "again" } else { "first" };
         let mut extra = vec![("handOut", text(hand_out)), ("token", issued(&token))];

@@ -24,6 +24,7 @@ mod a_bad_set_never_replaces_a_good_one;
 mod a_changed_estate_is_seen_by_the_next_call;
 mod a_daemon_without_a_set_waits_for_one;
 mod a_policy_tightened_meanwhile_wins;
+mod a_policy_tightened_while_keys_are_fetched_wins;
 mod a_reload_storm_mixes_nothing;
 mod a_set_is_swapped_whole;
 mod every_event_of_a_reload_is_valid_ocsf;
