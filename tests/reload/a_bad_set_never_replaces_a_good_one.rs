@@ -138,6 +138,50 @@ fn of_the_folder() -> Vec<Harm> {
             },
         },
         Harm {
+            // Whatever it forbade would be allowed.
+            name: "a link to a folder that is gone",
+            words: "cannot be read",
+            harm: |h| symlink(h.path("nowhere"), h.path("policies/forbids")).unwrap(),
+            undo: |h| remove(h, "policies/forbids"),
+        },
+        Harm {
+            name: "a link that leads to itself",
+            words: "cannot be read",
+            harm: |h| symlink("loop", h.path("policies/loop")).unwrap(),
+            undo: |h| remove(h, "policies/loop"),
+        },
+        Harm {
+            name: "a link to a folder that anyone may put another in the place of",
+            words: "is a link into",
+            harm: |h| {
+                fs::create_dir_all(h.path("open/rules")).unwrap();
+                mode(h, "open", 0o777);
+                put(h, "open/rules/extra.cedar", &harmless("x"));
+                symlink(h.path("open/rules"), h.path("policies/rules")).unwrap();
+            },
+            undo: |h| {
+                remove(h, "policies/rules");
+                fs::remove_dir_all(h.path("open")).unwrap();
+            },
+        },
+        Harm {
+            // Who owns a folder removes from it what forbids.
+            name: "a folder of somebody else",
+            words: "belongs to uid 4242",
+            harm: |h| {
+                fs::create_dir(h.path("policies/theirs")).unwrap();
+                put(h, "policies/theirs/extra.cedar", &harmless("x"));
+                if let Err(e) = chown(h.path("policies/theirs"), Some(4242), None) {
+                    eprintln!("SKIPPED: root is needed to give a folder away: {e}");
+                    put(h, EXTRA, "// belongs to uid 4242");
+                }
+            },
+            undo: |h| {
+                fs::remove_dir_all(h.path("policies/theirs")).unwrap();
+                drop(fs::remove_file(h.path(EXTRA)));
+            },
+        },
+        Harm {
             name: "a folder in itself",
             words: "has more than 16 folders",
             harm: |h| symlink(".", h.path("policies/again")).unwrap(),
