@@ -305,10 +305,17 @@ pub fn place(requested: &RequestedUrl, named: &str) -> Result<Url, Fault> {
     if url.origin() != requested.url.origin() {
         return Err(rejected("origin"));
     }
-    if !url.path().starts_with("/.well-known/") {
+    if !url.path().starts_with("/.well-known/") || is_ambiguous(url.path()) {
         return Err(rejected("well_known"));
     }
     Ok(url)
+}
+
+/// Whether some server takes a path for another one: where it decodes a separator or a dot, or cuts off what comes after a
+/// semicolon, before it resolves dot segments.
+fn is_ambiguous(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    ["%2f", "%5c", "%2e", "%25", "%3b", "%00", ";", "//"].iter().any(|odd| path.contains(odd))
 }
 
 fn unavailable(api: &Api) -> Fault {
