@@ -19,6 +19,8 @@ use std::{
     sync::Arc,
 };
 
+/// Below this, each amount with four decimals is a binary number of its own.
+const EXACT_MAX: f64 = 1e11;
 const FIELD: &str = "authorization_details";
 
 /// Reads what a caller asks for, each element of a type that is declared for this API. An empty text asks for nothing.
@@ -191,6 +193,8 @@ fn field(comparator: Comparator, value: &Value) -> Result<DetailValue, &'static 
         (Comparator::AtMost, value) => {
             let amount = match value {
                 Value::String(text) => Amount::parse(text),
+                // Beyond, two amounts may be one binary number: the server is to write a text.
+                Value::Number(number) if number.as_f64().is_some_and(|n| number.is_f64() && n >= EXACT_MAX) => None,
                 Value::Number(number) => Amount::parse(&number.to_string()),
                 _ => None,
             };
