@@ -278,6 +278,49 @@ async fn files_that_are_too_large_or_too_many() {
     each(too_large()).await;
 }
 
+/// A policy with this condition.
+fn when(house: &House, condition: &str) {
+    let head = "@id(\"x\") permit (principal, action == Narrowgate::Action::\"break_glass\", resource) when { ";
+    put(house, EXTRA, &format!("{head}{condition} }};"));
+}
+
+fn too_deep() -> Vec<Harm> {
+    let undo: fn(&House) = |h| remove(h, EXTRA);
+    const MANY: usize = 100_000;
+    let nested = |name, harm| Harm { name, words: "", harm, undo };
+    vec![
+        nested("parentheses", |h| when(h, &format!("{}true{}", "(".repeat(MANY), ")".repeat(MANY)))),
+        nested("sets", |h| when(h, &format!("{}1{} == 1", "[".repeat(MANY), "]".repeat(MANY)))),
+        nested("records", |h| when(h, &format!("{}1{} == 1", "{a:".repeat(MANY), "}".repeat(MANY)))),
+        nested("conditions", |h| when(h, &format!("{}true", "if true then false else ".repeat(MANY)))),
+        nested("a conjunction", |h| when(h, &format!("{}1", "true && ".repeat(MANY)))),
+        nested("a sum", |h| when(h, &format!("{}true", "1 + ".repeat(MANY)))),
+        nested("members", |h| when(h, &format!("context{}", ".a".repeat(MANY)))),
+        // As deep as may be, and wrong for another reason: no overflow there either.
+        nested("what is just not too deep", |h| when(h, &format!("{}1{}", "(".repeat(96), ")".repeat(96)))),
+        nested("sets just not too deep", |h| when(h, &format!("{}1{} == 1", "[".repeat(96), "]".repeat(96)))),
+        nested("conditions just not too deep", |h| when(h, &format!("{}1", "if true then false else ".repeat(94)))),
+        nested("a sum just not too deep", |h| when(h, &format!("{}true", "1 + ".repeat(94)))),
+        nested("halves", |h| when(h, &"(".repeat(MANY))),
+        Harm {
+            name: "arrays of a data file",
+            words: "",
+            harm: |h| {
+                let text = fs::read_to_string(h.path("agents.toml")).unwrap();
+                fs::copy(h.path("agents.toml"), h.path("before")).unwrap();
+                put(h, "agents.toml", &format!("x = {}{}\n{text}", "[".repeat(MANY), "]".repeat(MANY)));
+            },
+            undo: |h| fs::rename(h.path("before"), h.path("agents.toml")).unwrap(),
+        },
+    ]
+}
+
+// rows: POL-04 POL-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_nested_too_deep() {
+    each(too_deep()).await;
+}
+
 async fn each(harms: Vec<Harm>) {
     let house = plan("100ms").open().await;
     let mut admin = admin(&house).await;
