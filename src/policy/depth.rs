@@ -2,7 +2,7 @@
 //! stack that overflows ends the process.
 
 /// How deep expressions may be in each other.
-pub(super) const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 40;
 
 /// What is open at one level of brackets: chains of which each link is inside the next.
 #[derive(Default)]

@@ -297,10 +297,10 @@ fn too_deep() -> Vec<Harm> {
         nested("a sum", |h| when(h, &format!("{}true", "1 + ".repeat(MANY)))),
         nested("members", |h| when(h, &format!("context{}", ".a".repeat(MANY)))),
         // As deep as may be, and wrong for another reason: no overflow there either.
-        nested("what is just not too deep", |h| when(h, &format!("{}1{}", "(".repeat(96), ")".repeat(96)))),
-        nested("sets just not too deep", |h| when(h, &format!("{}1{} == 1", "[".repeat(96), "]".repeat(96)))),
-        nested("conditions just not too deep", |h| when(h, &format!("{}1", "if true then false else ".repeat(94)))),
-        nested("a sum just not too deep", |h| when(h, &format!("{}true", "1 + ".repeat(94)))),
+        nested("what is just not too deep", |h| when(h, &format!("{}1{}", "(".repeat(36), ")".repeat(36)))),
+        nested("sets just not too deep", |h| when(h, &format!("{}1{} == 1", "[".repeat(36), "]".repeat(36)))),
+        nested("conditions just not too deep", |h| when(h, &format!("{}1", "if true then false else ".repeat(35)))),
+        nested("a sum just not too deep", |h| when(h, &format!("{}true", "1 + ".repeat(35)))),
         nested("halves", |h| when(h, &"(".repeat(MANY))),
         Harm {
             name: "arrays of a data file",
