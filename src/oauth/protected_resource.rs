@@ -305,17 +305,12 @@ pub fn place(requested: &RequestedUrl, named: &str) -> Result<Url, Fault> {
     if url.origin() != requested.url.origin() {
         return Err(rejected("origin"));
     }
-    if !url.path().starts_with("/.well-known/") || is_ambiguous(url.path()) {
+    // Some servers decode these, or cut off at a semicolon, before they resolve dot segments.
+    let (path, odd) = (url.path().to_ascii_lowercase(), ["%2f", "%5c", "%2e", "%25", "%3b", "%00", ";", "//"]);
+    if !url.path().starts_with("/.well-known/") || odd.iter().any(|odd| path.contains(odd)) {
         return Err(rejected("well_known"));
     }
     Ok(url)
-}
-
-/// Whether some server takes a path for another one: where it decodes a separator or a dot, or cuts off what comes after a
-/// semicolon, before it resolves dot segments.
-fn is_ambiguous(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    ["%2f", "%5c", "%2e", "%25", "%3b", "%00", ";", "//"].iter().any(|odd| path.contains(odd))
 }
 
 fn unavailable(api: &Api) -> Fault {
