@@ -211,6 +211,9 @@ pub fn run() -> Exit {
     exit
 }
 
+/// Bytes of a thread's stack, as the main thread's: policies are parsed on any of them, and only what is used is memory.
+const STACK_BYTES: usize = 8 << 20;
+
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()
 }

@@ -1,10 +1,11 @@
 //! Where an API is: which URLs are its own, and whether its own metadata (RFC 9728) is read.
 
 use super::{
-    catalog::{Api, Catalog},
+    catalog::{Api, Catalog, ScopeHome},
     pem,
     reader::Table,
 };
+use crate::model::{ApiAlias, AuthorizationDetails, IssuerAlias, ScopeSet};
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use url::Url;
@@ -26,6 +27,25 @@ impl Catalog {
             }
         }
         found
+    }
+
+    /// Whether these scopes and authorization details, once granted for this API, still belong to it as it was then, or
+    /// to an issuer of it.
+    #[must_use]
+    pub fn declares(
+        &self,
+        (scopes, details): (&ScopeSet, &AuthorizationDetails),
+        (api, issuer): (Option<&Api>, &IssuerAlias),
+    ) -> bool {
+        let is_its = |alias: &ApiAlias| api.is_some_and(|api| api.alias == *alias);
+        let is_there = api.is_none_or(|api| self.apis.get(&api.alias).is_some_and(|now| now.is_the_same(api)));
+        let belongs = |scope| match self.scopes.get(scope).map(|declared| &declared.home) {
+            Some(ScopeHome::Api(alias)) => is_its(alias),
+            Some(ScopeHome::Issuers(all)) => all.contains(issuer) || api.is_some_and(|api| all.contains(&api.issuer)),
+            None => false,
+        };
+        let mut types = details.iter().map(|element| self.details_types.get(&element.declared.name));
+        is_there && scopes.iter().all(belongs) && types.all(|now| now.is_some_and(|now| is_its(&now.api)))
     }
 }
 

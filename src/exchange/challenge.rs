@@ -10,7 +10,7 @@ use super::{Corridor, begin::usable_binding, refusal};
 use crate::{
     audit::{Code, Event, Severity},
     caller::Caller,
-    config::{Api, ScopeHome},
+    config::{Api, Estate, ScopeHome},
     model::{ApiAlias, ClientAlias, Fault, IssuerAlias, LoginDemand, Reason, Scope, fault::Detection},
     oauth::{Demand, Found, ProtectedResources, RequestedUrl, place},
 };
@@ -68,11 +68,15 @@ impl Corridor {
     pub async fn resolve_challenge(&self, caller: &Caller, input: &ChallengeInput) -> Result<ResolvedReply, Fault> {
         let _underway = self.work.enter()?;
         self.refuse_frozen(OPERATION, caller).await?;
-        let estate = self.policies.estate();
+        // Asked of no policy, but of its estate: where no set is current, nothing is served.
+        let Some(set) = self.policies.current() else {
+            return Err(self.refuse(refusal(OPERATION, caller), Reason::PolicyNotLoaded.into()).await);
+        };
+        let estate = &*set.estate;
         let apis = estate.catalog.apis_at(&input.requested.url);
         let mut event = refusal(OPERATION, caller);
         event.resource = apis.first().map(|api| api.identifier.clone());
-        match self.resolved(caller, input, &apis).await {
+        match self.resolved(caller, input, (estate, &apis)).await {
             Ok(reply) => Ok(reply),
             Err(fault) => {
                 let rule = fault.metadata.get("rule").map(String::as_str);
@@ -86,7 +90,7 @@ impl Corridor {
         &self,
         caller: &Caller,
         input: &ChallengeInput,
-        apis: &[&Arc<Api>],
+        (estate, apis): (&Estate, &[&Arc<Api>]),
     ) -> Result<ResolvedReply, Fault> {
         let ChallengeInput { requested, demand } = input;
         if apis.is_empty() {
@@ -101,7 +105,7 @@ impl Corridor {
         let trusted = self.trusted(caller, apis, found.as_ref())?;
         let listed = found.as_ref().map(|found| found.document.scopes_supported.as_slice()).unwrap_or_default();
         Ok(ResolvedReply {
-            options: trusted.into_iter().map(|api| self.option(caller, api, demand, listed)).collect(),
+            options: trusted.into_iter().map(|api| self.option(caller, (estate, api), demand, listed)).collect(),
             schemes: demand.schemes.clone(),
             error: demand.error,
             step_up: demand.is_step_up(),
@@ -148,10 +152,15 @@ impl Corridor {
         Ok(trusted)
     }
 
-    fn option(&self, caller: &Caller, api: &Api, demand: &Demand, listed: &[String]) -> AuthorizationOption {
+    fn option(
+        &self,
+        caller: &Caller,
+        (estate, api): (&Estate, &Api),
+        demand: &Demand,
+        listed: &[String],
+    ) -> AuthorizationOption {
         let clients = self.config.clients.values().filter(|client| client.issuer == api.issuer);
         let clients = clients.filter(|client| usable_binding(caller, client).is_ok());
-        let estate = self.policies.estate();
         let home = |scope: &Scope| estate.catalog.scopes.get(scope).map(|declared| &declared.home);
         let (scopes, unknown) = demand.scopes.iter().cloned().partition(|scope| match home(scope) {
             Some(ScopeHome::Api(alias)) => *alias == api.alias,

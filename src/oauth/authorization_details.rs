@@ -19,6 +19,8 @@ use std::{
     sync::Arc,
 };
 
+/// Below this, each amount with four decimals is a binary number of its own.
+const EXACT_MAX: f64 = 1e11;
 const FIELD: &str = "authorization_details";
 
 /// Reads what a caller asks for, each element of a type that is declared for this API. An empty text asks for nothing.
@@ -191,6 +193,8 @@ fn field(comparator: Comparator, value: &Value) -> Result<DetailValue, &'static 
         (Comparator::AtMost, value) => {
             let amount = match value {
                 Value::String(text) => Amount::parse(text),
+                // Beyond, two amounts may be one binary number: the server is to write a text.
+                Value::Number(number) if number.as_f64().is_some_and(|n| number.is_f64() && n >= EXACT_MAX) => None,
                 Value::Number(number) => Amount::parse(&number.to_string()),
                 _ => None,
             };
@@ -198,5 +202,24 @@ fn field(comparator: Comparator, value: &Value) -> Result<DetailValue, &'static 
         }
         (Comparator::Equal | Comparator::Ignore, Value::String(text)) => Ok(DetailValue::Text(text.clone())),
         (Comparator::Equal | Comparator::Ignore, value) => Ok(DetailValue::Json(value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rows: RES-06
+    #[test]
+    fn an_amount_that_a_binary_number_cannot_hold_is_none() {
+        let amount = |text: &str| field(Comparator::AtMost, &strict_json::parse(text.as_bytes()).unwrap());
+        for (text, same) in [("100", "\"100\""), ("1e2", "100.0"), ("99999999999.9999", "\"99999999999.9999\"")] {
+            assert_eq!(amount(text).unwrap(), amount(same).unwrap(), "{text}");
+        }
+        assert!(amount("99999999999.9999").unwrap() != amount("99999999999.9998").unwrap());
+        // Larger than what was asked for, and the same binary number.
+        for wide in ["10000000000000.0009", "99999999999999.9951", "1e13", "-0", "-1", "1e-5", "true", "null", "[1]"] {
+            assert!(amount(wide).is_err(), "{wide}");
+        }
     }
 }

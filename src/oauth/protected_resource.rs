@@ -305,7 +305,9 @@ pub fn place(requested: &RequestedUrl, named: &str) -> Result<Url, Fault> {
     if url.origin() != requested.url.origin() {
         return Err(rejected("origin"));
     }
-    if !url.path().starts_with("/.well-known/") {
+    // Some servers decode these, or cut off at a semicolon, before they resolve dot segments.
+    let (path, odd) = (url.path().to_ascii_lowercase(), ["%2f", "%5c", "%2e", "%25", "%3b", "%00", ";", "//"]);
+    if !url.path().starts_with("/.well-known/") || odd.iter().any(|odd| path.contains(odd)) {
         return Err(rejected("well_known"));
     }
     Ok(url)

@@ -192,13 +192,7 @@ pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<S
         return Err("cannot be read: is not a regular file".to_owned());
     }
     unwritable(&meta)?;
-    let own = rustix::process::geteuid().as_raw();
-    if ![Some(0), Some(own), owner].contains(&Some(meta.uid())) {
-        return Err(format!(
-            "belongs to uid {}; it must belong to root, to the daemon's user, or to whom the main file belongs: run chown on it",
-            meta.uid()
-        ));
-    }
+    owned(&meta, owner)?;
     let too_long = |bytes: u64| format!("is {bytes} bytes long, and {bytes_max} may be read");
     if meta.len() > bytes_max {
         return Err(too_long(meta.len()));
@@ -214,6 +208,26 @@ pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<S
 /// What is wrong and what to do, for a person.
 pub fn require_guarded(path: &Path) -> Result<(), String> {
     unwritable(&std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?)
+}
+
+/// As [`require_guarded`], and it belongs to root, the daemon's user, or this one: whoever owns a folder takes files away.
+///
+/// # Errors
+/// What is wrong and what to do, for a person.
+pub fn require_owned(path: &Path, owner: Option<u32>) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    unwritable(&meta).and_then(|()| owned(&meta, owner))
+}
+
+fn owned(meta: &Metadata, owner: Option<u32>) -> Result<(), String> {
+    let own = rustix::process::geteuid().as_raw();
+    if ![Some(0), Some(own), owner].contains(&Some(meta.uid())) {
+        return Err(format!(
+            "belongs to uid {}; it must belong to root, to the daemon's user, or to whom the main file belongs: run chown on it",
+            meta.uid()
+        ));
+    }
+    Ok(())
 }
 
 fn unwritable(meta: &Metadata) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 use super::{
     annotations::Note,
+    depth::{DEPTH_MAX, too_deep},
     engine::Engine,
     entities,
     index::Index,
@@ -212,6 +213,10 @@ struct Draft {
 
 impl Draft {
     fn read(&mut self, source: &Source) {
+        if let Some(at) = too_deep(&source.text) {
+            self.report(source, at, format!("is nested deeper than {DEPTH_MAX}"));
+            return;
+        }
         let set = match PolicySet::from_str(&source.text) {
             Ok(set) => set,
             Err(errors) => {

@@ -13,6 +13,7 @@ mod case_details;
 mod case_parts;
 mod cases;
 mod context;
+mod depth;
 mod details;
 mod engine;
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::{
     caller::Caller,
     config::{Api, Client},
     model::{
-        AgentId, AuthorizationDetails, Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding,
+        AgentId, AuthorizationDetails, Boot, Claimed, DecisionId, Fault, Reason, Scope, ScopeSet, Subject, Terms,
+        TokenBinding,
     },
     transaction::Flow,
 };
@@ -78,6 +79,13 @@ impl<T> Released<T> {
     }
 }
 
+/// Whether the set still declares the token's API, and what the token carries for it. A scope that has moved to another
+/// API is in policy what it is there; a token for the former one is not judged by that.
+fn is_at_home(set: &Snapshot, token: &IssuedFacts<'_>) -> bool {
+    let carried = (token.scopes, token.details);
+    set.estate.catalog.declares(carried, (token.api, &token.client.issuer))
+}
+
 impl Policies {
     /// Asks whether this token may be handed out: `grant_scope` for each scope in it, and `release_token`.
     ///
@@ -109,6 +117,9 @@ impl Policies {
         let at = (&token.client.alias, &token.client.issuer);
         for agent in [&subject.caller().agent().id].into_iter().chain(token.registered_by) {
             self.freezes().admit(agent, at, Some(token.begun)).map_err(Refused::from)?;
+        }
+        if !is_at_home(snapshot, &token) {
+            return Err(Box::new(Refused::from(Fault::new(Reason::ScopeNoLongerAllowed))));
         }
         let facts = Facts::from(subject.caller());
         let panel = Panel::new(snapshot, subject.caller(), token.client, id);

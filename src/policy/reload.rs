@@ -101,7 +101,7 @@ pub fn look(
     next: (u64, Wall),
 ) -> Look {
     let digest = sources.digest();
-    if running.is_some() && sound == Some(digest) {
+    if running.is_some_and(|set| sound == Some(digest) && set.is_of(config, sources)) {
         return Look::Unchanged(digest);
     }
     let prepared = match prepare(config, sources, next.0, Some(next.1)) {
@@ -115,6 +115,14 @@ pub fn look(
 }
 
 impl Snapshot {
+    /// Whether its estate is what these texts say, the files that they name included: trust roots that were replaced are
+    /// no change of a text.
+    fn is_of(&self, config: &Config, sources: &Sources) -> bool {
+        let Sources { agents, apis, .. } = sources;
+        let estate = Estate::reread(agents.text.clone(), apis.text.clone(), config);
+        estate.is_ok_and(|estate| estate == *self.estate)
+    }
+
     /// Whether it decides as another does: other are comments in data files, or cases.
     fn says_the_same(&self, other: &Self) -> bool {
         let digests = |set: &Self| (set.policy_digest.clone(), set.schema_digest.clone(), set.entities_digest.clone());

@@ -5,7 +5,7 @@ use crate::{
     config::{Config, FILE_BYTES_MAX, Finding, about},
     platform::{
         digest::{hex, sha256},
-        files::{read_guarded, require_guarded},
+        files::{read_guarded, require_guarded, require_owned},
     },
 };
 use std::{
@@ -208,7 +208,8 @@ impl<'c> Reader<'c> {
 
     /// Whether it goes on.
     fn walk(&mut self, folder: &Path, depth: usize, into: &mut Files) -> bool {
-        let entries = require_guarded(folder).and_then(|()| {
+        let guarded = behind_a_link(folder).and_then(|()| require_owned(folder, self.owner));
+        let entries = guarded.and_then(|()| {
             let entries = fs::read_dir(folder).map_err(|e| format!("cannot be read: {e}"))?;
             let paths = entries.take(ENTRIES_MAX + 1).map(|e| e.map(|e| e.path()));
             paths.collect::<Result<Vec<PathBuf>, _>>().map_err(|e| format!("cannot be read: {e}"))
@@ -228,15 +229,17 @@ impl<'c> Reader<'c> {
             if name.starts_with('.') {
                 continue;
             }
-            match () {
-                () if path.is_dir() => {
+            match fs::metadata(&path) {
+                // It may lead to a folder, whose rules would silently be gone.
+                Err(e) => drop(self.wrong(&path, format!("cannot be read: {e}"))),
+                Ok(meta) if meta.is_dir() => {
                     if !self.walk(&path, depth + 1, into) {
                         return false;
                     }
                 }
-                () if name.ends_with(".cedar") => into.policies.push(path),
-                () if name.ends_with(".cases.toml") => into.cases.push(path),
-                () => {}
+                Ok(_) if name.ends_with(".cedar") => into.policies.push(path),
+                Ok(_) if name.ends_with(".cases.toml") => into.cases.push(path),
+                Ok(_) => {}
             }
         }
         true

@@ -138,6 +138,50 @@ fn of_the_folder() -> Vec<Harm> {
             },
         },
         Harm {
+            // Whatever it forbade would be allowed.
+            name: "a link to a folder that is gone",
+            words: "cannot be read",
+            harm: |h| symlink(h.path("nowhere"), h.path("policies/forbids")).unwrap(),
+            undo: |h| remove(h, "policies/forbids"),
+        },
+        Harm {
+            name: "a link that leads to itself",
+            words: "cannot be read",
+            harm: |h| symlink("loop", h.path("policies/loop")).unwrap(),
+            undo: |h| remove(h, "policies/loop"),
+        },
+        Harm {
+            name: "a link to a folder that anyone may put another in the place of",
+            words: "is a link into",
+            harm: |h| {
+                fs::create_dir_all(h.path("open/rules")).unwrap();
+                mode(h, "open", 0o777);
+                put(h, "open/rules/extra.cedar", &harmless("x"));
+                symlink(h.path("open/rules"), h.path("policies/rules")).unwrap();
+            },
+            undo: |h| {
+                remove(h, "policies/rules");
+                fs::remove_dir_all(h.path("open")).unwrap();
+            },
+        },
+        Harm {
+            // Who owns a folder removes from it what forbids.
+            name: "a folder of somebody else",
+            words: "belongs to uid 4242",
+            harm: |h| {
+                fs::create_dir(h.path("policies/theirs")).unwrap();
+                put(h, "policies/theirs/extra.cedar", &harmless("x"));
+                if let Err(e) = chown(h.path("policies/theirs"), Some(4242), None) {
+                    eprintln!("SKIPPED: root is needed to give a folder away: {e}");
+                    put(h, EXTRA, "// belongs to uid 4242");
+                }
+            },
+            undo: |h| {
+                fs::remove_dir_all(h.path("policies/theirs")).unwrap();
+                drop(fs::remove_file(h.path(EXTRA)));
+            },
+        },
+        Harm {
             name: "a folder in itself",
             words: "has more than 16 folders",
             harm: |h| symlink(".", h.path("policies/again")).unwrap(),
@@ -232,6 +276,49 @@ async fn files_that_may_not_be_trusted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_are_too_large_or_too_many() {
     each(too_large()).await;
+}
+
+/// A policy with this condition.
+fn when(house: &House, condition: &str) {
+    let head = "@id(\"x\") permit (principal, action == Narrowgate::Action::\"break_glass\", resource) when { ";
+    put(house, EXTRA, &format!("{head}{condition} }};"));
+}
+
+fn too_deep() -> Vec<Harm> {
+    let undo: fn(&House) = |h| remove(h, EXTRA);
+    const MANY: usize = 100_000;
+    let nested = |name, harm| Harm { name, words: "", harm, undo };
+    vec![
+        nested("parentheses", |h| when(h, &format!("{}true{}", "(".repeat(MANY), ")".repeat(MANY)))),
+        nested("sets", |h| when(h, &format!("{}1{} == 1", "[".repeat(MANY), "]".repeat(MANY)))),
+        nested("records", |h| when(h, &format!("{}1{} == 1", "{a:".repeat(MANY), "}".repeat(MANY)))),
+        nested("conditions", |h| when(h, &format!("{}true", "if true then false else ".repeat(MANY)))),
+        nested("a conjunction", |h| when(h, &format!("{}1", "true && ".repeat(MANY)))),
+        nested("a sum", |h| when(h, &format!("{}true", "1 + ".repeat(MANY)))),
+        nested("members", |h| when(h, &format!("context{}", ".a".repeat(MANY)))),
+        // As deep as may be, and wrong for another reason: no overflow there either.
+        nested("what is just not too deep", |h| when(h, &format!("{}1{}", "(".repeat(36), ")".repeat(36)))),
+        nested("sets just not too deep", |h| when(h, &format!("{}1{} == 1", "[".repeat(36), "]".repeat(36)))),
+        nested("conditions just not too deep", |h| when(h, &format!("{}1", "if true then false else ".repeat(35)))),
+        nested("a sum just not too deep", |h| when(h, &format!("{}true", "1 + ".repeat(35)))),
+        nested("halves", |h| when(h, &"(".repeat(MANY))),
+        Harm {
+            name: "arrays of a data file",
+            words: "",
+            harm: |h| {
+                let text = fs::read_to_string(h.path("agents.toml")).unwrap();
+                fs::copy(h.path("agents.toml"), h.path("before")).unwrap();
+                put(h, "agents.toml", &format!("x = {}{}\n{text}", "[".repeat(MANY), "]".repeat(MANY)));
+            },
+            undo: |h| fs::rename(h.path("before"), h.path("agents.toml")).unwrap(),
+        },
+    ]
+}
+
+// rows: POL-04 POL-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_nested_too_deep() {
+    each(too_deep()).await;
 }
 
 async fn each(harms: Vec<Harm>) {

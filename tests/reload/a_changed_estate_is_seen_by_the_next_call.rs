@@ -125,6 +125,48 @@ async fn what_is_held_for_an_api_that_is_another_one_now_ends() {
     assert_eq!(begun.resource, "https://mail.example.test/v2");
 }
 
+// rows: CACH-08 POL-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_that_belongs_to_another_api_now_is_no_scope_of_what_is_held() {
+    let mut plan = plan("1h");
+    // A policy that goes by the agent alone: it says nothing of where a scope belongs.
+    plan.policies.push(("wide.cedar".to_owned(), "@id(\"wide\") permit (principal == Narrowgate::Agent::\"courier\", action == Narrowgate::Action::\"grant_scope\", resource);".to_owned()));
+    let house = plan.open().await;
+    let mut admin = admin(&house).await;
+    let (mut agent, grant) = granted(&house).await;
+    get(&mut agent, &grant).await.unwrap();
+    edit(&house, "apis.toml", "name = \"mail.send\"\napi = \"mail\"", "name = \"mail.send\"\napi = \"crm\"");
+    reload(&mut admin).await;
+    // The token is for the mail API, of which nobody has declared such a scope any more.
+    assert!(get(&mut agent, &grant).await.is_err(), "a token for the scope's former API was handed out");
+    // Nor where it is declared nowhere.
+    edit(&house, "apis.toml", "\"mail.send\"", "\"mail.sent\"");
+    reload(&mut admin).await;
+    assert!(get(&mut agent, &grant).await.is_err(), "a token with an undeclared scope was handed out");
+}
+
+// rows: POL-04 SSRF-02
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trust_roots_that_were_replaced_in_their_file() {
+    let mut plan = plan("1h");
+    let api = "identifier = \"https://crm.example.test/api\"";
+    assert!(plan.apis.contains(api));
+    plan.apis = plan.apis.replace(api, &format!("{api}\nmetadata_ca = \"resource-ca.pem\""));
+    let mut house = plan.build();
+    let authority = |name| narrowgate::dev::ca::Ca::new(name).unwrap();
+    put(&house, "resource-ca.pem", authority("before").certificate_pem());
+    house.start();
+    house.wait_until_serving().await;
+    let mut admin = admin(&house).await;
+    put(&house, "resource-ca.pem", authority("after").certificate_pem());
+    assert_eq!(reload(&mut admin).await, 2);
+    // Half of it is a mistake.
+    put(&house, "resource-ca.pem", "-----BEGIN CERTIFICATE-----");
+    let done = admin.reload(ReloadRequest {}).await.unwrap().into_inner();
+    assert_eq!(done.outcome().as_str_name(), "OUTCOME_REFUSED");
+    assert_eq!(status(&mut admin).await.policy_generation, 2);
+}
+
 /// The one that was `courier` has another identity too.
 fn courier_is_now(house: &House, name: &str) {
     edit(house, "agents.toml", COURIER, &COURIER.replace("courier", name));

@@ -3,6 +3,7 @@ use crate::{
     kit::{MAIL, facts},
     swapping::{harmless, plan, put},
 };
+use narrowgate::api::proto::ResolveChallengeRequest;
 use std::fs;
 use tonic::Code;
 
@@ -17,6 +18,10 @@ async fn and_serves_once_it_is_there() {
     eventually("an answer", || (house.health() == "NOT_SERVING").then_some(())).await;
     let mut agent = house.svid_agent(COURIER).await;
     let status = agent.begin_authorization(begin_request(&MAIL)).await.err().unwrap();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "POLICY_NOT_LOADED"));
+    // What asks no policy is refused as well: the estate of no set may be served.
+    let request = ResolveChallengeRequest { url: "https://crm.example.test/api".to_owned(), ..Default::default() };
+    let status = agent.resolve_challenge(request).await.err().expect("it was answered without a policy set");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "POLICY_NOT_LOADED"));
     // Half of it is none.
     fs::create_dir(house.path("draft")).unwrap();
