@@ -5,16 +5,19 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::Corridor,
-    grant::{GrantBounds, Grants, OpenedStore, Records, open_store},
+    exchange::{Corridor, first_set},
+    grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::AuthorizationServers,
+    oauth::{AuthorizationServers, ProtectedResources},
     platform::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
-    policy::{self, Freezes, Policies},
-    telemetry::{Metrics, metrics::Held},
+    policy::{self, Freezes},
+    telemetry::{
+        Metrics,
+        metrics::{self, Held},
+    },
     transaction::{Bounds, Transactions},
 };
 use std::{
@@ -106,6 +109,7 @@ impl Daemon {
             AuthorizationServers::new(&config, file, (clock, entropy), recorder.clone(), Arc::clone(&work))
         }
         .map_err(Failure::Config)?;
+        let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -114,25 +118,31 @@ impl Daemon {
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
         let unfinished: BTreeSet<DecisionId> = unfinished.collect();
-        let (policies, policy_findings) = load_policies(&config, Arc::clone(&clock), freezes, &recorder);
-        let limits = &config.limits;
-        let bounds = Bounds::from(limits);
+        // Before they are read: what is written from here on is a change.
+        let glance = policy::Sources::glance(&config);
+        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder);
+        let bounds = Bounds::from(&config.limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
-        let bounds = GrantBounds {
-            per_agent: limits.grants_per_agent,
-            lost_after: limits.replay_window + config.audit.outcome_hold,
-            keeping: config.keeping.clone(),
-            durable,
-        };
-        let grants = Grants::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let corridor =
-            Arc::new(Corridor { policies, transactions, servers, grants, recorder, clock, entropy, work, config });
+        let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
+        let corridor = Arc::new(Corridor {
+            policies,
+            transactions,
+            servers,
+            resources,
+            grants,
+            recorder,
+            clock,
+            entropy,
+            work,
+            config,
+        });
         take_up(&corridor, found, (open, &unfinished)).await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&corridor).keep_tidy(TIDY_EVERY));
+        serving.spawn(Arc::clone(&corridor).keep_current(glance));
         if corridor.config.grant_store.is_some() {
             serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
         }
@@ -170,7 +180,7 @@ impl Daemon {
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             // All but the tidying and watching end by themselves.
-            let staying = 1 + usize::from(self.corridor.config.grant_store.is_some());
+            let staying = 2 + usize::from(self.corridor.config.grant_store.is_some());
             while self.serving.len() > staying && self.serving.join_next().await.is_some() {}
         })
         .await;
@@ -232,6 +242,12 @@ impl Daemon {
     }
 }
 
+fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
+    let (limits, keeping) = (&config.limits, config.keeping.clone());
+    let lost_after = limits.replay_window + config.audit.outcome_hold;
+    GrantBounds { per_agent: limits.grants_per_agent, lost_after, keeping, durable }
+}
+
 async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), BindError> {
     let unix = config.unix.as_ref().map(UnixDoor::bind).transpose()?;
     let mtls = match &config.tcp {
@@ -272,6 +288,7 @@ async fn take_up(
 #[must_use]
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
+    findings.extend(ProtectedResources::refused(config, file));
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));
@@ -291,10 +308,22 @@ pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
 fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str>>) -> impl Fn() -> Held + use<> {
     let corridor = Arc::downgrade(corridor);
     move || {
-        let (transactions, grants, frozen) = corridor
-            .upgrade()
-            .map_or((0, 0, 0), |c| (c.transactions.open_count(), c.grants.len(), c.policies.freezes().len()));
-        Held { transactions, grants, frozen, serving: readiness.borrow().is_none() }
+        let serving = readiness.borrow().is_none();
+        let Some(corridor) = corridor.upgrade() else { return Held { serving, ..Held::default() } };
+        let standing = corridor.policies.standing();
+        let policy = metrics::Policy {
+            generation: corridor.policies.current().map_or(0, |set| set.generation),
+            failed: standing.failed,
+            unchecked: standing.checked.map(|(at, _)| corridor.clock.boot().since(at)).unwrap_or_default(),
+            reloads: [standing.activations, standing.unchanged, standing.refusals],
+        };
+        Held {
+            transactions: corridor.transactions.open_count(),
+            grants: corridor.grants.len(),
+            frozen: corridor.policies.freezes().len(),
+            serving,
+            policy,
+        }
     }
 }
 
@@ -309,39 +338,6 @@ fn close_open_exchanges(recorder: &Recorder, open: Vec<OpenExchange>) {
             Some(reference) => event.with("code_ref", reference),
             None => event,
         });
-    }
-}
-
-fn load_policies(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    freezes: Freezes,
-    recorder: &Recorder,
-) -> (Arc<Policies>, Vec<Finding>) {
-    match policy::load(config, 1, Some(clock.wall())) {
-        Ok(snapshot) => {
-            let event = Event::new(Code::PolicyActivated, "policy")
-                .with("policy_digest", format!("sha256:{}", snapshot.policy_digest));
-            let event = event.with("schema_digest", format!("sha256:{}", snapshot.schema_digest));
-            let event = event.with("entities_digest", format!("sha256:{}", snapshot.entities_digest));
-            let event = match snapshot.first_expiry() {
-                Some((day, id)) => event.with("first_expiry", format!("{day} {id}")),
-                None => event,
-            };
-            recorder.report(event.with("policy_count", snapshot.len()).with("generation", snapshot.generation));
-            (Arc::new(Policies::new(Some(snapshot), clock).under(freezes)), Vec::new())
-        }
-        Err(findings) => {
-            for finding in &findings {
-                tracing::error!("{finding}");
-            }
-            tracing::error!("no valid policy set: every call is refused");
-            let mut event = Event::new(Code::PolicyRejected, "policy").with("mistakes", findings.len());
-            event.severity = Severity::Critical;
-            event.reason = Some(crate::model::Reason::PolicyNotLoaded);
-            recorder.report(event);
-            (Arc::new(Policies::new(None, clock).under(freezes)), findings)
-        }
     }
 }
 

@@ -33,6 +33,8 @@
 //! # Invariants
 //! * A caller is who the kernel or a verified certificate says, asked anew for every call.
 //! * Any Cedar evaluation error, missing entity or unknown annotation is a no.
+//! * Policies, agents and APIs are one generation: read whole, held against itself, swapped at once
+//!   ([`Corridor::reload`](exchange::Corridor::reload)). What is not sound never takes the place of what is.
 //! * What an operator has frozen gets no permit and no release, whatever policies say and whatever is under way; what was
 //!   begun before a freeze stays ended after it ([`policy::Freezes`]).
 //! * A decision is durable before the code leaves; an outcome is durable before the token leaves. What cannot be
@@ -45,11 +47,14 @@
 //! * A subject token is verified before it leaves, and is its presenter's own; the actor is the attested caller, in our
 //!   words; what comes of an exchange is no broader than its subject, shows who acts, and is not served for longer.
 //! * A held token is found by its agent alone, under everything that decided about it, and each hand-out is decided anew.
-//! * A token broader than allowed is revoked, never handed out; so is one that is not bound as its client demands.
+//! * A token broader than allowed, in scopes or in authorization details, is revoked, never handed out; so is one that
+//!   is not bound as its client demands.
 //! * The key of a bound grant signs for that grant's agent alone, about a token that it is served, for a request to an
 //!   origin of its API, at the daemon's own time; each proof is a decision, and on record.
 //! * Who the person is comes from an ID token alone, verified with its issuer's own keys; it is told to policy at
 //!   release, to the log by keyed reference, and to nobody else.
+//! * What an API says of itself (RFC 9728) chooses among the issuers that are configured for it, and adds none; a
+//!   challenge says where to look only at the server that was called.
 //! * Secrets have types that cannot be printed, copied or compared in variable time ([`model::Secret`]). Residue in
 //!   the buffers of TLS and HTTP libraries is out of our reach and is freed, not wiped.
 //! * The process closes itself before it opens a door: no core, no peeking, no other program, no folder that is not
@@ -61,6 +66,10 @@
 //! * One [`model::Fault`] instead of three error enums: its reason already says who is at fault.
 //! * The servers' connection loop is ours on hyper, not tonic's: it gives deadlines their right status
 //!   (DEADLINE_EXCEEDED), refuses browsers before any handler, and turns a panic into INTERNAL.
+//! * The clock is in no cache key, and no cached decision has a date of expiry: the outcome of each comparison that a
+//!   policy makes with it is in the key instead (`policy::engine`). That holds when clocks step back, too.
+//! * An exchange that another policy set overtook is asked again under its own id (`exchange::overtaken`): one exchange
+//!   has one end in the log, whatever happened in between.
 //! * The lock on a transaction lives in the claim: dropped, it puts the transaction back; so no failure before the
 //!   POST can lose a login.
 

@@ -5,11 +5,13 @@ use super::{
     calls::{Link, refused},
     proto::{
         DrainRequest, DrainResponse, FreezeRequest, FreezeResponse, GetStatusRequest, GetStatusResponse,
-        ListFreezesRequest, ListFreezesResponse, ListGrantsRequest, ListGrantsResponse, RevokeGrantsRequest,
-        RevokeGrantsResponse, UnfreezeRequest, UnfreezeResponse, admin_service_server::AdminService,
+        ListFreezesRequest, ListFreezesResponse, ListGrantsRequest, ListGrantsResponse, ReloadRequest, ReloadResponse,
+        RevokeGrantsRequest, RevokeGrantsResponse, UnfreezeRequest, UnfreezeResponse,
+        admin_service_server::AdminService,
     },
     quota::{InFlight, Quotas},
     service::evidence,
+    wire_reload,
 };
 use crate::{
     caller::{AttestedOperator, Peer},
@@ -33,7 +35,7 @@ impl Administration {
         operation: &'static str,
     ) -> Result<(AttestedOperator, InFlight), Status> {
         let peer = request.extensions().get::<Peer>().unwrap_or(&Peer::Unix(None));
-        let operator = match AttestedOperator::attest(peer, &self.corridor.config.registry.operators) {
+        let operator = match AttestedOperator::attest(peer, &self.corridor.policies.estate().registry.operators) {
             Ok(operator) => operator,
             Err(fault) => {
                 if fault.reason == Reason::PeerChanged {
@@ -98,6 +100,12 @@ impl AdminService for Administration {
         let (operator, _in_flight) = self.operator(&request, "ListFreezes").await?;
         let freezes = self.corridor.list_freezes(operator).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire::freezes(freezes)))
+    }
+
+    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let (operator, _in_flight) = self.operator(&request, "Reload").await?;
+        let reply = self.corridor.admin_reload(operator).await.map_err(|f| refused(&f))?;
+        Ok(Response::new(wire_reload::reloaded(&reply)))
     }
 
     async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {

@@ -1,6 +1,6 @@
 //! Between the wire and the model, for operators. There is no secret in either.
 
-use super::{proto, wire::timestamp};
+use super::{proto, wire::timestamp, wire_reload};
 use crate::{
     exchange::{FrozenReply, GrantsReply, PAGE, StatusReply, Toll},
     grant::{GrantFilter, GrantSummary},
@@ -54,12 +54,18 @@ fn is_fingerprint(text: &str) -> bool {
 }
 
 pub(super) fn status(reply: StatusReply) -> proto::GetStatusResponse {
-    let (policy_generation, policy_digest) = reply.policy.unwrap_or_default();
+    let policy = reply.policy.as_deref().map(wire_reload::set);
+    let standing = reply.standing;
     let issuers = reply.issuers.into_iter().map(|(issuer, left_alone)| proto::IssuerStatus { issuer, left_alone });
     proto::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy_generation,
-        policy_digest,
+        policy_generation: policy.as_ref().map_or(0, |set| set.generation),
+        policy_digest: policy.as_ref().map(|set| set.policy_digest.clone()).unwrap_or_default(),
+        policy_time: standing.activated.map(|(at, _)| timestamp(at)),
+        policy_trigger: standing.activated.map(|(_, trigger)| trigger.as_str().to_owned()).unwrap_or_default(),
+        policy_check_time: standing.checked.map(|(_, at)| timestamp(at)),
+        policy_failure: standing.failure.as_ref().map(|failure| wire_reload::failure(failure, standing.failed)),
+        policy,
         audit_writable: reply.audit_writable,
         grants: count(reply.grants),
         transactions: count(reply.transactions),

@@ -26,6 +26,11 @@ const SERVICES: [&str; 2] = ["", "narrowgate.v1.TokenService"];
 const ISSUER: &str = "issuer/";
 /// The header of an answer about the whole that says how each issuer is, as `alias=SERVING`: the protocol has no list.
 pub(crate) const ISSUERS_HEADER: &str = "narrowgate-issuer";
+/// The header of an answer about the whole that says that the newest policy files were not taken, and that the set before
+/// them goes on: the status says nothing of it.
+pub(crate) const POLICY_HEADER: &str = "narrowgate-policy";
+/// What it says.
+const NOT_TAKEN: &str = "the last reload was refused; the set before it goes on";
 /// Why calls are not served, in the header of a check's answer: one of a closed list of sentences.
 pub const WHY: &str = "narrowgate-why";
 
@@ -60,7 +65,9 @@ impl Readiness {
     fn may_know_issuers<T>(&self, request: &Request<T>) -> bool {
         match request.extensions().get::<Peer>() {
             Some(Peer::Unix(Some(peer))) if peer.uid == self.own_uid => true,
-            Some(peer) => Caller::attest(peer, &self.corridor.config.registry, self.corridor.clock.wall()).is_ok(),
+            Some(peer) => {
+                Caller::attest(peer, &self.corridor.policies.estate().registry, self.corridor.clock.wall()).is_ok()
+            }
             None => false,
         }
     }
@@ -114,6 +121,12 @@ impl Health for Readiness {
         let mut answer = Response::new(response(status));
         if let Some(why) = why {
             answer.metadata_mut().insert(WHY, MetadataValue::from_static(why));
+        }
+        if why.is_none()
+            && SERVICES.contains(&request.get_ref().service.as_str())
+            && self.corridor.policies.has_failed()
+        {
+            answer.metadata_mut().insert(POLICY_HEADER, MetadataValue::from_static(NOT_TAKEN));
         }
         if request.get_ref().service.is_empty() && self.may_know_issuers(&request) {
             for (header, value) in self.of_issuers() {

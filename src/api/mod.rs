@@ -21,7 +21,9 @@ mod traced;
 mod unix;
 mod watch;
 mod wire;
+mod wire_challenge;
 mod wire_proof;
+mod wire_reload;
 
 /// The generated protocol.
 #[expect(
@@ -39,7 +41,7 @@ pub mod proto {
 }
 
 pub use fuzz::fuzz_request;
-pub(crate) use health::ISSUERS_HEADER;
+pub(crate) use health::{ISSUERS_HEADER, POLICY_HEADER};
 pub use health::{Readiness, WHY};
 pub use metrics::serve_metrics;
 pub use mtls::MtlsDoor;

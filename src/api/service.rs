@@ -6,13 +6,13 @@ use super::{
     proto::{
         BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
         GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest,
-        RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest,
-        RevokeGrantResponse, SignProofRequest, SignProofResponse, WatchTokenRequest,
-        token_service_server::TokenService,
+        RedeemCodeResponse, RegisterAuthorizationRequest, RegisterAuthorizationResponse, ResolveChallengeRequest,
+        ResolveChallengeResponse, RevokeGrantRequest, RevokeGrantResponse, SignProofRequest, SignProofResponse,
+        WatchTokenRequest, token_service_server::TokenService,
     },
     quota::{InFlight, Quotas},
     watch::{Messages, Watch},
-    wire, wire_proof,
+    wire, wire_challenge, wire_proof,
 };
 use crate::{
     audit::Recorded,
@@ -63,7 +63,7 @@ impl Tokens {
     /// Attests a peer, as it is now.
     pub(super) async fn attested(&self, peer: &Peer, link: &Link, operation: &'static str) -> Result<Caller, Fault> {
         let now = self.corridor.clock.wall();
-        let fault = match Caller::attest(peer, &self.corridor.config.registry, now) {
+        let fault = match Caller::attest(peer, &self.corridor.policies.estate().registry, now) {
             Ok(caller) => return Ok(caller),
             Err(fault) => fault,
         };
@@ -213,6 +213,16 @@ impl TokenService for Tokens {
         let input = delegated::obtain(request.into_inner()).map_err(|f| refused(&f))?;
         let reply = self.corridor.obtain(caller, input).await.map_err(|f| refused(&f))?;
         Ok(taken(with_delivery(reply, delegated::obtained), in_flight))
+    }
+
+    async fn resolve_challenge(
+        &self,
+        request: Request<ResolveChallengeRequest>,
+    ) -> Result<Response<ResolveChallengeResponse>, Status> {
+        let (caller, in_flight) = self.caller(&request, "ResolveChallenge", |r| &r.agent).await?;
+        let input = wire_challenge::resolve(&request.into_inner()).map_err(|f| refused(&f))?;
+        let reply = self.corridor.resolve_challenge(&caller, &input).await.map_err(|f| refused(&f))?;
+        Ok(taken(Response::new(wire_challenge::resolved(reply)), in_flight))
     }
 
     async fn revoke_grant(

@@ -44,6 +44,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::PkceRequired
         | R::DpopProofInvalid
         | R::ScopeUndeclared
+        | R::AuthorizationDetailsInvalid
         | R::SubjectTokenInvalid
         | R::ActorTokenForbidden => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
@@ -75,6 +76,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ReauthRequired
         | R::ScopeRejected
         | R::ScopeUpgraded
+        | R::AuthorizationDetailsUnsupported
+        | R::RarUpgraded
         | R::ScopeNarrowed
         | R::TokenTypeUnsupported
         | R::TokenBindingMismatch
@@ -88,13 +91,18 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::GrantTypeDisabled
         | R::IssuedTypeUnexpected
         | R::ActMissing
-        | R::ActTooDeep => Code::FailedPrecondition,
+        | R::ActTooDeep
+        | R::ApiUndeclared
+        | R::PrmRejected
+        | R::PrmResourceMismatch
+        | R::NoTrustedIssuer => Code::FailedPrecondition,
         R::QuotaExceeded | R::RequestTooLarge | R::IssuerBusy => Code::ResourceExhausted,
         R::TxnBusy | R::RedeemOutcomeUnknown | R::RefreshOutcomeUnknown | R::RequestOutcomeUnknown => Code::Aborted,
         R::CodeAlreadyUsed | R::CodeReplayed => Code::AlreadyExists,
         R::PolicyNotLoaded
         | R::FreezeNotKept
         | R::MetadataUnavailable
+        | R::PrmUnavailable
         | R::JwksUnavailable
         | R::IntrospectionUnavailable
         | R::MetadataStale

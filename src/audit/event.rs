@@ -42,8 +42,10 @@ pub enum Code {
     TokenRevokeFailed,
     /// A policy set became active.
     PolicyActivated,
-    /// No valid policy set at start.
+    /// A policy set was not taken: at a start, or at a reload.
     PolicyRejected,
+    /// An agent or an API is not registered any more; what was held for it is ended.
+    RegistrationRemoved,
     /// The daemon started.
     DaemonStarted,
     /// The daemon stopped.
@@ -102,6 +104,7 @@ impl Code {
             Self::TokenRevokeFailed => "token.revoke_failed",
             Self::PolicyActivated => "policy.activated",
             Self::PolicyRejected => "policy.rejected",
+            Self::RegistrationRemoved => "registration.removed",
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopped => "daemon.stopped",
             Self::AuditResumed => "audit.resumed",
@@ -140,6 +143,7 @@ impl Code {
                 Detection::SubjectTokenMisuse => "detect.subject_token_misuse",
                 Detection::DelegationStripped => "detect.delegation_stripped",
                 Detection::UnexpectedRefreshToken => "detect.unexpected_refresh_token",
+                Detection::UntrustedIssuer => "detect.untrusted_issuer",
             },
         }
     }

@@ -205,7 +205,7 @@ impl Renderer {
                 put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
                 json!({ "name": fact(event, "issuer_alias"), "uid": fact(event, "issuer"), "type_id": 99, "type": "Authorization server" })
             }
-            Code::Frozen | Code::Unfrozen => {
+            Code::Frozen | Code::Unfrozen | Code::RegistrationRemoved => {
                 put(record, "status_code", json!(event.reason.map_or("OK", crate::model::Reason::name)));
                 let (kind, name) = fact(event, "target").split_once(' ').unwrap_or_default();
                 json!({ "name": name, "uid": name, "type_id": 99, "type": kind })

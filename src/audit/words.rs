@@ -32,7 +32,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         }
         Code::PolicyActivated | Code::PolicyRejected => (ENTITY_MANAGEMENT, 3, "Update"),
         Code::GrantsRestored => (ENTITY_MANAGEMENT, 2, "Read"),
-        Code::GrantStoreRejected | Code::GrantDropped => (ENTITY_MANAGEMENT, 4, "Delete"),
+        Code::GrantStoreRejected | Code::GrantDropped | Code::RegistrationRemoved => (ENTITY_MANAGEMENT, 4, "Delete"),
         Code::GrantStoreFailed => (ENTITY_MANAGEMENT, 12, "Suspend"),
         Code::GrantStoreResumed => (ENTITY_MANAGEMENT, 13, "Resume"),
         Code::IssuerUnavailable | Code::Frozen => (ENTITY_MANAGEMENT, 12, "Suspend"),
@@ -89,6 +89,7 @@ pub(super) fn message(event: &Event) -> String {
         Code::TokenRevokeFailed => format!("A token of {agent} could not be revoked"),
         Code::PolicyActivated => "A policy set is active".to_owned(),
         Code::PolicyRejected => "A policy set was rejected".to_owned(),
+        Code::RegistrationRemoved => format!("{} is not registered any more", fact(event, "target")),
         Code::DaemonStarted => "narrowgate started".to_owned(),
         Code::DaemonStopped => "narrowgate stopped".to_owned(),
         Code::AuditResumed => "The audit log can be written again".to_owned(),
@@ -136,6 +137,9 @@ fn of_detection(detection: Detection, agent: &str) -> String {
         Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
         Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
         Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
+        Detection::UntrustedIssuer => {
+            "An API's metadata names an authorization server that is not trusted for it".to_owned()
+        }
         Detection::MetadataDowngrade => "METADATA_DOWNGRADE: an issuer's metadata promises less than before".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! `narrowgate admin`: what operators do.
 
-use super::{Exit, client, output::Output, token::time};
+use super::{Exit, admin_policy, client, output::Output, token::time};
 use crate::api::proto::{
     DrainRequest, FreezeEntry, FreezeRequest, GetStatusRequest, GrantSummary, ListFreezesRequest, ListGrantsRequest,
     RevokeGrantsRequest, Target, Toll, UnfreezeRequest, admin_service_client::AdminServiceClient,
@@ -13,7 +13,8 @@ use tonic::{Status, transport::Channel};
 
 const AFTER_HELP: &str = "\
 Operators are the [[operator]] tables of the agents file; the daemon serves them where [listen.admin] is set. What each
-may do is for policy to say (admin_status, admin_list_grants, admin_revoke, admin_freeze, admin_unfreeze, admin_drain).
+may do is for policy to say (admin_status, admin_list_grants, admin_revoke, admin_freeze, admin_unfreeze, admin_drain,
+admin_reload).
 
 In an incident: narrowgate admin freeze --agent NAME --ticket incident-4711";
 
@@ -56,6 +57,10 @@ enum AdminCommand {
     },
     /// List what is frozen.
     Freezes,
+    /// Take policies, agents and APIs anew from their files; list every mistake if there is one.
+    ///
+    /// Exit codes: 0 another set is current, or nothing is new · 1 not allowed · 65 mistakes; nothing was changed.
+    Reload,
     /// Stop the daemon in an orderly way, as SIGTERM does.
     Drain,
 }
@@ -131,10 +136,15 @@ pub(super) async fn run(admin: Admin, output: &Output) -> Exit {
         }
         AdminCommand::Unfreeze { of } => unfreeze(&mut service, target(of.agent, of.client, of.issuer), output).await,
         AdminCommand::Freezes => freezes(&mut service, output).await,
+        AdminCommand::Reload => return answered(admin_policy::reload(&mut service, output).await, output),
         AdminCommand::Drain => drain(&mut service, output).await,
     };
+    answered(done.map(|()| Exit::Ok), output)
+}
+
+fn answered(done: Result<Exit, Status>, output: &Output) -> Exit {
     match done {
-        Ok(()) => Exit::Ok,
+        Ok(exit) => exit,
         Err(status) => {
             let (text, value) = client::explain(&status);
             if output.is_json() {
@@ -150,11 +160,7 @@ pub(super) async fn run(admin: Admin, output: &Output) -> Exit {
 async fn status(service: &mut AdminServiceClient<Channel>, output: &Output) -> Result<(), Status> {
     let it = service.get_status(GetStatusRequest {}).await?.into_inner();
     let alone: Vec<&str> = it.issuers.iter().filter(|i| i.left_alone).map(|i| i.issuer.as_str()).collect();
-    let policy = match it.policy_generation {
-        0 => "none: every call is refused".to_owned(),
-        generation => format!("generation {generation}, sha256:{}", it.policy_digest),
-    };
-    let mut text = format!("version: {}\npolicy: {policy}\n", it.version);
+    let mut text = format!("version: {}\n{}\n", it.version, admin_policy::status_text(&it));
     text = format!("{text}audit log: {}\n", if it.audit_writable { "writable" } else { "not writable" });
     text = format!("{text}grants: {}\ntransactions: {}\nunder way: {}\n", it.grants, it.transactions, it.under_way);
     text = format!("{text}frozen: {}\n", it.frozen);
@@ -162,6 +168,7 @@ async fn status(service: &mut AdminServiceClient<Channel>, output: &Output) -> R
     let issuers = it.issuers.iter().map(|i| json!({ "issuer": i.issuer, "left_alone": i.left_alone }));
     let value = json!({
         "version": it.version, "policy_generation": it.policy_generation, "policy_digest": it.policy_digest,
+        "policy": admin_policy::status_value(&it),
         "audit_writable": it.audit_writable, "grants": it.grants, "transactions": it.transactions,
         "under_way": it.under_way, "frozen": it.frozen, "issuers": issuers.collect::<Vec<_>>(),
         "decision_id": it.decision_id,

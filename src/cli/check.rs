@@ -19,26 +19,24 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
     if !findings.is_empty() {
         return report(&findings, Exit::Usage, output);
     }
-    let snapshot = match policy::load(&config, 1, Some(SystemClock.wall())) {
-        Ok(snapshot) => snapshot,
+    let sources = policy::Sources::read(&config);
+    let prepared = sources.and_then(|sources| policy::prepare(&config, &sources, 1, Some(SystemClock.wall())));
+    let policy::Prepared { snapshot, cases_passed, .. } = match prepared {
+        Ok(prepared) => prepared,
         Err(findings) => return report(&findings, Exit::Policy, output),
     };
-    let tally = policy::cases::run(&config, &snapshot);
-    if !tally.findings.is_empty() {
-        return report(&tally.findings, Exit::Policy, output);
-    }
     let warnings = super::forecast::of(&config, file);
     let expiry = snapshot.first_expiry();
     let mut text = format!(
         "{}: valid\n{} agents, {} clients at {} issuers, {} APIs, {} scopes\n{} policies, {} cases passed, digest sha256:{}",
         file.display(),
-        config.registry.agents().count(),
+        config.estate.registry.agents().count(),
         config.clients.len(),
         config.issuers.len(),
-        config.catalog.apis.len(),
-        config.catalog.scopes.len(),
+        config.estate.catalog.apis.len(),
+        config.estate.catalog.scopes.len(),
         snapshot.len(),
-        tally.passed,
+        cases_passed,
         snapshot.policy_digest,
     );
     if let Some((day, id)) = &expiry {
@@ -54,7 +52,7 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
     let value = json!({
         "uncacheable": uncacheable.iter().map(|(id, why)| json!({ "policy": id, "why": why })).collect::<Vec<_>>(),
         "first_expiry": expiry.map(|(day, id)| json!({ "day": day, "policy": id })),
-        "valid": true, "policies": snapshot.len(), "cases_passed": tally.passed,
+        "valid": true, "policies": snapshot.len(), "cases_passed": cases_passed,
         "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],
         "warnings": warnings.iter().map(entry).collect::<Vec<_>>(),
     });

@@ -1,7 +1,7 @@
 //! `narrowgate health`: works without gRPC tools at hand, as a container's probe.
 
 use super::{DaemonArgs, Exit, client, output::Output};
-use crate::api::{ISSUERS_HEADER, WHY};
+use crate::api::{ISSUERS_HEADER, POLICY_HEADER, WHY};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -22,7 +22,7 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
     };
     let limit = wait.unwrap_or(ASK_MAX);
     match tokio::time::timeout(limit, attempts).await {
-        Ok(Ok(Health { why_not, issuers })) => {
+        Ok(Ok(Health { why_not, policy, issuers })) => {
             let word = if why_not.is_none() { "SERVING" } else { "NOT_SERVING" };
             let mut text = word.to_owned();
             // A person reads what is wrong; a program all there is.
@@ -30,9 +30,13 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
                 // Writing to a text cannot fail.
                 let _ = write!(text, "\nissuer/{alias} {word}");
             }
+            if let Some(policy) = &policy {
+                let _ = write!(text, "\npolicy: {policy}");
+            }
             let mut json = json!({ "status": word });
             if let Some(members) = json.as_object_mut() {
                 members.extend(why_not.as_ref().map(|why| ("why".to_owned(), json!(why))));
+                members.extend(policy.as_ref().map(|policy| ("policy".to_owned(), json!(policy))));
                 members.extend((!issuers.is_empty()).then(|| ("issuers".to_owned(), json!(issuers))));
             }
             output.result(&text, &json);
@@ -51,6 +55,8 @@ pub(super) async fn run(daemon: &DaemonArgs, service: &str, wait: Option<Duratio
 struct Health {
     /// Why it does not serve; `None` if it does.
     why_not: Option<String>,
+    /// What is to be known of the policy set, if anything.
+    policy: Option<String>,
     /// Of each issuer, where the whole was asked for.
     issuers: BTreeMap<String, String>,
 }
@@ -66,7 +72,8 @@ async fn ask(daemon: &DaemonArgs, service: &str) -> Result<Health, (Exit, String
             let issuers = issuers.collect();
             let why = response.metadata().get(WHY).and_then(|why| why.to_str().ok()).unwrap_or("look at its log");
             let serves = response.get_ref().status == i32::from(ServingStatus::Serving);
-            Ok(Health { why_not: (!serves).then(|| why.to_owned()), issuers })
+            let policy = response.metadata().get(POLICY_HEADER).and_then(|said| said.to_str().ok()).map(str::to_owned);
+            Ok(Health { why_not: (!serves).then(|| why.to_owned()), policy, issuers })
         }
         Err(status) => Err((Exit::Refused, format!("{}: {}", client::code_name(status.code()), status.message()))),
     }

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod admin;
+mod admin_policy;
+mod challenge;
 mod check;
 mod client;
 #[cfg(feature = "dev")]

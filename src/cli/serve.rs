@@ -4,14 +4,24 @@ use super::{Exit, output::Output};
 use crate::{
     app::{Daemon, Failure},
     config::{self, Config},
+    exchange::Corridor,
     platform::{
         process,
         sandbox::{self, Gap, Sandbox},
         vault::OpenError,
     },
+    policy::Trigger,
 };
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{
+    path::Path,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 /// Runs the daemon. What it gives up is given up before there is a second thread, for some of it holds for one thread
 /// and those it starts.
@@ -68,7 +78,8 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     else {
         return output.fail(Exit::Internal, "cannot listen for signals");
     };
-    tokio::spawn(outlive_other_signals());
+    let hangup = Arc::new(Notify::new());
+    tokio::spawn(outlive_other_signals(Arc::clone(&hangup)));
     let place = config.unix.as_ref().map(|unix| unix.path.display().to_string());
     let daemon = match Daemon::start(config, file).await {
         Ok(daemon) => daemon,
@@ -83,11 +94,13 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     if let Some(why) = *daemon.readiness.borrow() {
         tracing::error!(why, "not serving");
     }
+    let reloading = tokio::spawn(reload_on(hangup, Arc::downgrade(daemon.corridor())));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
         () = daemon.drained() => tracing::info!("stopping: an operator drains it"),
     }
+    reloading.abort();
     // No more than a hint of it: the audit thread ends with the last who holds it.
     let corridor = Arc::downgrade(daemon.corridor());
     let mut stopping = pin!(daemon.stop());
@@ -102,13 +115,23 @@ async fn serve(config: Config, file: &Path, output: &Output) -> Exit {
     output.fail(Exit::Refused, "stopped at once by a second signal; what was under way may be cut off")
 }
 
+/// Takes policies, agents and APIs anew at each SIGHUP; several that come at once are one.
+async fn reload_on(hangup: Arc<Notify>, corridor: Weak<Corridor>) {
+    loop {
+        hangup.notified().await;
+        let Some(corridor) = corridor.upgrade() else { return };
+        tracing::info!("SIGHUP: policies, agents and APIs are taken anew, if there is anything new");
+        corridor.reload(Trigger::Signal).await;
+    }
+}
+
 /// A closed terminal, or a habit of log rotation, must not end the daemon without a word.
-async fn outlive_other_signals() {
+async fn outlive_other_signals(asked: Arc<Notify>) {
     let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
     let [Ok(mut hangup), Ok(mut first), Ok(mut second)] = kinds.map(signal) else { return };
     loop {
         tokio::select! {
-            _ = hangup.recv() => tracing::warn!("SIGHUP: nothing is read anew in this version; restart to do so"),
+            _ = hangup.recv() => asked.notify_one(),
             _ = first.recv() => tracing::info!("SIGUSR1 means nothing here"),
             _ = second.recv() => tracing::info!("SIGUSR2 means nothing here"),
         }

@@ -1,6 +1,6 @@
 //! `narrowgate token`: what an agent does, by hand.
 
-use super::{DaemonArgs, Exit, client, listen::CallbackListener, output::Output, span};
+use super::{DaemonArgs, Exit, challenge, client, listen::CallbackListener, output::Output, span};
 use crate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, Claimed, GetTokenRequest, RedeemCodeRequest,
     RevocationOutcome, RevokeGrantRequest, Token, WatchTokenRequest, redeem_code_request::Callback,
@@ -28,6 +28,8 @@ pub(super) enum TokenCommand {
     Get(Get),
     /// Print the token of a grant, and each that comes after it, one JSON object a line, until there is none.
     Watch(Watch),
+    /// Say what to begin after an API answered 401 with a challenge.
+    Challenge(challenge::Challenge),
     /// End a grant.
     Revoke(Revoke),
 }
@@ -45,6 +47,9 @@ pub(super) struct Begin {
     /// The resource, where the scopes alone do not say.
     #[arg(long, default_value = "")]
     resource: String,
+    /// Authorization details (RFC 9396), a JSON array of objects with a `type` that the catalogue declares.
+    #[arg(long, default_value = "")]
+    authorization_details: String,
     /// The redirect URI, as it stands in `redirect_uris` of the [[client]] in the daemon's configuration (one on a
     /// loopback literal may have a port besides). Only needed where the client has several.
     #[arg(long, default_value = "")]
@@ -125,7 +130,7 @@ pub(super) struct Revoke {
 }
 
 /// What went wrong: no daemon, or its answer.
-enum Wrong {
+pub(super) enum Wrong {
     Here(Exit, String),
     There(Box<Status>),
     /// It has been printed.
@@ -150,6 +155,7 @@ pub(super) async fn run(command: TokenCommand, output: &Output) -> Exit {
         TokenCommand::Redeem(args) => redeem_stdin(args, output).await,
         TokenCommand::Get(args) => get(args, output).await,
         TokenCommand::Watch(args) => watch(args, output).await,
+        TokenCommand::Challenge(args) => challenge::challenge(args, output).await,
         TokenCommand::Revoke(args) => revoke(args, output).await,
     };
     match done {
@@ -177,6 +183,7 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
         client: args.client,
         scopes: args.scopes,
         resource: args.resource,
+        authorization_details: args.authorization_details,
         redirect_uri: args.redirect_uri,
         allow_partial: args.allow_partial,
         claimed: (!args.purpose.is_empty()).then(|| Claimed { purpose: args.purpose, ..Claimed::default() }),
@@ -366,6 +373,7 @@ fn of_token(token: &Token, shown: &str, grant: Option<&str>, decision: &str) -> 
     json!({
         "access_token": shown, "token_type": token.token_type, "scopes": token.scopes, "resource": token.resource,
         "expire_time": time(token.expire_time), "lease_time": time(token.lease_time), "grant": grant, "decision_id": decision,
+        "authorization_details": serde_json::from_str::<Value>(&token.authorization_details).ok(),
     })
 }
 

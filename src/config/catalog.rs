@@ -1,17 +1,20 @@
 //! `apis.toml`: the protected resources and the scopes they understand.
 
 use super::{
+    authorization_details::details_type,
     binding,
     findings::Finding,
     named::Named,
     reader::{Document, Table},
     registry::team,
+    resource,
 };
 use crate::model::{
-    ApiAlias, IssuerAlias, Scope, TeamId,
+    ApiAlias, DetailsType, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use rustls::pki_types::CertificateDer;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A protected resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,16 @@ pub struct Api {
     pub data_class: String,
     /// Where it is (RFC 6454): proofs for its tokens are signed for these alone.
     pub origins: Vec<String>,
+    /// The trust roots of its own server, if its metadata (RFC 9728) is to be read.
+    pub metadata_roots: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl Api {
+    /// Whether what was granted for one is good for the other.
+    #[must_use]
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        self.alias == other.alias && self.identifier == other.identifier && self.issuer == other.issuer
+    }
 }
 
 /// A scope that may be asked for.
@@ -54,21 +67,19 @@ pub enum ScopeHome {
 }
 
 /// What may be asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The APIs, by alias.
     pub apis: BTreeMap<ApiAlias, Arc<Api>>,
     /// The scopes, by name.
     pub scopes: BTreeMap<Scope, Arc<DeclaredScope>>,
+    /// The types of authorization details (RFC 9396), by name.
+    pub details_types: BTreeMap<String, Arc<DetailsType>>,
 }
 
 impl Catalog {
-    /// Reads the file.
-    pub fn load(path: &Path) -> (Self, Vec<Finding>) {
-        let document = match Document::open(path) {
-            Ok(document) => document,
-            Err(finding) => return (Self::default(), vec![finding]),
-        };
+    /// Reads the file's text.
+    pub(super) fn read(document: Document) -> (Self, Vec<Finding>) {
         let (catalog, findings) = document.read(|root| {
             let mut catalog = Self::default();
             let (mut named, mut written) = (Named::default(), false);
@@ -79,6 +90,13 @@ impl Catalog {
             root.tables("scope", |table| {
                 written = true;
                 catalog.add_scope(table, &named)
+            });
+            root.tables("authorization_details_type", |table| {
+                let declared = details_type(table, &named)?;
+                if let Some(other) = catalog.details_types.insert(declared.name.clone(), Arc::new(declared)) {
+                    table.wrong(format!("type `{}` is declared twice", other.name), None);
+                }
+                Some(())
             });
             if !written {
                 root.wrong(
@@ -111,6 +129,7 @@ impl Catalog {
             }
         });
         let origins = binding::origins(table, identifier.as_deref());
+        let metadata_roots = resource::metadata_roots(table, identifier.as_deref());
         let api = Api {
             alias: alias?,
             identifier: identifier?,
@@ -118,6 +137,7 @@ impl Catalog {
             owner: owner?,
             data_class: data_class?,
             origins,
+            metadata_roots,
         };
         if self.apis.values().any(|a| a.identifier == api.identifier && a.issuer == api.issuer) {
             table.wrong_at("identifier", "is declared twice for this issuer", None);

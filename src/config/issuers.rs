@@ -3,6 +3,7 @@
 use super::{
     access_token::{self, AccessTokens, access_tokens},
     assertion::{ClientAssertions, client_assertions},
+    authorization_details::types_supported,
     binding,
     client_auth::{ClientAuth, client_auth, not_this_flow},
     delegation::{Delegations, delegations},
@@ -14,11 +15,12 @@ use super::{
     pem::{self, CertificateAndKey},
     reader::Table,
     registry::{environment, team},
+    request_object::signs_requests,
     share::{Share, share},
 };
 use crate::model::{ClientAlias, Environment, IssuerAlias, PinnedRedirect, TeamId, TokenBinding};
 use rustls::pki_types::CertificateDer;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// An authorization server we trust.
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub struct Endpoints {
     pub jwks: Option<String>,
     /// Whether the server sends `iss` in authorization responses (RFC 9207).
     pub iss_parameter: bool,
+    /// The types of authorization details that the server supports (RFC 9396 §10).
+    pub details_types: BTreeSet<String>,
     /// What the metadata has beside its aliases for mutual TLS (RFC 8705 §5), for clients without a certificate.
     pub without_certificate: Option<WithoutCertificate>,
 }
@@ -129,6 +133,8 @@ pub struct Client {
     pub client_id: String,
     /// How it proves itself.
     pub auth: ClientAuth,
+    /// Its authorization requests are request objects (RFC 9101), signed with the key of its assertions.
+    pub signs_requests: bool,
     /// The certificate it shows: to authenticate with, or only for tokens to be bound to (RFC 8705 §3).
     pub identity: Option<CertificateAndKey>,
     /// The redirect URIs registered for it.
@@ -280,6 +286,7 @@ fn endpoints(table: &Table<'_>) -> Option<Endpoints> {
         push_required: false,
         jwks,
         iss_parameter,
+        details_types: types_supported(table),
         without_certificate: None,
     })
 }
@@ -294,6 +301,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
     not_this_flow(table);
     let identity = pem::identity(table);
     let auth = client_auth(table, identity.as_ref());
+    let signs_requests = signs_requests(table, auth.as_ref());
     let redirects = table.list("redirect_uris", |t| PinnedRedirect::parse(t).map_err(str::to_owned));
     let delegations = delegations(table);
     if table.is_bare("redirect_uris") && !delegations.any() {
@@ -315,6 +323,7 @@ pub(super) fn client(table: &Table<'_>, daemon: Environment) -> Option<Client> {
         issuer: issuer?,
         client_id: client_id?,
         auth: auth?,
+        signs_requests,
         identity,
         redirects,
         owner: owner?,

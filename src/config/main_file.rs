@@ -1,19 +1,17 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Catalog, Client, Config, Finding, Issuer, Keeping, Limits, Registry, ScopeHome, TcpListener,
-    UnixListener,
+    AuditLog, Client, Config, Estate, EstateFiles, Finding, Issuer, Keeping, Limits, TcpListener, UnixListener,
     assertion::unfit,
-    delegation,
+    estate::Referring,
     grant_store::{GrantStore, grant_store},
     issuers::{client, issuer},
     keeping::keeping,
-    leniency::past_policy,
     named::Named,
-    operators::misplaced,
     pem,
     reader::{Document, Table},
     registry::environment,
+    reloading::{Reloading, reloading},
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
@@ -37,16 +35,18 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let files = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
-    let (registry, more) = Registry::load(&draft.agents);
+    let estate_files = EstateFiles::of(path, draft.agents.clone(), draft.apis.clone());
+    let referring = Referring {
+        file: path,
+        apis: &draft.apis,
+        clients: &draft.clients,
+        issuers: &draft.issuers,
+        is_named: &|issuer| draft.named.may_be(issuer),
+        administered: (draft.environment, draft.admin.is_some()),
+    };
+    let documents = [&draft.agents, &draft.apis].map(|file| Document::open(file));
+    let (estate, more) = Estate::read(documents, &referring);
     findings.extend(more);
-    let (catalog, more) = Catalog::load(&draft.apis);
-    let is_whole = more.is_empty();
-    findings.extend(more);
-    findings.extend(dangling(&draft, &catalog));
-    findings.extend(delegation::dangling(path, &draft.clients, &draft.issuers, (&registry, &catalog)));
-    // Held against a catalogue that lacks what is mistaken in it, every switch would look wrong.
-    let issuers = draft.issuers.values().filter(|_| is_whole);
-    findings.extend(issuers.flat_map(|issuer| past_policy(path, &issuer.alias, &issuer.accept, &catalog)));
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -59,8 +59,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
-        registry,
-        catalog,
+        reloading: draft.reloading,
+        estate: Arc::new(estate),
+        estate_files,
         issuers: draft.issuers,
         clients: draft.clients,
         limits: draft.limits,
@@ -70,7 +71,6 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         files: files.take(),
     };
     let mut mixed_up = undefended(path, &config);
-    mixed_up.extend(misplaced(path, &config));
     mixed_up.extend(unfit(path, &config));
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
 }
@@ -107,6 +107,7 @@ struct Draft {
     metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
+    reloading: Reloading,
     agents: PathBuf,
     apis: PathBuf,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
@@ -141,7 +142,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         }
     }
     let audit = section(root, "audit", audit).flatten();
-    let policies = section(root, "policy", |t| t.required_path("directory")).flatten();
+    let policies = section(root, "policy", |t| (t.required_path("directory"), reloading(t)));
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
     let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
@@ -149,6 +150,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
+    let (policies, reloading) = policies.unwrap_or_default();
     Some(Draft {
         environment: declared?,
         unix,
@@ -158,6 +160,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         metrics,
         audit: audit?,
         policies: policies?,
+        reloading,
         agents: agents?,
         apis: apis?,
         issuers,
@@ -321,17 +324,4 @@ fn clients(root: &Table<'_>, daemon: Environment, named: &Named<IssuerAlias>) ->
         );
     }
     clients
-}
-
-fn dangling(draft: &Draft, catalog: &Catalog) -> Vec<Finding> {
-    let unknown = catalog.apis.values().filter(|api| !draft.named.may_be(&api.issuer));
-    let unknown = unknown.map(|api| format!("api `{}` names no configured issuer: \"{}\"", api.alias, api.issuer));
-    let capabilities = catalog.scopes.values().filter_map(|scope| match &scope.home {
-        ScopeHome::Api(_) => None,
-        ScopeHome::Issuers(issuers) => {
-            let issuer = issuers.iter().find(|issuer| !draft.named.may_be(issuer))?;
-            Some(format!("scope `{}` names no configured issuer: \"{issuer}\"", scope.name))
-        }
-    });
-    unknown.chain(capabilities).map(|wrong| super::about(&draft.apis, wrong)).collect()
 }

@@ -4,11 +4,13 @@
 
 mod access_token;
 mod assertion;
+mod authorization_details;
 mod binding;
 mod catalog;
 mod client_auth;
 mod delegation;
 mod distinguished_name;
+mod estate;
 mod findings;
 mod grant_store;
 mod hosts;
@@ -24,6 +26,9 @@ mod pem;
 mod published;
 mod reader;
 mod registry;
+mod reloading;
+mod request_object;
+mod resource;
 mod share;
 mod signing;
 
@@ -33,6 +38,7 @@ pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};
+pub use estate::{Estate, EstateFiles};
 pub use findings::{Finding, about, nearest, position};
 pub use grant_store::GrantStore;
 pub(crate) use hosts::repeats_ours;
@@ -48,8 +54,11 @@ pub use operators::Operators;
 pub use par::ParUse;
 pub(crate) use pem::certificates;
 pub use pem::{CertificateAndKey, Mistake as PemMistake, thumbprint};
+pub(crate) use reader::FILE_BYTES_MAX;
 pub use reader::{Document, Table};
 pub use registry::Registry;
+pub use reloading::Reloading;
+pub(crate) use resource::plain_https;
 pub use share::Share;
 pub use signing::SigningKey;
 
@@ -84,10 +93,13 @@ pub struct Config {
     pub audit: AuditLog,
     /// The folder of Cedar policies.
     pub policies: PathBuf,
-    /// Who may call.
-    pub registry: Registry,
-    /// What may be asked for.
-    pub catalog: Catalog,
+    /// How policies, agents and APIs are taken anew.
+    pub reloading: Reloading,
+    /// Who may call and what may be asked for, as it was at the start: a reload brings another
+    /// ([`crate::policy::Policies::estate`]).
+    pub estate: Arc<Estate>,
+    /// Where that is read from.
+    pub estate_files: EstateFiles,
     /// The authorization servers we trust.
     pub issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
     /// Our registrations at them.
@@ -114,7 +126,7 @@ impl Config {
             read: self.files.iter().cloned().chain([file.to_owned()]).collect(),
             // The folder above the log's; those of the sockets are made by the daemon if they are missing.
             write: [self.audit.directory.clone()].into_iter().chain(grants).chain(sockets).collect(),
-            sees_peers: self.registry.agents().any(|agent| agent.executable.is_some()),
+            sees_peers: self.estate.registry.agents().any(|agent| agent.executable.is_some()),
         }
     }
 

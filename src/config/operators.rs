@@ -1,7 +1,7 @@
 //! `[[operator]]` of the agents file: who may administer the daemon, and how each proves it.
 
 use super::{
-    Config, Finding,
+    Finding, Registry,
     reader::Table,
     registry::{OVERFLOW_UID, team},
 };
@@ -9,7 +9,7 @@ use crate::model::{Environment, Operator, OperatorId, agent::Identity};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// The operators, by uid: on a Unix socket it alone proves who they are.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Operators(BTreeMap<u32, Arc<Operator>>);
 
 impl Operators {
@@ -56,21 +56,21 @@ fn operator(table: &Table<'_>) -> Option<Operator> {
 }
 
 /// What is wrong with who may administer the daemon.
-pub(super) fn misplaced(path: &Path, config: &Config) -> Vec<Finding> {
+pub(super) fn misplaced(path: &Path, registry: &Registry, (daemon, served): (Environment, bool)) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let operators = &config.registry.operators;
-    if config.admin.is_some() && operators.iter().next().is_none() {
+    let operators = &registry.operators;
+    if served && operators.iter().next().is_none() {
         findings.push(Finding {
             hint: Some("add an [[operator]] table with id, uid and teams to the agents file".to_owned()),
             ..super::about(path, "[listen.admin] has nobody to serve: no operator is registered")
         });
     }
-    if config.environment == Environment::Dev {
+    if daemon == Environment::Dev {
         return findings;
     }
     for operator in operators.iter() {
         let is_same = |identity: &Identity| matches!(identity, Identity::UnixPeer { uid, .. } if *uid == operator.uid);
-        if let Some(agent) = config.registry.agents().find(|agent| is_same(&agent.identity)) {
+        if let Some(agent) = registry.agents().find(|agent| is_same(&agent.identity)) {
             let (operator, agent) = (&operator.id, &agent.id);
             findings.push(Finding {
                 hint: Some("give the agent a uid of its own".to_owned()),

@@ -19,7 +19,7 @@ use toml::{
 };
 
 /// The longest configuration or data file, in bytes.
-pub(super) const FILE_BYTES_MAX: u64 = 8 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// A file being read, and the mistakes found in it so far.
 pub struct Document {
@@ -40,7 +40,13 @@ impl Document {
             ..about(path, format!("cannot be read: {e}"))
         })?;
         files::require_guarded(path).map_err(|wrong| about(path, wrong))?;
-        Ok(Self { path: path.to_owned(), text, findings: RefCell::default(), files: Rc::default() })
+        Ok(Self::of(path, text))
+    }
+
+    /// A document whose text was read before.
+    #[must_use]
+    pub fn of(path: &Path, text: String) -> Self {
+        Self { path: path.to_owned(), text, findings: RefCell::default(), files: Rc::default() }
     }
 
     /// The files and folders that the document names; filled while it is read.

@@ -8,7 +8,7 @@ use super::{
 use crate::model::{Agent, AgentId, Environment, TeamId, agent::Identity};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -16,7 +16,7 @@ use std::{
 pub(super) const OVERFLOW_UID: u64 = 65_534;
 
 /// The agents, by what proves them.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Registry {
     agents: BTreeMap<AgentId, Arc<Agent>>,
     by_uid: HashMap<u32, AgentId>,
@@ -26,12 +26,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads the file.
-    pub fn load(path: &Path) -> (Self, Vec<Finding>) {
-        let document = match Document::open(path) {
-            Ok(document) => document,
-            Err(finding) => return (Self::default(), vec![finding]),
-        };
+    /// Reads the file's text.
+    pub(super) fn read(document: Document) -> (Self, Vec<Finding>) {
         let (registry, findings) = document.read(|root| {
             let mut registry = Self { operators: Operators::read(root), ..Self::default() };
             let mut written = false;

@@ -7,8 +7,9 @@ use crate::{
     caller::AttestedOperator,
     grant::{GrantFilter, GrantSummary},
     model::{DecisionId, Fault, FreezeTarget, Reason},
-    policy::{AdminAction, AdminPermitted, Freeze},
+    policy::{AdminAction, AdminPermitted, Freeze, Snapshot, Standing},
 };
+use std::sync::Arc;
 
 /// Grants that one page lists at most.
 pub const PAGE_MAX: usize = 1000;
@@ -17,8 +18,10 @@ pub const PAGE: usize = 100;
 
 /// The daemon at a moment.
 pub struct StatusReply {
-    /// The policy set's generation, and the SHA-256 of its files in hex; `None` if none is loaded.
-    pub policy: Option<(u64, String)>,
+    /// The policy set; `None` if none is loaded.
+    pub policy: Option<Arc<Snapshot>>,
+    /// How the files stand to it.
+    pub standing: Standing,
     /// Whether the audit log can be written.
     pub audit_writable: bool,
     /// Grants held.
@@ -52,10 +55,10 @@ impl Corridor {
     /// What the operator is told; recorded.
     pub async fn admin_status(&self, operator: AttestedOperator) -> Result<StatusReply, Fault> {
         let permitted = self.admit_recorded(operator, "GetStatus", AdminAction::Status).await?;
-        let policy = self.policies.current().map(|set| (set.generation, set.policy_digest.to_string()));
         let issuers = self.servers.left_alone().into_iter().map(|(alias, open)| (alias.to_string(), *open.borrow()));
         Ok(StatusReply {
-            policy,
+            policy: self.policies.current(),
+            standing: self.policies.standing(),
             audit_writable: self.recorder.is_writable(),
             grants: self.grants.len(),
             transactions: self.transactions.open_count(),
@@ -150,7 +153,7 @@ impl Corridor {
 
     fn known(&self, target: &FreezeTarget) -> Result<(), Fault> {
         let is_known = match target {
-            FreezeTarget::Agent(id) => self.config.registry.agent(id).is_some(),
+            FreezeTarget::Agent(id) => self.policies.estate().registry.agent(id).is_some(),
             FreezeTarget::Client(alias) => self.config.clients.contains_key(alias),
             FreezeTarget::Issuer(alias) => self.config.issuers.contains_key(alias),
         };

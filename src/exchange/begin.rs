@@ -6,11 +6,11 @@ use crate::{
     caller::{Attestation, Caller},
     config::{Api, Client, Endpoints, Issuer, ParUse, ScopeHome},
     model::{
-        Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope, ScopeSet, TokenBinding,
-        Wall,
+        AuthorizationDetails, Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope,
+        ScopeSet, TokenBinding, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
-    oauth::possession,
+    oauth::{possession, requested_details, supported_details},
     policy::{BeginAsk, BeginPermitted},
     transaction::{Flow, Opening},
 };
@@ -26,6 +26,8 @@ pub struct BeginInput {
     pub scopes: Vec<String>,
     /// The resource, or nothing.
     pub resource: String,
+    /// The authorization details (RFC 9396 §2) as JSON, or nothing.
+    pub authorization_details: String,
     /// The redirect URI, or nothing.
     pub redirect_uri: String,
     /// Whether fewer scopes will do.
@@ -105,7 +107,7 @@ impl Corridor {
     ) -> Result<BegunReply, Fault> {
         let (ask, verdict, agent) = (permitted.ask(), permitted.verdict(), permitted.caller().agent());
         let endpoints = self.servers.endpoints(&client, &agent.id).await?;
-        self.sufficient(&client, &endpoints, permitted.scopes())?;
+        self.sufficient(&client, &endpoints, (permitted.scopes(), &ask.details))?;
         let login = demanded(permitted, &issuer)?;
         let iss_parameter = endpoints.iss_parameter;
         let minted = self.transactions.open(Opening {
@@ -117,6 +119,7 @@ impl Corridor {
             redirect: ask.redirect.clone(),
             told_by_redirect: !iss_parameter && self.config.issuers.len() > 1,
             scopes: permitted.scopes().clone(),
+            details: ask.details.clone(),
             api: ask.api.clone(),
             login,
             offline_refused: verdict.refused.iter().any(|(scope, _)| scope.as_str() == OFFLINE_ACCESS),
@@ -141,7 +144,13 @@ impl Corridor {
     }
 
     /// Whether the issuer, as its metadata or the configuration describes it, can be asked for this.
-    pub(super) fn sufficient(&self, client: &Client, endpoints: &Endpoints, scopes: &ScopeSet) -> Result<(), Fault> {
+    pub(super) fn sufficient(
+        &self,
+        client: &Client,
+        endpoints: &Endpoints,
+        (scopes, details): (&ScopeSet, &AuthorizationDetails),
+    ) -> Result<(), Fault> {
+        supported_details(details, &endpoints.details_types)?;
         if !endpoints.iss_parameter && self.config.shares_redirect(client).is_some() {
             tracing::error!(client = %client.alias, "its issuer sends no iss and it shares a redirect URI with another issuer's client: give it its own");
             let field = "authorization_response_iss_parameter_supported";
@@ -168,6 +177,8 @@ impl Corridor {
             return Err(Fault::field(Reason::IssuerUnknown, "issuer", "is not the client's issuer"));
         }
         let api = self.api(&client, &scopes, &input.resource)?;
+        let alias = api.as_ref().map(|api| &api.alias);
+        let details = requested_details(&input.authorization_details, &self.policies.estate().catalog, alias)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
         let BeginInput { allow_partial, claimed, login, .. } = input;
         if login.needs_proof() && !scopes.asks_identity() {
@@ -176,12 +187,13 @@ impl Corridor {
         }
         let issuer = self.config.issuers.get(&client.issuer).ok_or(Reason::IssuerUnknown)?;
         let pushed = issuer.par == ParUse::Required;
-        Ok(BeginAsk { client, api, scopes, redirect, allow_partial, claimed, login, pushed })
+        Ok(BeginAsk { client, api, scopes, details, redirect, allow_partial, claimed, login, pushed })
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
     pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
-        let catalog = &self.config.catalog;
+        let estate = self.policies.estate();
+        let catalog = &estate.catalog;
         let mut alias = None;
         for scope in scopes.iter() {
             let undeclared = || Fault::new(Reason::ScopeUndeclared).with("scopes", scope.as_str());

@@ -200,7 +200,9 @@ impl Corridor {
         let exchange = client.delegations.exchange.as_ref().ok_or(Reason::NarrowingUnavailable)?;
         // What comes of an exchange is bound to a key of its own, and a grant has one key.
         let has_key = opening.client.bound_tokens == TokenBinding::Dpop;
-        if has_key || !exchange.subjects.trusts(&opening.issuer.alias, &client.issuer) {
+        // An exchange names scopes alone: what became of the details nobody could tell.
+        if has_key || !grant.kept.details.is_empty() || !exchange.subjects.trusts(&opening.issuer.alias, &client.issuer)
+        {
             return Err(Reason::NarrowingUnavailable.into());
         }
         usable_binding(caller, &client)?;
@@ -232,7 +234,8 @@ impl Corridor {
         api: Option<&Api>,
         (resources, audiences): (&[String], &[String]),
     ) -> Result<Vec<String>, Fault> {
-        let apis = || self.config.catalog.apis.values().filter(|api| api.issuer == client.issuer);
+        let estate = self.policies.estate();
+        let apis = || estate.catalog.apis.values().filter(|api| api.issuer == client.issuer);
         let mut named = Vec::new();
         for resource in resources {
             named.extend([apis().find(|api| api.identifier == *resource).map(|api| &api.alias)]);
@@ -307,7 +310,8 @@ impl Corridor {
     fn agent_of(&self, subjects: &Subjects, name: &str) -> Option<AgentId> {
         let named = subjects.names.iter().find(|(known, _)| known == name).map(|(_, agent)| agent.clone());
         named.or_else(|| {
-            let mut agents = self.config.registry.agents();
+            let estate = self.policies.estate();
+            let mut agents = estate.registry.agents();
             agents.find(|a| matches!(&a.identity, Identity::Spiffe(id) if id == name)).map(|a| a.id.clone())
         })
     }

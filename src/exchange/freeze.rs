@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 /// How long a reply waits for what servers say to revocations. What is not known by then is counted as queued, and the
 /// log says what became of it.
-const REVOKED_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was taken away, and what became of it at the authorization servers.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -64,7 +64,7 @@ impl Toll {
         self.revoked + self.queued + self.unsupported + self.failed
     }
 
-    fn on(&self, event: Event) -> Event {
+    pub(super) fn on(&self, event: Event) -> Event {
         event
             .with("grants", self.grants)
             .with("transactions", self.transactions)
@@ -175,6 +175,7 @@ impl Corridor {
         let meant = match &filter {
             GrantFilter::All => "all".to_owned(),
             GrantFilter::Fingerprint(fingerprint) => format!("grant {fingerprint}"),
+            GrantFilter::Api(api) => format!("api {}", api.alias),
             GrantFilter::Of(target) => target.to_string(),
         };
         let permitted = self.admit(operator, "RevokeGrants", AdminAction::Revoke).await?.about(meant.clone());
@@ -223,7 +224,7 @@ impl Corridor {
     }
 
     /// Revokes what is left of grants, not all at once. It goes on whether anyone waits or not.
-    fn revoke_all(&self, ended: Vec<Arc<Grant>>, why: &'static str, decision: DecisionId) -> Revoking {
+    pub(super) fn revoke_all(&self, ended: Vec<Arc<Grant>>, why: &'static str, decision: DecisionId) -> Revoking {
         let revoking = Revoking { toll: Arc::default(), all: Arc::new(Semaphore::new(0)), tokens: 0, grants: 0 };
         let turns = Arc::new(Semaphore::new(REVOKED_AT_ONCE));
         ended.into_iter().fold(revoking, |revoking, grant| {
@@ -246,7 +247,7 @@ impl Corridor {
 }
 
 /// Revocations under way.
-struct Revoking {
+pub(super) struct Revoking {
     toll: Arc<Mutex<Toll>>,
     /// A permit for each grant that is done.
     all: Arc<Semaphore>,
@@ -256,7 +257,7 @@ struct Revoking {
 
 impl Revoking {
     /// Waits for all of them, but not for longer than this, and adds what is known then; the rest is queued.
-    async fn within(self, begun: Toll, span: Duration) -> Toll {
+    pub(super) async fn within(self, begun: Toll, span: Duration) -> Toll {
         let _ = tokio::time::timeout(span, self.all.acquire_many(self.grants)).await;
         let known = *self.toll.lock().unwrap_or_else(PoisonError::into_inner);
         let unknown = self.tokens.saturating_sub(known.known());

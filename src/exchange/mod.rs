@@ -1,21 +1,24 @@
 //! THE CORRIDOR. Rooms never call each other; only here does a request walk from one to the next, each ticket handed
 //! over where the next room asks for it.
 //!
-//! [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
+//! [`resolve_challenge`](Corridor::resolve_challenge), which only looks; [`begin`](Corridor::begin) or [`register`](Corridor::register), [`redeem`](Corridor::redeem),
 //! [`token`](Corridor::token) with its refresh, [`watch`](Corridor::watch), [`exchange`](Corridor::exchange) and
 //! [`obtain`](Corridor::obtain) with the request they share, [`sign_proof`](Corridor::sign_proof) and
 //! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
 mod begin;
+mod challenge;
 mod delegate;
 mod freeze;
 mod keeping;
+mod overtaken;
 mod person;
 mod proof;
 mod redeem;
 mod refresh;
 mod register;
+mod reload;
 mod request;
 mod revoke;
 mod token;
@@ -23,11 +26,13 @@ mod watch;
 
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
 pub use begin::{BeginInput, BegunReply};
+pub use challenge::{AuthorizationOption, ChallengeInput, ResolvedReply};
 pub use delegate::{ExchangeInput, ObtainInput, SubjectInput};
 pub use freeze::{FrozenReply, Toll};
 pub use proof::ProofInput;
 pub use redeem::RedeemInput;
 pub use register::RegisterInput;
+pub use reload::{ReloadReply, Reloaded, first_set};
 pub use revoke::RevokedReply;
 pub use token::TokenInput;
 pub use watch::{Due, Given, Watching};
@@ -38,7 +43,7 @@ use crate::{
     config::Config,
     grant::{Ended, Grants},
     model::{DecisionId, Fault, Reason, Wall, fault::Detection},
-    oauth::AuthorizationServers,
+    oauth::{AuthorizationServers, ProtectedResources},
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::{Begun, Transactions},
@@ -56,6 +61,8 @@ pub struct Corridor {
     pub transactions: Arc<Transactions>,
     /// Authorization servers.
     pub servers: Arc<AuthorizationServers>,
+    /// APIs' own metadata.
+    pub resources: Arc<ProtectedResources>,
     /// Grants.
     pub grants: Arc<Grants>,
     /// The audit log.

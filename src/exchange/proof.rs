@@ -76,7 +76,14 @@ impl Corridor {
         origin: &str,
     ) -> Result<HandOut, Box<(Event, Fault)>> {
         let event = refusal(OPERATION, &caller);
-        let found = self.grants.find(&caller, handle).and_then(|grant| grant.proves_to(origin));
+        let found = self.grants.find(&caller, handle).and_then(|grant| {
+            grant.proves_to(origin)?;
+            // Where its API is now counts too.
+            let (estate, api) = (self.policies.estate(), grant.kept.begun.opening.api.as_ref());
+            let now = api.and_then(|api| estate.catalog.apis.get(&api.alias));
+            let elsewhere = || Fault::field(Reason::ScopeNotGranted, "http_uri", "is at no origin of the grant's API");
+            now.filter(|api| api.origins.iter().any(|own| own == origin)).map(|_| ()).ok_or_else(elsewhere)
+        });
         if let Err(fault) = found {
             return Err(Box::new((event, fault)));
         }

@@ -1,6 +1,6 @@
 //! Redeem: settle, decide, record, redeem, judge, release, record, reply.
 
-use super::{Corridor, begin::usable_binding, refusal, token::TokenInput};
+use super::{Corridor, begin::usable_binding, overtaken::Held, refusal, token::TokenInput};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
@@ -8,7 +8,7 @@ use crate::{
     model::{Boot, Claimed, CodeVerifier, DecisionId, DpopProof, Fault, Handle, Reason, ScopeSet},
     oauth::{Disposal, Line, NotIssued, Passage},
     platform::trace,
-    policy::Permitted,
+    policy::{Permitted, Refused},
     transaction::{Begun, Callback, Claim, Presented, Settled},
 };
 use std::{
@@ -137,10 +137,11 @@ impl Corridor {
         let caller_event = self.event(Code::ExchangeFailed, &begun).by(permitted.claim().caller()).of(decision);
         // Minted before anything is spent: without entropy the claim goes back.
         let release_decision = self.decision()?;
-        let (recorded, line) = match self.ready(permitted, &begun, received, caller_waits, passage).await {
+        let ready = self.ready((permitted, claimed), &begun, received, caller_waits, passage).await;
+        let (recorded, line) = match ready {
             Ok(ready) => ready,
             // The decision may be in the log already, so its end is too.
-            Err(fault) => return Err(self.fail(caller_event, fault, decision).await),
+            Err(held) => return Err(self.held(caller_event, held, decision).await),
         };
         let issued = match self.servers.redeem(recorded, line.carrying(proof)).await {
             Ok(issued) => issued,
@@ -157,7 +158,7 @@ impl Corridor {
                 return Err(self.fail(event, refused.fault, decision).await);
             }
         };
-        let (reply, closing) = self.grants.keep(released).map_err(|lost| {
+        let (reply, caller, closing) = self.grants.keep(released).map_err(|lost| {
             let (kept, fault) = *lost;
             self.servers.dispose(Disposal::of_kept(&kept), "not_kept", decision);
             self.recorder.report(caller_event.clone().failed(&fault, Severity::High));
@@ -169,10 +170,13 @@ impl Corridor {
         let _ = self.grants.settle(self.grants.save(reply.grant())).await;
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
+                if let Err(refused) = self.still_released(recorded.get(), &caller, claimed) {
+                    return Err(self.withhold(recorded.get().grant(), caller_event, refused, decision).await);
+                }
                 self.grants.admit(&recorded);
                 // Either a freeze found the grant, or the freeze is found here.
                 if let Err(fault) = self.policies.stands(&begun) {
-                    return Err(self.withhold_frozen(recorded.get().grant(), caller_event, fault, decision).await);
+                    return Err(self.withhold(recorded.get().grant(), caller_event, fault.into(), decision).await);
                 }
                 closing.granted(recorded.get().grant().handle);
                 Ok(recorded)
@@ -189,50 +193,65 @@ impl Corridor {
         }
     }
 
-    /// Takes back a grant that was frozen while the outcome of this decision was written.
-    pub(super) async fn withhold_frozen(
+    /// Takes back a grant that was frozen, or that another policy set refuses, while the outcome of this decision was
+    /// written.
+    pub(super) async fn withhold(
         self: &Arc<Self>,
         grant: &Grant,
         event: Event,
-        fault: Fault,
+        refused: Refused,
         decision: DecisionId,
     ) -> Fault {
         let forgotten = self.grants.end(grant, EndedBy::Operator).1;
+        let why = if refused.fault.reason == Reason::Frozen { "frozen" } else { "not_released" };
         if let Some(disposal) = grant.remains() {
-            self.servers.dispose(disposal, "frozen", decision);
+            self.servers.dispose(disposal, why, decision);
         }
         let kept = self.grants.settle_end(forgotten).await.err();
-        let event = Event { code: Code::TokenWithheld, ..event }.with("kept", kept.map(|fault| fault.reason.name()));
-        self.fail(event, fault, decision).await
+        let event = Event { exchange: Some(decision), code: Code::TokenWithheld, ..event.refused(&refused) };
+        let event = event.with("kept", kept.map(|fault| fault.reason.name()));
+        self.fail(event, refused.fault, decision).await
+    }
+
+    /// Closes an exchange of which nothing was sent, because the current policy set says no or because something failed.
+    pub(super) async fn held(&self, event: Event, held: Held, decision: DecisionId) -> Fault {
+        match held {
+            Held::Failed(fault) => self.fail(event, fault, decision).await,
+            Held::Denied(refused) => {
+                let event = Event { exchange: Some(decision), ..event.refused(&refused) };
+                self.fail(event, refused.fault, decision).await
+            }
+        }
     }
 
     /// Makes the decision durable and opens the connection, side by side. Whatever fails here, no byte has left and the
     /// claim goes back; only a code that was held too long ends.
     async fn ready(
         &self,
-        permitted: Permitted,
+        (permitted, claimed): (Permitted, &Claimed),
         begun: &Begun,
         received: Boot,
         caller_waits: &Weak<()>,
         passage: Passage,
-    ) -> Result<(Recorded<Permitted>, Line), Fault> {
+    ) -> Result<(Recorded<Permitted>, Line), Held> {
         let (line, recorded) = tokio::join!(self.servers.connect(begun, passage), self.recorder.record(permitted));
         let recorded = recorded.map_err(|unrecorded| unrecorded.1)?;
         let mut line = line?;
         if !line.stands().await {
-            return Err(Reason::AsUnreachable.into());
+            return Err(Fault::from(Reason::AsUnreachable).into());
         }
+        let recorded = self.current(recorded, claimed).await?;
         if caller_waits.strong_count() == 0 {
-            return Err(Reason::DeadlineExceeded.into());
+            return Err(Fault::from(Reason::DeadlineExceeded).into());
         }
         if self.clock.boot().since(received) > self.config.limits.code_hold {
             recorded.into_inner().into_parts().0.end();
-            return Err(Reason::CodeExpiredLocally.into());
+            return Err(Fault::from(Reason::CodeExpiredLocally).into());
         }
         // The last look before the code leaves: an operator may have frozen it since the decision.
         if let Err(fault) = self.policies.stands(begun) {
             recorded.into_inner().into_parts().0.end();
-            return Err(fault);
+            return Err(fault.into());
         }
         Ok((recorded, line))
     }

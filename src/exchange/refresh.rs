@@ -84,11 +84,17 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
         };
+        let recorded = match self.current(recorded, claimed).await {
+            Ok(recorded) => recorded,
+            Err(held) => return Err(self.held(failed, held, decision).await),
+        };
         // The last look before the refresh token leaves: an operator may have frozen it since the decision.
         if let Err(fault) = self.policies.stands(&begun) {
             return Err(self.fail(failed, fault, decision).await);
         }
-        let refreshed = self.servers.refresh(recorded, line, until).await;
+        // Another try is a request of its own: under another set, whoever asks next is judged by it.
+        let verdict = recorded.get().verdict().clone();
+        let refreshed = self.servers.refresh(recorded, line, (until, &|| self.policies.is_current(&verdict))).await;
         // First of all, whatever becomes of the access token: the new refresh token is on its way to the disk.
         let saving = self.grants.save(place.grant());
         let refreshed = match refreshed {
@@ -105,7 +111,7 @@ impl Corridor {
                 return Err(self.fail(event, refused.fault, decision).await);
             }
         };
-        let (reply, _turn) = match self.grants.hold(&place, released) {
+        let (reply, turn) = match self.grants.hold(&place, released) {
             Ok(held) => held,
             Err(lost) => {
                 let (kept, fault) = *lost;
@@ -124,10 +130,15 @@ impl Corridor {
                 return Err(fault);
             }
         };
+        if let Err(refused) = self.still_released(recorded.get(), turn.caller(), claimed) {
+            self.servers.dispose(Disposal::of_kept(&recorded.get().held().kept), "not_released", decision);
+            let event = Event { exchange: Some(decision), code: Code::TokenWithheld, ..failed.refused(&refused) };
+            return Err(self.fail(event, refused.fault, decision).await);
+        }
         let shelved = self.grants.shelve(&place, &recorded);
         // Either a freeze finds the token in its grant, or the freeze is found here.
         if let Err(fault) = self.policies.stands(&begun) {
-            return Err(self.withhold_frozen(place.grant(), failed, fault, decision).await);
+            return Err(self.withhold(place.grant(), failed, fault.into(), decision).await);
         }
         shelved.inspect_err(|fault| {
             if fault.reason == Reason::GrantUnknown {

@@ -61,7 +61,7 @@ impl Corridor {
             Ok(endpoints) => endpoints,
             Err(fault) => return Err(self.refuse(event.of(verdict.id), fault).await),
         };
-        if let Err(fault) = self.sufficient(&client, &endpoints, &ask.scopes) {
+        if let Err(fault) = self.sufficient(&client, &endpoints, (&ask.scopes, &ask.details)) {
             return Err(self.refuse(event.of(verdict.id), fault).await);
         }
         // Whoever began it asked for what it asked; what the configuration demands is held against the ID token.
@@ -77,6 +77,7 @@ impl Corridor {
             endpoints,
             redirect: ask.redirect.clone(),
             scopes: ask.scopes.clone(),
+            details: ask.details.clone(),
             api: ask.api.clone(),
             offline_refused: false,
             agent_jkt: None,
@@ -98,7 +99,7 @@ impl Corridor {
         registration: &Registration,
     ) -> Result<(BeginAsk, Arc<Agent>), Fault> {
         let unknown = || Fault::field(Reason::FieldInvalid, "for_agent", "names no registered agent");
-        let agent = AgentId::parse(for_agent).and_then(|id| self.config.registry.agent(&id).map(Arc::clone));
+        let agent = AgentId::parse(for_agent).and_then(|id| self.policies.estate().registry.agent(&id).map(Arc::clone));
         let agent = agent.ok_or_else(unknown)?;
         let ask = self.resolve(request)?;
         provable(&ask.client)?;

@@ -5,7 +5,9 @@ use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
     grant::{Grant, Reply},
-    model::{Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection},
+    model::{
+        AuthorizationDetails, Claimed, DecisionId, Fault, Handle, LoginDemand, Reason, RedirectUri, fault::Detection,
+    },
     oauth::{Disposal, NotObtained, Passage, TokenRequest, VerifiedSubject},
     platform::{Underway, trace},
     policy::{RequestPermitted, Requestable},
@@ -72,6 +74,7 @@ impl Corridor {
             redirect: RedirectUri::none(),
             told_by_redirect: false,
             scopes,
+            details: AuthorizationDetails::default(),
             api,
             // A refresh token that comes all the same is never used.
             offline_refused: true,
@@ -105,6 +108,10 @@ impl Corridor {
             // The decision may be in the log already, so its end is too.
             Err(unrecorded) => return Err(self.fail(failed, unrecorded.1, decision).await),
         };
+        let recorded = match self.current(recorded, claimed).await {
+            Ok(recorded) => recorded,
+            Err(held) => return Err(self.held(failed, held, decision).await),
+        };
         // The last look before the request leaves: an operator may have frozen it since the decision.
         if let Err(fault) = stands() {
             return Err(self.fail(failed, fault, decision).await);
@@ -132,8 +139,8 @@ impl Corridor {
             None => self.grants.keep_obtained(released),
             Some(home) => self.grants.keep_home(home, released),
         };
-        let reply = match kept {
-            Ok(reply) => reply,
+        let (reply, caller) = match kept {
+            Ok(kept) => kept,
             Err(lost) => {
                 let (kept, fault) = *lost;
                 self.servers.dispose(Disposal::of_kept(&kept), "not_kept", decision);
@@ -141,7 +148,16 @@ impl Corridor {
             }
         };
         match self.recorder.record_outcome(reply).await {
-            Ok(recorded) => self.found(recorded, home.is_some(), ground.as_deref(), (failed, decision)).await,
+            Ok(recorded) => {
+                if let Err(refused) = self.still_released(recorded.get(), &caller, claimed) {
+                    // Nothing else of the grant that it was to go home to.
+                    self.servers.dispose(Disposal::of_kept(&recorded.get().held().kept), "not_released", decision);
+                    let event =
+                        Event { exchange: Some(decision), code: Code::TokenWithheld, ..failed.refused(&refused) };
+                    return Err(self.fail(event, refused.fault, decision).await);
+                }
+                self.found(recorded, home.is_some(), ground.as_deref(), (failed, decision)).await
+            }
             Err(unrecorded) => {
                 let (reply, fault) = *unrecorded;
                 // Nothing else of the grant that it was to go home to: that lives on without it.
@@ -169,7 +185,7 @@ impl Corridor {
         };
         // Either a freeze finds the token in its grant, or the freeze is found here.
         if let Err(fault) = self.policies.stands_on(&held.kept.begun, ground) {
-            return Err(self.withhold_frozen(grant, failed, fault, decision).await);
+            return Err(self.withhold(grant, failed, fault.into(), decision).await);
         }
         if let Err(fault) = entered {
             self.servers.dispose(Disposal::of_kept(&held.kept), "grant_ended", decision);

@@ -157,6 +157,7 @@ const fn takes_away(reason: Reason) -> bool {
             | R::ScopeNoLongerAllowed
             | R::ScopeNotGranted
             | R::ScopeUpgraded
+            | R::RarUpgraded
             | R::ScopeNarrowed
             | R::ScopeRejected
             | R::GrantRejected

@@ -3,6 +3,7 @@
 
 use super::{Grant, Grants};
 use crate::{
+    config::Api,
     model::{AgentId, Boot, ClientAlias, FreezeTarget, Handle, IssuerAlias, Scope, Wall},
     platform::{KeyedHash, vault::Saving},
 };
@@ -47,6 +48,8 @@ pub enum GrantFilter {
     All,
     /// The one with this fingerprint.
     Fingerprint(String),
+    /// Those for an API as it was: of this alias, with this identifier, at this issuer.
+    Api(Arc<Api>),
     /// Those of an agent, a client or an issuer; an agent's are also those of requests that it registered for others.
     Of(FreezeTarget),
 }
@@ -86,6 +89,7 @@ impl GrantFilter {
         match self {
             Self::All => true,
             Self::Fingerprint(wanted) => fingerprint(grant, keyed) == *wanted,
+            Self::Api(gone) => opening.api.as_ref().is_some_and(|api| api.is_the_same(gone)),
             // Whoever registered its request is gone, and so is what came of it.
             Self::Of(target) => [&grant.agent.id]
                 .into_iter()

@@ -236,6 +236,36 @@ impl Reply {
     }
 }
 
+/// A reply whose release is asked again: of the same token, for the same hand-out.
+pub struct AskedAgain<'r> {
+    reply: &'r Reply,
+    caller: &'r Caller,
+    remaining: Duration,
+}
+
+impl Reply {
+    /// The question of its release, again.
+    #[must_use]
+    pub fn asked_again<'r>(&'r self, caller: &'r Caller, clock: &dyn Clock) -> AskedAgain<'r> {
+        AskedAgain { reply: self, caller, remaining: self.held.remaining(clock) }
+    }
+}
+
+impl Releasable for AskedAgain<'_> {
+    fn caller(&self) -> &Caller {
+        self.caller
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.reply.held.kept.begun.opening.flow
+    }
+
+    fn facts(&self) -> IssuedFacts<'_> {
+        let facts = self.reply.held.facts(&self.reply.grant, self.remaining);
+        IssuedFacts { again: self.reply.kind == Kind::Again, ..facts }
+    }
+}
+
 /// The delivery of one reply.
 #[derive(Clone)]
 pub struct Delivery(Arc<Grant>);

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     config::{Api, Client, Config, Issuer},
     model::{
-        Agent, AgentId, ApiAlias, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, Nonce, PinnedRedirect,
-        TeamId, Terms, TokenBinding, agent::Identity,
+        Agent, AgentId, ApiAlias, AuthorizationDetails, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, Nonce,
+        PinnedRedirect, TeamId, Terms, TokenBinding, agent::Identity,
     },
-    oauth::{Disposal, Family, Kept, ResourceNonces, Tokens, Vouched},
+    oauth::{Disposal, Family, Kept, ResourceNonces, Tokens, Vouched, kept_details},
     platform::{
         ProofKey,
         vault::{Id, Saving},
@@ -37,7 +37,7 @@ pub struct Departed {
     pub record: Id,
     /// What is no longer configured: `agent`, `api` or `client`, or `binding`, where its client's tokens are bound to keys now
     /// and this one's are not, or the other way round; or `outcome`, where its first outcome never came on record, so that
-    /// nobody has its handle.
+    /// nobody has its handle; or `authorization_details`, where their type is not declared any more as it was.
     pub why: &'static str,
     /// Its agent, by the name it had.
     pub agent: String,
@@ -58,6 +58,8 @@ struct Home {
     client: Arc<Client>,
     issuer: Arc<Issuer>,
     api: Option<Arc<Api>>,
+    /// The authorization details granted, of types as they are declared now.
+    details: AuthorizationDetails,
     /// Why it is not held although it can be revoked.
     departed: Option<&'static str>,
 }
@@ -125,7 +127,7 @@ impl Grants {
         reckoning: &Reckoning,
     ) -> Option<(Arc<Grant>, Option<&'static str>)> {
         let (parsed, home) = (saved.parsed()?, home(saved, config)?);
-        let agent = AgentId::parse(&saved.agent).and_then(|id| config.registry.agent(&id).cloned());
+        let agent = AgentId::parse(&saved.agent).and_then(|id| config.estate.registry.agent(&id).cloned());
         let departed = match &agent {
             _ if saved.unanswered => Some("outcome"),
             None => Some("agent"),
@@ -178,11 +180,14 @@ fn home(saved: &Saved, config: &Config) -> Option<Home> {
         return None;
     }
     let api = saved.api.as_ref().and_then(|(alias, identifier)| {
-        let known = config.catalog.apis.get(&ApiAlias::parse(alias)?);
+        let known = config.estate.catalog.apis.get(&ApiAlias::parse(alias)?);
         known.filter(|api| api.identifier == *identifier && api.issuer == issuer.alias).cloned()
     });
+    let details = kept_details(&saved.details, &config.estate.catalog);
     let departed = (saved.api.is_some() && api.is_none()).then_some("api");
-    Some(Home { client: Arc::clone(client), issuer: Arc::clone(issuer), api, departed })
+    let departed = departed.or_else(|| details.is_none().then_some("authorization_details"));
+    let details = details.unwrap_or_default();
+    Some(Home { client: Arc::clone(client), issuer: Arc::clone(issuer), api, details, departed })
 }
 
 /// An agent that is not registered any more, to say whose token is revoked. Nobody can come as it.
@@ -207,7 +212,7 @@ fn kept(
     agent: &Arc<Agent>,
     since: Boot,
 ) -> Option<Kept> {
-    let Home { client, issuer, api, .. } = home;
+    let Home { client, issuer, api, details, .. } = home;
     let begun = Begun {
         opening: Opening {
             // No other has a refresh token that may be used.
@@ -219,6 +224,7 @@ fn kept(
             redirect: PinnedRedirect::parse(&saved.redirect).ok()?.admit(&saved.redirect)?,
             told_by_redirect: saved.told_by_redirect,
             scopes: parsed.begun_scopes,
+            details: details.clone(),
             api,
             login: parsed.login,
             agent_jkt: saved.agent_jkt.clone(),
@@ -238,6 +244,7 @@ fn kept(
         begun: Arc::new(begun),
         tokens: Tokens::none(),
         scopes: parsed.scopes,
+        details,
         tolerated: parsed.tolerated,
         lifetime: parsed.first_lifetime,
         at: (since, parsed.since),

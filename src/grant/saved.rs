@@ -67,6 +67,9 @@ pub(super) struct Saved {
     begin_decision: String,
     decision: String,
     scopes: String,
+    /// The authorization details granted, as JSON.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) details: String,
     tolerated: Vec<String>,
     /// What the first token lived, and the last one.
     first_lifetime: u64,
@@ -280,6 +283,7 @@ fn facts(grant: &Grant, standing: &Standing<'_>, stamp: Stamp, (age, idle): (Dur
         begin_decision: opening.decision.to_string(),
         decision: kept.decided.id.to_string(),
         scopes: kept.scopes.joined(),
+        details: kept.details.to_json(),
         tolerated: kept.tolerated.iter().map(ToString::to_string).collect(),
         first_lifetime: millis(kept.lifetime),
         lifetime: millis(standing.lifetime),
@@ -324,6 +328,7 @@ impl Saved {
                 revocation: self.endpoints.revocation.clone(),
                 // Nothing more is pushed for a grant, and these are its client's own already.
                 pushed: None,
+                details_types: std::collections::BTreeSet::new(),
                 introspection: self.endpoints.introspection.clone(),
                 push_required: false,
                 without_certificate: None,

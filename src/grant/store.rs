@@ -133,20 +133,20 @@ impl Grants {
     ///
     /// # Errors
     /// The token and [`Reason::Internal`] without entropy.
-    pub fn keep(&self, released: Released<Issued>) -> Result<(Reply, Closing), Box<(Kept, Fault)>> {
+    pub fn keep(&self, released: Released<Issued>) -> Result<(Reply, Caller, Closing), Box<(Kept, Fault)>> {
         let (issued, verdict, terms) = released.into_parts();
         let (kept, caller, closing) = issued.into_parts();
-        self.enter(kept, &caller, verdict, &terms).map(|reply| (reply, closing))
+        self.enter(kept, &caller, verdict, &terms).map(|reply| (reply, caller, closing))
     }
 
     /// The same of a token that no code was spent for.
     ///
     /// # Errors
     /// As [`Self::keep`].
-    pub fn keep_obtained(&self, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
+    pub fn keep_obtained(&self, released: Released<Obtained>) -> Result<(Reply, Caller), Box<(Kept, Fault)>> {
         let (obtained, verdict, terms) = released.into_parts();
         let (kept, caller) = obtained.into_parts();
-        self.enter(kept, &caller, verdict, &terms)
+        self.enter(kept, &caller, verdict, &terms).map(|reply| (reply, caller))
     }
 
     /// Makes a token of a grant of one that was exchanged for its own. It cannot be found before its reply is recorded and
@@ -154,7 +154,11 @@ impl Grants {
     ///
     /// # Errors
     /// The token, which must be revoked, and [`Reason::GrantUnknown`] if the grant ended meanwhile.
-    pub fn keep_home(&self, home: &Arc<Grant>, released: Released<Obtained>) -> Result<Reply, Box<(Kept, Fault)>> {
+    pub fn keep_home(
+        &self,
+        home: &Arc<Grant>,
+        released: Released<Obtained>,
+    ) -> Result<(Reply, Caller), Box<(Kept, Fault)>> {
         let (obtained, verdict, terms) = released.into_parts();
         let (kept, caller) = obtained.into_parts();
         if home.is_ended() {
@@ -162,7 +166,7 @@ impl Grants {
         }
         let terms = terms.strictest(home.terms.clone()).strictest(kept.terms.clone());
         let held = Arc::new(Held::obtained(Arc::new(kept), &caller));
-        Ok(Reply::first(Arc::clone(home), held, &caller, verdict, &terms))
+        Ok((Reply::first(Arc::clone(home), held, &caller, verdict, &terms), caller))
     }
 
     fn enter(

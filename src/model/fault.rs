@@ -51,6 +51,8 @@ pub enum Detection {
     DelegationStripped,
     /// The authorization server sent a refresh token that nobody may keep.
     UnexpectedRefreshToken,
+    /// An API's own metadata names an authorization server that is not trusted for it.
+    UntrustedIssuer,
 }
 
 /// The longest fact, in bytes.

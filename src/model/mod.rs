@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod algorithm;
+pub mod authorization_details;
 pub mod binding;
 pub mod fault;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod trace;
 
 pub use agent::{Agent, Claimed, Environment};
 pub use algorithm::{Algorithm, Algorithms};
+pub use authorization_details::{Amount, AuthorizationDetails, Comparator, Detail, DetailValue, DetailsType};
 pub use binding::TokenBinding;
 pub use fault::Fault;
 pub use id::{AgentId, ApiAlias, ClientAlias, DecisionId, Handle, IssuerAlias, OperatorId, TeamId};

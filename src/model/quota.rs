@@ -20,16 +20,19 @@ pub enum AgentQuota {
     Grants,
     /// Tokens that are watched.
     Streams,
+    /// Documents of APIs that are fetched for it.
+    MetadataFetches,
 }
 
 impl AgentQuota {
-    /// The name in `quota`: of the last four, that of the configured limit.
+    /// The name in `quota`; where there is a configured limit, that of the limit.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::CallsPerSecond => "calls_per_second",
             Self::CallsInFlight => "calls_in_flight",
             Self::UnknownPeers => "unknown_peers",
+            Self::MetadataFetches => "metadata_fetches",
             Self::TransactionsOpen | Self::TransactionsRemembered => "transactions_per_agent",
             Self::Grants => "grants_per_agent",
             Self::Streams => "streams_per_agent",
@@ -41,6 +44,7 @@ impl AgentQuota {
         match self {
             Self::CallsPerSecond => "It calls too often: call less often.",
             Self::CallsInFlight => "Too many of its calls are under way: wait for some of them.",
+            Self::MetadataFetches => "Its challenges name ever new places of metadata: ask less often.",
             Self::UnknownPeers => "Peers that are not registered call too often.",
             Self::TransactionsOpen => {
                 "Too many transactions are open: redeem the callback of one, that of a refusal too, which ends it; each \

@@ -139,4 +139,12 @@ reasons! {
     AudienceMismatch "AUDIENCE_MISMATCH" "The access token is for another resource than was asked for (RFC 8707 §2). The tokens were revoked." "Have the issuer honour `resource`.",
     IntrospectionUnavailable "INTROSPECTION_UNAVAILABLE" "The authorization server could not be asked whether it stands by the token. One that was just issued was revoked." "Repeat a GetToken; begin again where a code was spent.",
     GrantStoreUnavailable "GRANT_STORE_UNAVAILABLE" "The file that grants are kept in cannot be written, so nothing is spent that could be lost. What was revoked or frozen is so all the same, until a crash before it can be written." "Retry the same call; the daemon recovers by itself.",
+    ApiUndeclared "API_UNDECLARED" "The URL is not that of a declared API. Nothing was fetched." "Pass the URL that was answered with the challenge, or have the platform team declare its API.",
+    PrmUnavailable "PRM_UNAVAILABLE" "The API's own metadata (RFC 9728) could not be fetched." "Retry after the time in RetryInfo.",
+    PrmRejected "PRM_REJECTED" "The API's own metadata (RFC 9728), or the place that the challenge names for it, cannot be used." "See `rule`, and the daemon's log.",
+    PrmResourceMismatch "PRM_RESOURCE_MISMATCH" "The API's own metadata is for another resource (RFC 9728 §3.3), and nothing of it is used." "Do not follow this challenge: it may come from another server.",
+    NoTrustedIssuer "NO_TRUSTED_ISSUER" "The API's own metadata names no authorization server that is configured for this API. None was contacted." "Do not log in anywhere else; have the platform team configure the issuer, if it is to be trusted.",
+    AuthorizationDetailsInvalid "AUTHORIZATION_DETAILS_INVALID" "The authorization details are not a JSON array of declared types and fields (RFC 9396 §2), or too large." "See the field violations; the catalogue declares what may be asked for.",
+    AuthorizationDetailsUnsupported "AUTHORIZATION_DETAILS_UNSUPPORTED" "The authorization server does not support a type of authorization details that is asked for (RFC 9396 §10)." "Ask without it, or have the issuer's metadata list it in `authorization_details_types_supported`.",
+    RarUpgraded "RAR_UPGRADED" "The authorization details of the answer are missing, or wider than those asked for (RFC 9396 §7). The token was revoked." "Give the platform team `decision_id`, and `rule`, which says what was wrong.",
 }

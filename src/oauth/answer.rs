@@ -3,7 +3,7 @@
 use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover};
 use crate::{
     config::Accept,
-    model::{AccessToken, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
+    model::{AccessToken, AuthorizationDetails, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -27,6 +27,12 @@ pub(super) struct Success {
     pub(super) issued_type: Option<String>,
     /// Whether it is no access token, by its `token_type` of `N_A` (RFC 8693 §2.2.1).
     pub(super) not_applicable: bool,
+    /// `authorization_details` (RFC 9396 §7) as they came, until they are held against what was asked.
+    pub(super) details_answered: Option<Value>,
+    /// The same as the token itself carries them, where its contract lets it be read.
+    pub(super) details_carried: Option<Value>,
+    /// What of them is granted.
+    pub(super) details: AuthorizationDetails,
 }
 
 /// A refused answer.
@@ -103,6 +109,9 @@ fn success(members: Members, expected: &Expected<'_>) -> Result<Success, Bad> {
                 tolerated,
                 issued_type,
                 not_applicable,
+                details_answered: members.details,
+                details_carried: None,
+                details: AuthorizationDetails::default(),
             })
         }
         Err(fault) => Err(because(fault, members)),
@@ -172,6 +181,8 @@ pub(super) fn error_of(code: &str) -> (Reason, &'static str) {
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),
+        "invalid_request_object" => (Reason::AsRejected, "invalid_request_object"),
+        "invalid_authorization_details" => (Reason::AsRejected, "invalid_authorization_details"),
         "invalid_dpop_proof" => (Reason::AsRejected, "invalid_dpop_proof"),
         "use_dpop_nonce" => (Reason::AsRejected, "use_dpop_nonce"),
         "unsupported_grant_type" => (Reason::AsRejected, "unsupported_grant_type"),

@@ -1,6 +1,6 @@
-//! The one place where narrowgate signs for a client: assertions of private_key_jwt (RFC 7523 §3, rfc7523bis).
+//! Assertions of private_key_jwt (RFC 7523 §3, rfc7523bis), and the one place where a client's own key signs.
 //!
-//! Each is made for one HTTP request and is never kept, cached or logged. Its `aud` comes from the configuration, so
+//! Each assertion is made for one HTTP request and is never kept, cached or logged. Its `aud` comes from the configuration, so
 //! that no metadata of an attacker can have it made for another server; an endpoint from metadata is in it only where
 //! `legacy_aud` says so.
 
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 /// Seconds that an assertion is good for (FAPI 2.0 asks for no more).
 const LIFETIME_SECONDS: i64 = 60;
 /// Bytes of entropy in `jti`.
-const JTI_BYTES: usize = 24;
+pub(super) const JTI_BYTES: usize = 24;
 
 /// Whom an assertion speaks of, and to.
 pub(super) struct Speaks<'a> {
@@ -75,7 +75,11 @@ fn header(key: &AssertionKey, settings: &ClientAssertions) -> Value {
     Value::Object(header)
 }
 
-fn signature(key: &AssertionKey, pkcs1: bool, message: &[u8]) -> Result<Vec<u8>, Fault> {
+/// Signs with a client's key. RSA is RSASSA-PSS, but for `pkcs1`.
+///
+/// # Errors
+/// [`Reason::Internal`] if the key does not sign.
+pub(super) fn signature(key: &AssertionKey, pkcs1: bool, message: &[u8]) -> Result<Vec<u8>, Fault> {
     let failed = |_| Fault::new(Reason::Internal);
     // The library's own generator, which salts and nonces of signatures come from.
     let random = SystemRandom::new();

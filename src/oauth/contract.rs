@@ -86,6 +86,8 @@ pub(super) struct Learnt {
     pub(super) scopes: Option<(ScopeSet, Vec<Scope>)>,
     /// How long it still lives.
     pub(super) left: Duration,
+    /// The authorization details it carries (RFC 9396 §9); `None` where it does not say.
+    pub(super) details: Option<Value>,
 }
 
 /// How a token breaks the contract.
@@ -208,7 +210,8 @@ pub(super) fn judge(claims: &Map<String, Value>, expect: &Expect<'_>, now: Wall)
             return Err(Breach::Rule(name));
         }
     }
-    Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left })
+    let details = claims.get("authorization_details").cloned();
+    Ok(Learnt { scopes: scopes(claims.get("scope"), expect)?, left, details })
 }
 
 /// `aud` names what was asked for and nothing else (RFC 9068 §3): with one more the token would be good where nobody
@@ -253,6 +256,7 @@ fn scopes(claim: Option<&Value>, expect: &Expect<'_>) -> Result<Option<(ScopeSet
 fn tighten(success: Success, learnt: Learnt) -> Result<Success, (Box<Success>, Breach)> {
     let mut success = success;
     success.lifetime = success.lifetime.min(learnt.left);
+    success.details_carried = learnt.details;
     let Some((said, extra)) = learnt.scopes else { return Ok(success) };
     let Some(scopes) = ScopeSet::new(success.scopes.iter().filter(|scope| stays(scope, &said)).cloned()) else {
         return Err((Box::new(success), Breach::Rule("scope")));

@@ -1,6 +1,7 @@
 //! Tests of what a contract demands.
 
 use super::*;
+use crate::model::AuthorizationDetails;
 use serde_json::json;
 
 const NOW: Wall = Wall(1_000_000_000);
@@ -31,7 +32,7 @@ fn each_claim_is_held_against_what_was_asked() {
     let of = |changes| judged(changes, api, &Accept::default());
     let learnt = of(json!({})).unwrap();
     let read = (ScopeSet::parse("read").unwrap(), Vec::new());
-    assert_eq!(learnt, Learnt { scopes: Some(read), left: Duration::from_secs(60) });
+    assert_eq!(learnt, Learnt { scopes: Some(read), left: Duration::from_secs(60), details: None });
     assert_eq!(of(json!({"scope": null})).unwrap().scopes, None);
     for (name, values) in [
         ("iss", json!([null, "https://as.test/", "https://AS.test", ["https://as.test"], 1])),
@@ -79,13 +80,19 @@ fn a_token_says_less_than_its_answer_and_never_more() {
             id_token: None,
             issued_type: None,
             not_applicable: false,
+            details_answered: None,
+            details_carried: None,
+            details: AuthorizationDetails::default(),
             lifetime: Duration::from_secs(100),
             scopes: set(answered),
             scope_named: false,
             tolerated: vec![scope("x")],
         };
-        let learnt =
-            Learnt { scopes: Some((set(said), vec![scope("x"), scope("y")])), left: Duration::from_secs(left) };
+        let learnt = Learnt {
+            scopes: Some((set(said), vec![scope("x"), scope("y")])),
+            left: Duration::from_secs(left),
+            details: None,
+        };
         tighten(success, learnt).map_err(|(_, breach)| breach)
     };
     let success = of("read write", "read openid offline_access", 500).ok().unwrap();

@@ -13,7 +13,7 @@ use crate::{
 };
 use rustls::ClientConfig;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use url::Url;
 
 /// Bytes of a metadata document.
@@ -110,6 +110,7 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         // Needed for ID tokens alone: where it may not be used, those are what cannot be asked for.
         jwks: endpoint(issuer, "jwks_uri", document.get("jwks_uri")).unwrap_or_default(),
         iss_parameter: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        details_types: details_types(document),
         without_certificate,
     };
     if issuer.access_tokens.contract == Contract::Jwt && endpoints.jwks.is_none() {
@@ -118,6 +119,12 @@ fn read(issuer: &Issuer, document: &Value) -> Result<Document, Fault> {
         return Err(rejected(&issuer.alias, "jwks_uri", &Cause::Missing));
     }
     Ok(Document { endpoints, capabilities })
+}
+
+/// The types of authorization details that the server lists (RFC 9396 §10); one that is no text is none.
+fn details_types(document: &Value) -> BTreeSet<String> {
+    let listed = document.get("authorization_details_types_supported").and_then(Value::as_array);
+    listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// An endpoint that may be used, without a word on one that may not.

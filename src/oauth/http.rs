@@ -104,7 +104,7 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     let name = ServerName::try_from(bare.clone()).map_err(|_| unreachable())?;
     let tcp = addresses::connect(&bare, port, reach, names).await.map_err(|why| match why {
         Unconnected::Failed(kind) => {
-            tracing::warn!(host, port, %kind, "cannot connect to the authorization server");
+            tracing::warn!(host, port, %kind, "cannot connect to the server");
             unreachable()
         }
         Unconnected::OutOfReach => {
@@ -125,7 +125,7 @@ pub(super) async fn connect(url: &Url, config: &Arc<ClientConfig>, reach: Reach,
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|error| {
         let by_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let why = by_tls.map_or("the connection broke", tls::in_our_words);
-        tracing::warn!(host, port, why, "no TLS with the authorization server");
+        tracing::warn!(host, port, why, "no TLS with the server");
         Fault::new(if by_tls.is_some() { Reason::AsTlsUntrusted } else { Reason::AsUnreachable })
     })?;
     let mut builder = http1::Builder::new();

@@ -4,7 +4,10 @@
 use super::Vouched;
 use crate::{
     caller::Caller,
-    model::{AccessToken, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding, Wall},
+    model::{
+        AccessToken, AuthorizationDetails, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding,
+        Wall,
+    },
     policy::{IssuedFacts, Releasable, Verdict},
     transaction::{Begun, Closing, Flow},
 };
@@ -43,6 +46,8 @@ pub struct Kept {
     pub tokens: Tokens,
     /// The scopes it carries.
     pub scopes: ScopeSet,
+    /// The authorization details that were granted with it (RFC 9396 §7).
+    pub details: AuthorizationDetails,
     /// Scopes it carries besides, which the issuer's switch tolerates: granted to nobody.
     pub tolerated: Vec<Scope>,
     /// How long it lives, by the server's word.
@@ -73,6 +78,7 @@ impl Kept {
             api: opening.api.as_deref(),
             allowed: &opening.scopes,
             scopes: &self.scopes,
+            details: &self.details,
             tolerated: &self.tolerated,
             lifetime: self.lifetime,
             bound: self.bound,

@@ -25,6 +25,8 @@ pub(super) struct Members {
     pub(super) scope: Option<Value>,
     /// Anything but a text is none.
     pub(super) issued_type: Option<String>,
+    /// `authorization_details` (RFC 9396 §7).
+    pub(super) details: Option<Value>,
     pub(super) error: Option<Value>,
     /// The length of `error_description`; its text is never kept.
     pub(super) description_bytes: Option<usize>,
@@ -113,6 +115,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 "issued_token_type" => {
                     members.issued_type = map.next_value::<Strict>()?.0.as_str().map(str::to_owned);
                 }
+                "authorization_details" => members.details = Some(map.next_value::<Strict>()?.0),
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
                 "error" => members.error = Some(map.next_value::<Strict>()?.0),
                 "error_description" => {

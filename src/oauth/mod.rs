@@ -1,4 +1,4 @@
-//! The only room that talks to an authorization server.
+//! The only room that talks to an authorization server; and to an API's own, for its metadata alone.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
 //! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token
@@ -8,6 +8,7 @@
 
 mod addresses;
 mod answer;
+mod authorization_details;
 mod authorize;
 mod believed;
 mod bound;
@@ -18,6 +19,7 @@ mod client_assertion;
 mod client_authentication;
 mod contract;
 mod delegated_answer;
+mod demand;
 mod discovery;
 mod dpop;
 mod family;
@@ -33,12 +35,14 @@ mod leniency;
 mod members;
 mod names;
 mod obtained;
+mod protected_resource;
 mod pushed;
 mod redeem;
 mod refresh;
 mod refreshed;
 mod rejected;
 mod request;
+mod request_object;
 mod revoke;
 mod salvage;
 mod servers;
@@ -49,8 +53,11 @@ mod turns;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
+pub(crate) use authorization_details::kept_details;
+pub use authorization_details::{requested_details, supported_details};
 pub use authorize::AuthorizationRequest;
 pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
+pub use demand::{Demand, RequestedUrl};
 pub use discovery::fuzz_metadata;
 pub use dpop::{BEGIN_TARGET, DpopNonce, Proven, ResourceNonces, possession, prove, target};
 pub use family::{Family, Standing, Turn, Wish};
@@ -60,6 +67,7 @@ pub use issued::{Issued, Kept, Tokens};
 pub use jose::{fuzz_id_token, fuzz_keys};
 pub use lane::Passage;
 pub use obtained::Obtained;
+pub use protected_resource::{Found, ProtectedResources, ResourceMetadata, fuzz_resource_metadata, place};
 pub use redeem::NotIssued;
 pub use refresh::NotRefreshed;
 pub use refreshed::Refreshed;

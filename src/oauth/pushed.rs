@@ -6,11 +6,13 @@ use super::{
     answer::{self, ANSWER_BYTES_MAX},
     authorize::append,
     http::{self, Answer, Broken},
-    leniency, strict_json, wiped,
+    leniency,
+    request_object::{key_of, sign},
+    strict_json, wiped,
 };
 use crate::{
     config::{Issuer, ParUse},
-    model::{Fault, Reason},
+    model::{Fault, Reason, Wall},
     transaction::{Minted, Opening},
 };
 use serde_json::Value;
@@ -29,6 +31,8 @@ pub(super) struct Pushed {
     pub(super) request_uri: String,
     /// `expires_in`.
     pub(super) lifetime: Duration,
+    /// When what was pushed ends by itself, where it was signed.
+    pub(super) object_ends: Option<Wall>,
 }
 
 impl AuthorizationServers {
@@ -56,12 +60,22 @@ impl AuthorizationServers {
             }
         };
         let left = deadline.saturating_sub(waited).saturating_sub(line.spent);
-        let request = self.authenticated(opening, &form(minted))?;
+        let (form, object_ends) = match key_of(minted) {
+            // RFC 9126 §3: nothing beside it but what proves the client.
+            Some(key) => {
+                let object = sign(minted, key, &*self.entropy, self.clock.wall())?;
+                let mut form = wiped::roomy_form(&[&object.jwt]);
+                form.append_pair("request", &object.jwt);
+                (Zeroizing::new(form.finish()), Some(object.ends))
+            }
+            None => (form(minted), None),
+        };
+        let request = self.authenticated(opening, &form)?;
         let mut came = Zeroizing::default();
         let answered = tokio::time::timeout(left, http::post(line, request, ANSWER_BYTES_MAX, &mut came)).await;
         passage.ended(&answered);
         match answered {
-            Ok(Ok(answer)) => judge(&answer, &opening.issuer, endpoint),
+            Ok(Ok(answer)) => judge(&answer, &opening.issuer, endpoint).map(|pushed| Pushed { object_ends, ..pushed }),
             Ok(Err(Broken::Connection)) => Err(Reason::AsUnreachable.into()),
             Ok(Err(Broken::TooLong)) => Err(Reason::ParResponseMalformed.into()),
             Err(_) => Err(Reason::AsTimeout.into()),
@@ -92,7 +106,7 @@ fn endpoint(opening: &Opening) -> Result<Option<&str>, Fault> {
 fn form(minted: &Minted) -> Zeroizing<String> {
     let opening = &minted.begun.opening;
     let hint = opening.login.hint.as_deref().unwrap_or_default();
-    let mut form = wiped::roomy_form(&[&opening.scopes.joined(), hint]);
+    let mut form = wiped::roomy_form(&[&opening.scopes.joined(), hint, &opening.details.to_json()]);
     append(&mut form, minted);
     Zeroizing::new(form.finish())
 }
@@ -125,7 +139,7 @@ fn judge(answer: &Answer, issuer: &Issuer, endpoint: &str) -> Result<Pushed, Fau
 fn read(body: &Value, issuer: &Issuer, endpoint: &str) -> Option<Pushed> {
     let lifetime = leniency::lifetime(body.get("expires_in")?, &issuer.accept).ok()?;
     let request_uri = body.get("request_uri")?.as_str().filter(|uri| may_be(uri, issuer, endpoint))?.to_owned();
-    body.get("error").is_none().then_some(Pushed { request_uri, lifetime })
+    body.get("error").is_none().then_some(Pushed { request_uri, lifetime, object_ends: None })
 }
 
 /// Whether this names a request at this server: a URN (RFC 9126 §2.2), or a URL of the issuer's or the endpoint's own

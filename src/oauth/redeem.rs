@@ -3,6 +3,7 @@
 use super::{
     AuthorizationServers, Disposal, Issued, Kept, Tokens, Vouched,
     answer::{self, Bad, Expected, RULE, Success, broken},
+    authorization_details::{Silent, hold_to},
     bound::{self, Binding},
     dpop,
     http::{Answer, Broken, Line},
@@ -67,11 +68,12 @@ impl AuthorizationServers {
         };
         let result =
             result.and_then(|success| hold_against(success, &begun, required.as_ref(), is_introspected(&begun)));
+        let result = result.and_then(|success| hold_to(success, &begun.opening.details, Silent::Refused));
         let result = match (result, &nonce) {
             (Ok(success), Some(nonce)) => self.with_subject(success, &begun, keys, nonce).await,
             (result, _) => result.map(|success| (success, None)),
         };
-        let (Success { access, refresh, lifetime, scopes, tolerated, .. }, subject) = match result {
+        let (Success { access, refresh, lifetime, scopes, tolerated, details, .. }, subject) = match result {
             Ok(success) => success,
             Err(failed) => {
                 let Failed { fault, status, leftover } = *failed;
@@ -85,6 +87,7 @@ impl AuthorizationServers {
             begun,
             tokens: Tokens { access, refresh, retired: None },
             scopes,
+            details,
             tolerated,
             lifetime,
             at,

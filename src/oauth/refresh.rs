@@ -4,6 +4,7 @@
 use super::{
     AuthorizationServers, Disposal, Family, Kept, Passage, Refreshed, Tokens, Turn, Vouched,
     answer::Success,
+    authorization_details::{Silent, hold_to},
     http::Line,
     identity::{Presented, ends_grant},
     leniency::tell_cure,
@@ -56,7 +57,10 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn refresh_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
-        self.token_line(begun, passage).await
+        let line = self.token_line(begun, passage).await?;
+        // Already now: nothing may be waited for between the last look at the policies and the first byte.
+        self.contract_keys(begun).await?;
+        Ok(line)
     }
 
     /// The same for another try.
@@ -67,7 +71,8 @@ impl AuthorizationServers {
     }
 
     /// Refreshes with a recorded permit (RFC 6749 §6, RFC 8705 §2), on an open connection where there is one. Tries
-    /// again only what was not sent or not taken (429, 503), and not beyond `until`.
+    /// again only what was not sent or not taken (429, 503), and not beyond `until`, nor where `still` says that its decision is none any
+    /// more.
     ///
     /// # Errors
     /// See [`NotRefreshed`].
@@ -75,7 +80,7 @@ impl AuthorizationServers {
         &self,
         recorded: Recorded<RefreshPermitted<Turn>>,
         line: Result<Line, Fault>,
-        until: Boot,
+        (until, still): (Boot, &(dyn Fn() -> bool + Sync)),
     ) -> Result<Refreshed, Box<NotRefreshed>> {
         let (turn, decided, terms) = recorded.into_inner().into_parts();
         let (mut line, mut tries) = (line, 1);
@@ -88,6 +93,9 @@ impl AuthorizationServers {
             };
             let Some(wait) = self.retry_in(&failed, tries, &turn, until) else { break Err(failed) };
             self.work.pause(wait).await;
+            if !still() {
+                break Err(failed);
+            }
             tries += 1;
             line = self.another_line(turn.begun()).await;
         };
@@ -111,6 +119,7 @@ impl AuthorizationServers {
         let success = self.keep_to_contract(success, begun, &wish.scopes, keys.as_ref()).await?;
         let needed = wish.all_needed.then_some(&wish.scopes);
         let success = hold_against(success, begun, needed, is_introspected(begun))?;
+        let success = hold_to(success, &turn.origin().details, Silent::Unchanged)?;
         self.same_person(&success, turn).await.map_err(|fault| unkept(fault, &success))?;
         let confirmed = success.scope_named || begun.opening.issuer.narrowing == Narrowing::Assumed;
         if turn.narrows() && !confirmed {
@@ -154,7 +163,7 @@ impl AuthorizationServers {
     }
 
     fn refreshed(success: Success, at: (Boot, Wall), turn: Turn, (decided, terms): (Verdict, Terms)) -> Refreshed {
-        let Success { access, refresh, lifetime, scopes, tolerated, .. } = success;
+        let Success { access, refresh, lifetime, scopes, tolerated, details, .. } = success;
         let (begun, family) = (Arc::clone(turn.begun()), turn.family());
         // Without a new one the old one stays (RFC 6749 §6).
         let homeless = refresh.and_then(|new| family.rotate(new));
@@ -164,6 +173,7 @@ impl AuthorizationServers {
             begun,
             tokens: Tokens { access, refresh: None, retired: homeless },
             scopes,
+            details,
             tolerated,
             lifetime,
             at,
@@ -188,7 +198,8 @@ impl AuthorizationServers {
         let disposal = Disposal::of_leftover(&begun, leftover);
         tell_cure(&begun.opening.issuer, &fault);
         let fault = as_told(fault);
-        let over = fault.reason == Reason::ReauthRequired || ends_grant(&fault);
+        // Details wider than the person granted say the same of the server as scopes they never granted.
+        let over = matches!(fault.reason, Reason::ReauthRequired | Reason::RarUpgraded) || ends_grant(&fault);
         let fatal = over || is_beyond_grant(&fault, turn.origin());
         if fault.reason == Reason::ScopeUpgraded && !fatal {
             tracing::error!(issuer = %begun.opening.issuer.alias, "it ignores `scope` on refresh, so the token was revoked; set refresh_narrowing = \"off\" and it is not asked again");

@@ -4,6 +4,7 @@
 use super::{
     AuthorizationServers, Disposal, Kept, Obtained, Passage, Tokens, VerifiedSubject, Vouched,
     answer::Success,
+    authorization_details::{Silent, hold_to},
     delegated_answer::{self, Asked},
     http::Line,
     jose::sign::sign,
@@ -93,7 +94,10 @@ impl AuthorizationServers {
     /// # Errors
     /// [`Reason::AsUnreachable`], [`Reason::AsTlsUntrusted`], [`Reason::IssuerEndpointChanged`].
     pub async fn request_line(&self, begun: &Begun, passage: Passage) -> Result<Line, Fault> {
-        self.token_line(begun, passage).await
+        let line = self.token_line(begun, passage).await?;
+        // Already now: nothing may be waited for between the last look at the policies and the first byte.
+        self.contract_keys(begun).await?;
+        Ok(line)
     }
 
     /// Makes a recorded token request on an open connection.
@@ -111,7 +115,7 @@ impl AuthorizationServers {
         let at = (self.clock.boot(), self.clock.wall());
         let result = self.one_request(line, &request, at.1, entropy).await;
         let TokenRequest { caller, begun, subject, .. } = request;
-        let Success { access, refresh, lifetime, scopes, tolerated, not_applicable, .. } = match result {
+        let Success { access, refresh, lifetime, scopes, tolerated, details, not_applicable, .. } = match result {
             Ok(success) => success,
             Err(failed) => {
                 let Failed { fault, status, leftover } = *failed;
@@ -129,8 +133,21 @@ impl AuthorizationServers {
         let subject = subject.and_then(|subject| subject.subject_at(&begun.opening.issuer.alias));
         let tokens = Tokens { access, refresh: None, retired: None };
         let nonce = None;
-        let kept =
-            Kept { begun, tokens, scopes, tolerated, lifetime, at, bound, vouched, subject, nonce, decided, terms };
+        let kept = Kept {
+            begun,
+            tokens,
+            scopes,
+            details,
+            tolerated,
+            lifetime,
+            at,
+            bound,
+            vouched,
+            subject,
+            nonce,
+            decided,
+            terms,
+        };
         Ok(Obtained::new(kept, caller, unexpected))
     }
 
@@ -157,6 +174,7 @@ impl AuthorizationServers {
             success = self.keep_to_contract(success, begun, scopes, keys.as_ref()).await?;
         }
         let success = hold_against(success, begun, None, by_contract && is_introspected(begun))?;
+        let success = hold_to(success, &begun.opening.details, Silent::Refused)?;
         let Flow::TokenExchange(delegation, token_type) = &request.begun.opening.flow else { return Ok(success) };
         let exchange = request.begun.opening.client.delegations.exchange.as_ref();
         let delegated = exchange.filter(|exchange| exchange.actor_key.is_some());

@@ -63,7 +63,7 @@ impl ResolvesClientCert for Present {
 ///
 /// # Errors
 /// What is wrong with which part, for a person.
-fn client_config(
+pub(super) fn client_config(
     roots: &[CertificateDer<'static>],
     identity: Option<&CertificateAndKey>,
 ) -> Result<Arc<ClientConfig>, String> {

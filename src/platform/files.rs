@@ -2,7 +2,7 @@
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -176,12 +176,47 @@ pub fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>>
     Ok(bytes)
 }
 
+/// Reads a UTF-8 file of at most `bytes_max` that nobody may change but its owner and group: root, the daemon's user, or
+/// this one. What is looked at is the file that is open, so that no swap comes between the look and the reading; what is
+/// too long is not read at all.
+///
+/// # Errors
+/// What is wrong and what to do, for a person.
+pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<String, String> {
+    let cannot = |e: io::Error| format!("cannot be read: {e}");
+    // Opening a pipe would wait for a writer for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| cannot(e.into()))?);
+    let meta = file.metadata().map_err(cannot)?;
+    if !meta.is_file() {
+        return Err("cannot be read: is not a regular file".to_owned());
+    }
+    unwritable(&meta)?;
+    let own = rustix::process::geteuid().as_raw();
+    if ![Some(0), Some(own), owner].contains(&Some(meta.uid())) {
+        return Err(format!(
+            "belongs to uid {}; it must belong to root, to the daemon's user, or to whom the main file belongs: run chown on it",
+            meta.uid()
+        ));
+    }
+    let too_long = |bytes: u64| format!("is {bytes} bytes long, and {bytes_max} may be read");
+    if meta.len() > bytes_max {
+        return Err(too_long(meta.len()));
+    }
+    let mut text = String::new();
+    let read = file.take(bytes_max + 1).read_to_string(&mut text).map_err(cannot)? as u64;
+    if read > bytes_max { Err(too_long(read)) } else { Ok(text) }
+}
+
 /// Refuses a file or folder that anyone may change: who gets tokens is written in it.
 ///
 /// # Errors
 /// What is wrong and what to do, for a person.
 pub fn require_guarded(path: &Path) -> Result<(), String> {
-    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    unwritable(&std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?)
+}
+
+fn unwritable(meta: &Metadata) -> Result<(), String> {
     if meta.mode() & 0o002 != 0 {
         return Err(format!("has mode {:04o}: anyone may change it; run chmod o-w on it", meta.mode() & 0o7777));
     }

@@ -19,6 +19,8 @@ pub enum AdminAction {
     Unfreeze,
     /// Stop the daemon in an orderly way.
     Drain,
+    /// Take policies, agents and APIs anew.
+    Reload,
 }
 
 impl AdminAction {
@@ -32,6 +34,7 @@ impl AdminAction {
             Self::Freeze => "admin_freeze",
             Self::Unfreeze => "admin_unfreeze",
             Self::Drain => "admin_drain",
+            Self::Reload => "admin_reload",
         }
     }
 }

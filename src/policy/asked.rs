@@ -26,6 +26,8 @@ pub(super) enum Part {
     Gate,
     /// One scope.
     Scope(Scope),
+    /// One element of authorization details, of this type.
+    Detail(String),
 }
 
 impl Part {
@@ -34,6 +36,7 @@ impl Part {
             Self::Narrowing(_) => "narrowing",
             Self::Gate => "gate",
             Self::Scope(_) => "scope",
+            Self::Detail(_) => "detail",
         }
     }
 }
@@ -171,6 +174,7 @@ impl Step<'_> {
     fn to_json(&self, bases: &mut Vec<Value>) -> (Value, Value) {
         let scope = match &self.part {
             Part::Narrowing(scope) | Part::Scope(scope) => scope.as_str(),
+            Part::Detail(name) => name,
             Part::Gate => "",
         };
         let Some(question) = &self.question else {
@@ -210,6 +214,7 @@ impl Step<'_> {
             "narrowing" => Part::Narrowing(scope()?),
             "gate" => Part::Gate,
             "scope" => Part::Scope(scope()?),
+            "detail" => Part::Detail(id.to_owned()),
             other => return Err(format!("a question is of an unknown part {other:?}")),
         };
         if entry.get("unaskable").is_some() {

@@ -2,57 +2,47 @@
 
 use super::{
     Facts, Snapshot,
+    case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
     entities::{self, uid},
     expected::Expected,
-    load::collect,
     operator_cases::OperatorCase,
     person,
     question::Question,
+    sources::Source,
     value::{Fields, Uid, Value},
 };
 use crate::{
     caller::Transport,
-    config::{Config, Document, Finding, ScopeHome, Table, about},
+    config::{Config, Document, Estate, Finding, ScopeHome, Table},
     model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
 use cedar_policy::Entity;
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 /// What became of the cases.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Cases whose answer was as expected.
-    pub passed: usize,
+    pub(super) passed: usize,
     /// Cases that failed, and mistakes in the files.
-    pub findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
-/// Runs every case beside the policies of the configuration.
-#[must_use]
-pub fn run(config: &Config, snapshot: &Snapshot) -> Tally {
+/// Runs the cases in these texts.
+pub(super) fn run(config: &Config, snapshot: &Snapshot, sources: &[Source]) -> Tally {
     let mut tally = Tally::default();
-    let mut paths: Vec<PathBuf> = Vec::new();
-    if let Err(e) = collect(&config.policies, "cases.toml", &mut paths) {
-        tally.findings.push(about(&config.policies, format!("cannot be read: {e}")));
-    }
-    for path in paths {
-        let document = match Document::open(&path) {
-            Ok(document) => document,
-            Err(finding) => {
-                tally.findings.push(finding);
-                continue;
-            }
-        };
+    for source in sources {
+        let document = Document::of(&source.path, source.text.clone());
         let mut names = HashSet::new();
         let (passed, findings) = document.read(|root| {
             let results = root.tables("case", |table| {
                 let (name, ran) = if table.holds("operator") {
-                    let case = OperatorCase::read(table, config)?;
+                    let case = OperatorCase::read(table, &snapshot.estate)?;
                     (case.name.clone(), case.run(snapshot))
                 } else {
-                    let case = Case::read(table, config)?;
+                    let case = Case::read(table, (config, &snapshot.estate))?;
                     (case.name.clone(), case.run(snapshot))
                 };
                 if !names.insert(name.clone()) {
@@ -70,6 +60,7 @@ pub fn run(config: &Config, snapshot: &Snapshot) -> Tally {
 
 struct Case<'c> {
     config: &'c Config,
+    estate: &'c Estate,
     name: String,
     action: String,
     agent: Agent,
@@ -89,6 +80,7 @@ struct Case<'c> {
     token: Token,
     delegated: Delegated,
     registered: Registered,
+    detail: AskedDetail,
     expected: Expected,
 }
 
@@ -118,11 +110,11 @@ const NOW: &str = "2026-11-22T10:00:00Z";
 const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 
 impl<'c> Case<'c> {
-    fn read(table: &Table<'_>, config: &'c Config) -> Option<Self> {
+    fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
         let name = table.required("name", owned)?;
         let action = table.required("action", owned);
         let agent = table.required("agent", |t| {
-            let agent = AgentId::parse(t).and_then(|id| config.registry.agent(&id));
+            let agent = AgentId::parse(t).and_then(|id| estate.registry.agent(&id));
             agent.map(|a| Agent::clone(a)).ok_or_else(|| format!("names no registered agent: {t:?}"))
         });
         let client = table.required("client", |t| ClientAlias::parse(t).ok_or_else(|| "is not an alias".to_owned()));
@@ -151,6 +143,7 @@ impl<'c> Case<'c> {
         agent.environment = environment.unwrap_or(agent.environment);
         Some(Self {
             config,
+            estate,
             name,
             action: action?,
             agent,
@@ -169,6 +162,7 @@ impl<'c> Case<'c> {
             token,
             delegated: delegated(table),
             registered: registered(table),
+            detail: asked_detail(table),
             expected: expected?,
         })
     }
@@ -176,6 +170,7 @@ impl<'c> Case<'c> {
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
+            (_, "grant_detail") => self.detail.resource()?,
             (_, "break_glass") => Uid::new("Daemon", entities::DAEMON),
             _ => Uid::new("Client", self.client.as_str()),
         };
@@ -251,6 +246,11 @@ impl<'c> Case<'c> {
                 ("client", super::context::entity("Client", self.client.as_str())),
                 ("flow", text(&self.flow)),
             ]),
+            "grant_detail" => fields.extend([
+                ("client", super::context::entity("Client", self.client.as_str())),
+                ("flow", text(&self.flow)),
+                ("detail", self.detail.value()),
+            ]),
             "release_token" => {
                 let token = record([
                     ("scopes", scopes(&self.token.scopes)),
@@ -277,7 +277,7 @@ impl<'c> Case<'c> {
     }
 
     fn api(&self, scopes: &[Scope]) -> Option<&crate::config::Api> {
-        let catalog = &self.config.catalog;
+        let catalog = &self.estate.catalog;
         let alias = scopes.iter().find_map(|scope| match &catalog.scopes.get(scope)?.home {
             ScopeHome::Api(alias) => Some(alias),
             ScopeHome::Issuers(_) => None,

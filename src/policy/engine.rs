@@ -6,7 +6,7 @@ use super::{
     Asked, Snapshot,
     annotations::Note,
     ask::{Answer, Prepared, uids},
-    asked::{Keeping, Step},
+    asked::{Keeping, Part, Step},
     outcome::{Looked, put_text, put_uid, put_value},
     question::{Own, Question},
     reads::{Path, Reads},
@@ -40,6 +40,8 @@ pub(super) struct Engine {
     decided: Cache<Key, Arc<Decided>>,
     /// Where the caller's own words stand.
     claimed: Path,
+    /// Where an element of authorization details stands.
+    detail: Path,
 }
 
 /// What the answers to a list of questions hang on, whatever is in their contexts.
@@ -91,6 +93,7 @@ impl Engine {
                 .weigher(|key: &Key, decided: &Arc<Decided>| decided.weight(key))
                 .build(),
             claimed: ["base", "claimed"].map(str::to_owned).into(),
+            detail: vec!["detail".to_owned()],
         }
     }
 }
@@ -192,6 +195,12 @@ impl Snapshot {
         let context = &round.steps.first()?.question.as_ref()?.context;
         if let Found::Value(claimed) = at(context, &self.engine.claimed) {
             put_value(claimed, &mut key)?;
+        }
+        // So is each element of authorization details: it says what for.
+        for step in round.steps.iter().filter(|step| matches!(step.part, Part::Detail(_))) {
+            if let Found::Value(detail) = at(&step.question.as_ref()?.context, &self.engine.detail) {
+                put_value(detail, &mut key)?;
+            }
         }
         Some(key)
     }

@@ -2,7 +2,7 @@
 
 use super::{question::Own, value::Uid};
 use crate::{
-    config::{Client, Config, ScopeHome},
+    config::{Client, Config, Estate, ScopeHome},
     model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
@@ -41,12 +41,12 @@ pub(super) fn type_name(kind: &str) -> Result<EntityTypeName, String> {
 }
 
 /// Builds every entity and validates them against the schema.
-pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String> {
+pub(super) fn build(config: &Config, estate: &Estate, schema: &Schema) -> Result<Entities, String> {
     let mut entities = Vec::new();
-    for agent in config.registry.agents() {
+    for agent in estate.registry.agents() {
         entities.push(self::agent(agent)?);
     }
-    for operator in config.registry.operators.iter() {
+    for operator in estate.registry.operators.iter() {
         entities.push(self::operator(operator)?);
     }
     for issuer in config.issuers.values() {
@@ -59,7 +59,7 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
     for client in config.clients.values() {
         entities.push(self::client(client)?);
     }
-    for api in config.catalog.apis.values() {
+    for api in estate.catalog.apis.values() {
         let attributes = [
             ("identifier", Expr::new_string(api.identifier.clone())),
             ("owner", Expr::new_entity_uid(uid("Team", api.owner.as_str())?)),
@@ -67,10 +67,10 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         ];
         entities.push(entity(uid("Api", api.alias.as_str())?, attributes, [uid("Issuer", api.issuer.as_str())?])?);
     }
-    for scope in config.catalog.scopes.values() {
+    for scope in estate.catalog.scopes.values() {
         let mut parents = match &scope.home {
             ScopeHome::Api(alias) => {
-                let api = config.catalog.apis.get(alias).ok_or("a scope without API")?;
+                let api = estate.catalog.apis.get(alias).ok_or("a scope without API")?;
                 vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?]
             }
             ScopeHome::Issuers(issuers) => {
@@ -86,10 +86,15 @@ pub(super) fn build(config: &Config, schema: &Schema) -> Result<Entities, String
         ];
         entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
     }
+    for declared in estate.catalog.details_types.values() {
+        let api = estate.catalog.apis.get(&declared.api).ok_or("a type of authorization details without API")?;
+        let parents = [uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
+        entities.push(entity(uid("AuthorizationDetailsType", &declared.name)?, [], parents)?);
+    }
     entities.push(entity(uid("Daemon", DAEMON)?, [], [])?);
-    let owners = (config.registry.agents().map(|a| &a.owner))
+    let owners = (estate.registry.agents().map(|a| &a.owner))
         .chain(config.clients.values().map(|c| &c.owner))
-        .chain(config.catalog.apis.values().map(|a| &a.owner));
+        .chain(estate.catalog.apis.values().map(|a| &a.owner));
     let owners = owners.map(|team| uid("Team", team.as_str()));
     let groups = config.issuers.values().flat_map(|issuer| &issuer.id_tokens.groups);
     let named: Result<Vec<EntityUid>, String> = owners.chain(groups.map(|group| uid("UserGroup", group))).collect();

@@ -1,13 +1,16 @@
 //! Files to a [`Snapshot`]: parsed, named, strictly validated. All mistakes at once; nothing half loaded.
 
-use super::{annotations::Note, engine::Engine, entities, index::Index};
+use super::{
+    annotations::Note,
+    engine::Engine,
+    entities,
+    index::Index,
+    sources::{Source, digest, policies},
+};
 use crate::{
-    config::{Config, Finding, about, position},
+    config::{Config, Estate, Finding, about, position},
     model::Wall,
-    platform::{
-        digest::{hex, sha256},
-        files::{read_text, require_guarded},
-    },
+    platform::digest::{hex, sha256},
 };
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
@@ -21,8 +24,9 @@ use std::{
 /// The base schema, version 1.
 pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
 
-const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
-const POLICY_FILES_MAX: usize = 10_000;
+/// The base schema, parsed once: a reload need not do it again.
+static SCHEMA: LazyLock<Result<Schema, String>> =
+    LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).map(|(schema, _)| schema).map_err(|e| e.to_string()));
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
 const LEVEL_MAX: u32 = 1;
 
@@ -36,6 +40,8 @@ pub struct Snapshot {
     pub schema_digest: Arc<str>,
     /// SHA-256 of the entities, in hex.
     pub entities_digest: Arc<str>,
+    /// Who may call, and what may be asked for.
+    pub estate: Arc<Estate>,
     pub(super) schema: Schema,
     #[cfg(test)]
     pub(super) policies: PolicySet,
@@ -91,13 +97,11 @@ pub fn parses(text: &str) -> bool {
 /// Loads a text as if it were the one file of a policy set, for the fuzzer: it must never panic. The number of policies,
 /// or `None` if there is a mistake.
 pub fn fuzz_policy_set(text: &str) -> Option<usize> {
-    static SCHEMA: LazyLock<Option<Schema>> =
-        LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).ok().map(|(schema, _)| schema));
     let source = Source { path: PathBuf::new(), text: text.to_owned() };
     let mut draft = Draft::default();
     draft.read(&source);
     if draft.findings.is_empty() {
-        draft.validate(SCHEMA.as_ref()?, &[source]);
+        draft.validate(SCHEMA.as_ref().ok()?, &[source]);
     }
     draft.findings.is_empty().then_some(draft.notes.len())
 }
@@ -105,14 +109,14 @@ pub fn fuzz_policy_set(text: &str) -> Option<usize> {
 /// A snapshot of these policies, and the number of those that are left out because they are not valid, for tests.
 #[cfg(test)]
 pub(super) fn of_texts<'t>(texts: impl IntoIterator<Item = &'t str>, entities: &str) -> (Snapshot, usize) {
-    let (schema, _) = Schema::from_cedarschema_str(BASE_SCHEMA).unwrap();
+    let schema = SCHEMA.as_ref().unwrap();
     let (mut draft, mut left_out) = (Draft::default(), 0);
     for text in texts {
         let source = Source { path: PathBuf::new(), text: text.to_owned() };
         let mut alone = Draft::default();
         alone.read(&source);
         if alone.findings.is_empty() {
-            alone.validate(&schema, std::slice::from_ref(&source));
+            alone.validate(schema, std::slice::from_ref(&source));
         }
         if alone.findings.is_empty() {
             draft.read(&source);
@@ -121,13 +125,8 @@ pub(super) fn of_texts<'t>(texts: impl IntoIterator<Item = &'t str>, entities: &
             left_out += 1;
         }
     }
-    let entities = Entities::from_json_str(entities, Some(&schema)).unwrap();
-    (snapshot(draft, schema, entities, (1, "policies".to_owned())).unwrap(), left_out)
-}
-
-struct Source {
-    path: PathBuf,
-    text: String,
+    let entities = Entities::from_json_str(entities, Some(schema)).unwrap();
+    (snapshot(draft, Arc::default(), schema, entities, (1, "policies".to_owned())).unwrap(), left_out)
 }
 
 /// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities. A policy past
@@ -136,46 +135,61 @@ struct Source {
 /// # Errors
 /// Every mistake, with file, line and hint.
 pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snapshot, Vec<Finding>> {
+    build(config, Arc::clone(&config.estate), &policies(config)?, generation, now)
+}
+
+/// Builds a set of these policies and this estate: the one place where a [`Snapshot`] is made.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn build(
+    config: &Config,
+    estate: Arc<Estate>,
+    sources: &[Source],
+    generation: u64,
+    now: Option<Wall>,
+) -> Result<Snapshot, Vec<Finding>> {
     let folder = &config.policies;
-    let sources = sources(folder)?;
-    let schema = match Schema::from_cedarschema_str(BASE_SCHEMA) {
-        Ok((schema, _)) => schema,
+    let schema = match &*SCHEMA {
+        Ok(schema) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
     };
     let mut draft = Draft { now, ..Draft::default() };
-    for source in &sources {
+    for source in sources {
         draft.read(source);
     }
     if draft.findings.is_empty() && draft.notes.is_empty() {
         draft.findings.push(about(folder, "holds no policy, and nothing is allowed without one"));
     }
     if draft.findings.is_empty() {
-        draft.validate(&schema, &sources);
+        draft.validate(schema, sources);
     }
     if !draft.findings.is_empty() {
         return Err(draft.findings);
     }
-    let entities = entities::build(config, &schema)
+    let entities = entities::build(config, &estate, schema)
         .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
-    snapshot(draft, schema, entities, (generation, digest(folder, &sources))).map_err(|e| vec![about(folder, e)])
+    snapshot(draft, estate, schema, entities, (generation, digest(folder, sources))).map_err(|e| vec![about(folder, e)])
 }
 
 /// What a checked draft and its entities make.
 fn snapshot(
     draft: Draft,
-    schema: Schema,
+    estate: Arc<Estate>,
+    schema: &Schema,
     entities: Entities,
     (generation, policy_digest): (u64, String),
 ) -> Result<Snapshot, String> {
     let entities_digest = entities::digest(&entities).map_err(|e| format!("entities have no canonical form: {e}"))?;
     let index =
-        Index::new(&draft.policies, &draft.notes, &schema).map_err(|e| format!("the policies have no index: {e}"))?;
+        Index::new(&draft.policies, &draft.notes, schema).map_err(|e| format!("the policies have no index: {e}"))?;
     Ok(Snapshot {
         generation,
         policy_digest: policy_digest.into(),
         schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())).into(),
         entities_digest: entities_digest.into(),
-        schema,
+        estate,
+        schema: schema.clone(),
         #[cfg(test)]
         policies: draft.policies,
         index,
@@ -301,56 +315,4 @@ fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnostic) -> Findi
     let position = span(diagnostic).map(|at| position(&source.text, at));
     let hint = diagnostic.help().map(|help| help.to_string());
     Finding { file: source.path.clone(), position, message: message.to_owned(), hint }
-}
-
-/// Every `*.cedar` file below the folder, in order of path.
-fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
-    let mut paths = Vec::new();
-    collect(folder, "cedar", &mut paths).map_err(|e| vec![about(folder, format!("cannot be read: {e}"))])?;
-    if paths.len() > POLICY_FILES_MAX {
-        return Err(vec![about(folder, format!("holds more than {POLICY_FILES_MAX} policy files"))]);
-    }
-    let mut findings = Vec::new();
-    let mut sources = Vec::new();
-    for place in paths.iter().map(PathBuf::as_path).chain([folder]) {
-        findings.extend(require_guarded(place).err().map(|wrong| about(place, wrong)));
-    }
-    for path in paths {
-        match read_text(&path, POLICY_FILE_BYTES_MAX) {
-            Ok(text) => sources.push(Source { path, text }),
-            Err(e) => findings.push(about(&path, format!("cannot be read: {e}"))),
-        }
-    }
-    if findings.is_empty() { Ok(sources) } else { Err(findings) }
-}
-
-/// Every file below a folder whose name ends in `.extension`, in order of path; hidden ones are skipped.
-pub(super) fn collect(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, extension, into)?;
-        } else if name.strip_suffix(extension).is_some_and(|stem| stem.ends_with('.')) {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn digest(folder: &Path, sources: &[Source]) -> String {
-    let mut all = Vec::new();
-    for source in sources {
-        let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
-        for part in [name.as_bytes(), source.text.as_bytes()] {
-            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            all.extend_from_slice(part);
-        }
-    }
-    hex(&sha256(&all))
 }

@@ -9,10 +9,14 @@ mod admin;
 mod annotations;
 mod ask;
 mod asked;
+mod case_details;
 mod case_parts;
-pub mod cases;
+mod cases;
 mod context;
+mod details;
 mod engine;
+#[cfg(test)]
+mod engine_dice;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
@@ -27,14 +31,17 @@ mod outcome;
 mod panel;
 mod permit;
 mod person;
+mod policies;
 mod proof;
 mod question;
 mod reads;
 mod refresh;
 mod register;
 mod release;
+mod reload;
 mod replay;
 mod request;
+mod sources;
 mod value;
 mod verdict;
 
@@ -43,10 +50,13 @@ pub use asked::Asked;
 pub use context::Facts;
 pub use freezes::{Freeze, Freezes};
 pub use load::{BASE_SCHEMA, Snapshot, fuzz_policy_set, load, parses};
-pub use permit::{BeginAsk, BeginPermitted, Permitted, Policies};
+pub use permit::{BeginAsk, BeginPermitted, Permitted};
+pub use policies::Policies;
 pub use proof::{ProofAsk, ProofPermitted};
 pub use refresh::{RefreshPermitted, Refreshable};
 pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};
+pub use reload::{Failure, Look, Prepared, Standing, Trigger, look, prepare};
 pub use request::{RequestPermitted, Requestable, SubjectFacts};
+pub use sources::Sources;
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     caller::Transport,
-    config::{Config, Table},
+    config::{Estate, Table},
     model::{Operator, OperatorId, TeamId, Wall},
 };
 
@@ -29,14 +29,14 @@ pub(super) struct OperatorCase {
 const NOW: Wall = Wall(1_795_341_600_000);
 
 impl OperatorCase {
-    pub(super) fn read(table: &Table<'_>, config: &Config) -> Option<Self> {
+    pub(super) fn read(table: &Table<'_>, estate: &Estate) -> Option<Self> {
         let name = table.required("name", owned)?;
         let action = table.required("action", |text| {
             if text.starts_with("admin_") { Ok(text.to_owned()) } else { Err("is no action of operators".to_owned()) }
         });
         let operator = table.required("operator", |text| {
             let id = OperatorId::parse(text);
-            let found = config.registry.operators.iter().find(|operator| Some(&operator.id) == id.as_ref());
+            let found = estate.registry.operators.iter().find(|operator| Some(&operator.id) == id.as_ref());
             found.map(|operator| Operator::clone(operator)).ok_or_else(|| format!("names no operator: {text:?}"))
         });
         let teams = table.list("teams", |text| TeamId::parse(text).ok_or_else(|| "is not a name".to_owned()));

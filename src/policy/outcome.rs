@@ -232,6 +232,10 @@ pub(super) fn put_value(value: &Value<'_>, into: &mut Vec<u8>) -> Option<()> {
             put_text(it, into);
         }
         Value::Entity(uid) => put_uid(uid, into),
+        Value::Decimal(it) => {
+            into.push(b'd');
+            put_text(&it.to_string(), into);
+        }
         Value::Ip(it) => {
             into.push(b'a');
             put_text(&it.to_string(), into);

@@ -15,7 +15,7 @@ use crate::{
     config::Client,
     model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The action that is asked about before a refresh token is used.
 pub(super) const REFRESH: &str = "refresh_token";
@@ -107,7 +107,13 @@ impl<'a> Panel<'a> {
         }
     }
 
-    fn ask(&mut self, part: Part, action: &'static str, resource: Uid<'a>, context: Fields<'a>) {
+    /// What it is about: the client, but for questions of other kinds.
+    pub(super) fn resource(&self) -> Uid<'a> {
+        self.resource.clone()
+    }
+
+    /// Asks about this resource.
+    pub(super) fn ask(&mut self, part: Part, action: &'static str, resource: Uid<'a>, context: Fields<'a>) {
         let (principal, action) = (self.principal.clone(), Uid::new("Action", action));
         self.put(Step { part, question: Some(Question { principal, action, resource, context }) });
     }
@@ -182,6 +188,8 @@ struct Sitting<'a> {
     gate: Option<Answer>,
     granted: Vec<Scope>,
     refused: Vec<(Scope, String)>,
+    /// The types of the authorization details refused.
+    refused_details: BTreeSet<String>,
     answers: Vec<Answer>,
     terms: Terms,
     unmet: Option<&'static str>,
@@ -200,6 +208,7 @@ impl<'a> Sitting<'a> {
             gate: None,
             granted: Vec::new(),
             refused: Vec::new(),
+            refused_details: BTreeSet::new(),
             answers: Vec::with_capacity(steps.len()),
             terms: Terms::default(),
             unmet: None,
@@ -224,6 +233,12 @@ impl<'a> Sitting<'a> {
                     self.granted.push(scope.clone());
                 } else {
                     self.refused.push((scope.clone(), self.code_of(&answer)));
+                }
+                self.answers.push(answer);
+            }
+            Part::Detail(name) => {
+                if !answer.allowed {
+                    self.refused_details.insert(name.clone());
                 }
                 self.answers.push(answer);
             }
@@ -341,6 +356,10 @@ impl<'a> Sitting<'a> {
         if gate_allows {
             let names: Vec<&str> = self.refused.iter().map(|(scope, _)| scope.as_str()).collect();
             fault = fault.with("scopes", names.join(" "));
+            if !self.refused_details.is_empty() {
+                let types: Vec<&str> = self.refused_details.iter().map(String::as_str).collect();
+                fault = fault.with("authorization_details_types", types.join(" "));
+            }
         }
         fault
     }

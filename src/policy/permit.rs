@@ -1,7 +1,7 @@
 //! Where permits are minted: Cedar allowed exactly what they own.
 
 use super::{
-    Facts, Freezes, Refused, Snapshot, Verdict,
+    Facts, Policies, Refused, Verdict,
     asked::Keeping,
     context::{Base, boolean, entity, login, moving, text},
     panel::Panel,
@@ -9,61 +9,10 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
-    platform::Clock,
+    model::{AuthorizationDetails, Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
     transaction::{Begun, Claim},
 };
-use arc_swap::ArcSwapOption;
 use std::sync::Arc;
-use tokio::sync::watch;
-
-/// The current generation of policy.
-pub struct Policies {
-    current: ArcSwapOption<Snapshot>,
-    /// Says that there is another set.
-    changed: watch::Sender<()>,
-    pub(super) clock: Arc<dyn Clock>,
-    freezes: Freezes,
-}
-
-impl Policies {
-    /// Starts with this set, or with none: then every answer is no.
-    #[must_use]
-    pub fn new(first: Option<Snapshot>, clock: Arc<dyn Clock>) -> Self {
-        let current = ArcSwapOption::from(first.map(Arc::new));
-        Self { current, changed: watch::Sender::new(()), clock, freezes: Freezes::default() }
-    }
-
-    /// Keeps these freezes: for what they cover every answer about tokens is no, whatever the set says.
-    #[must_use]
-    pub fn under(self, freezes: Freezes) -> Self {
-        Self { freezes, ..self }
-    }
-
-    /// What operators have frozen.
-    #[must_use]
-    pub const fn freezes(&self) -> &Freezes {
-        &self.freezes
-    }
-
-    /// The current set.
-    #[must_use]
-    pub fn current(&self) -> Option<Arc<Snapshot>> {
-        self.current.load_full()
-    }
-
-    /// Swaps the set whole.
-    pub fn replace(&self, next: Snapshot) {
-        self.current.store(Some(Arc::new(next)));
-        self.changed.send_replace(());
-    }
-
-    /// Follows the changes of the set: what was allowed under another one must be asked anew.
-    #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
-    }
-}
 
 /// A request to begin, its names already resolved.
 pub struct BeginAsk {
@@ -73,6 +22,8 @@ pub struct BeginAsk {
     pub api: Option<Arc<Api>>,
     /// The scopes asked for.
     pub scopes: ScopeSet,
+    /// The authorization details asked for.
+    pub details: AuthorizationDetails,
     /// The redirect URI, pinned.
     pub redirect: RedirectUri,
     /// Whether fewer scopes will do.
@@ -173,6 +124,7 @@ impl Policies {
         let gate = gate.into_iter().chain((!ask.login.is_empty()).then(|| ("login", login(&ask.login))));
         panel.gate("begin_authorization", &base, gate);
         panel.scopes(&base, "begin");
+        panel.details(&base, "begin", &ask.details);
         panel.keep_terms(Keeping { bound: ask.client.bound_tokens, audience: ask.api.is_some() });
         if let Some(narrowed) = narrowed {
             panel.also_refused(narrowed);
@@ -226,6 +178,7 @@ impl Policies {
         }
         panel.gate("redeem_code", &base, gate);
         panel.scopes(&base, "code");
+        panel.details(&base, "code", &opening.details);
         panel.keep_terms(Keeping { bound: opening.client.bound_tokens, audience: opening.api.is_some() });
         match panel.close(Reason::ScopeNoLongerAllowed) {
             Ok((verdict, terms)) => Ok(Permitted { claim, verdict, terms }),

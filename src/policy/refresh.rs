@@ -75,6 +75,7 @@ impl Policies {
             let gate = [("grantAge", moving(age)), ("refreshCount", count(subject.refreshes()))];
             panel.gate(REFRESH, &base, gate);
             panel.scopes(&base, "refresh");
+            panel.details(&base, "refresh", expected.details);
             panel.keep_terms(Keeping { bound: expected.client.bound_tokens, audience: expected.api.is_some() });
             panel.close(Reason::ScopeNoLongerAllowed)
         });

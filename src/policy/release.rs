@@ -11,7 +11,9 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{AgentId, Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding},
+    model::{
+        AgentId, AuthorizationDetails, Boot, Claimed, DecisionId, Reason, Scope, ScopeSet, Subject, Terms, TokenBinding,
+    },
     transaction::Flow,
 };
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub struct IssuedFacts<'a> {
     pub allowed: &'a ScopeSet,
     /// The scopes it carries.
     pub scopes: &'a ScopeSet,
+    /// The authorization details it carries.
+    pub details: &'a AuthorizationDetails,
     /// Scopes it carries besides, which the issuer's switch tolerates.
     pub tolerated: &'a [Scope],
     /// How long it still lives, by the server's word.
@@ -117,7 +121,9 @@ impl Policies {
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-        panel.scopes(&carried, if token.again { "hold" } else { subject.flow().word() });
+        let flow = if token.again { "hold" } else { subject.flow().word() };
+        panel.scopes(&carried, flow);
+        panel.details(&carried, flow, token.details);
         panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });
         panel.close(Reason::PolicyDenied)
     }

@@ -23,7 +23,7 @@ impl Snapshot {
                     continue;
                 }
                 Part::Scope(ref scope) => scopes.push(scope.clone()),
-                Part::Gate => {}
+                Part::Gate | Part::Detail(_) => {}
             }
             panel.put(step);
         }

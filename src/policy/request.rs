@@ -96,6 +96,7 @@ impl Policies {
         };
         panel.gate(action, &base, about(action, request.subject()));
         panel.scopes(&base, opening.flow.word());
+        panel.details(&base, opening.flow.word(), &opening.details);
         panel.keep_terms(Keeping { bound: opening.client.bound_tokens, audience: opening.api.is_some() });
         match panel.close(Reason::PolicyDenied) {
             Ok((verdict, terms)) => Ok(RequestPermitted { request, verdict, terms }),

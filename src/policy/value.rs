@@ -2,7 +2,7 @@
 //! costs none of them, it is what the decision cache looks at, and it goes on record as it was asked.
 
 use super::entities::type_name;
-use crate::model::Wall;
+use crate::model::{Amount, Wall};
 use cedar_policy::{Context, EntityId, EntityUid, RestrictedExpression as Expr};
 use serde_json::{Map, Value as Json, json};
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
@@ -36,6 +36,8 @@ pub(super) enum Value<'a> {
     Instant(i64, Pace),
     /// Milliseconds.
     Span(i64, Pace),
+    /// At most four digits after the point, as Cedar has it.
+    Decimal(Amount),
     /// Sorted, each once.
     Set(Arc<[Value<'a>]>),
     Record(Fields<'a>),
@@ -83,6 +85,7 @@ fn namespaced(kind: &'static str) -> Cow<'static, str> {
         "Issuer" => "Narrowgate::Issuer",
         "Operator" => "Narrowgate::Operator",
         "Daemon" => "Narrowgate::Daemon",
+        "AuthorizationDetailsType" => "Narrowgate::AuthorizationDetailsType",
         other => return Cow::Owned(format!("Narrowgate::{other}")),
     })
 }
@@ -104,6 +107,7 @@ impl<'a> Value<'a> {
             Self::Ip(it) => Value::Ip(it),
             Self::Instant(at, pace) => Value::Instant(at, pace),
             Self::Span(span, pace) => Value::Span(span, pace),
+            Self::Decimal(it) => Value::Decimal(it),
             Self::Set(members) => Value::Set(members.iter().map(|it| it.clone().into_owned()).collect()),
             Self::Record(fields) => Value::Record(owned(&fields)),
         }
@@ -120,6 +124,7 @@ impl<'a> Value<'a> {
             Self::Ip(it) => Expr::new_ip(it.to_string()),
             Self::Instant(at, _) => Expr::new_datetime(Wall(*at).rfc3339()),
             Self::Span(span, _) => Expr::new_duration(format!("{span}ms")),
+            Self::Decimal(it) => Expr::new_decimal(it.to_string()),
             Self::Set(members) => Expr::new_set(members.iter().map(Self::to_cedar).collect::<Result<Vec<_>, _>>()?),
             Self::Record(fields) => {
                 let pairs = fields.iter().map(|(name, value)| Ok((name.to_string(), value.to_cedar()?)));
@@ -138,6 +143,7 @@ impl<'a> Value<'a> {
             Self::Ip(it) => json!(it.to_string()),
             Self::Instant(at, _) => json!(Wall(*at).rfc3339()),
             Self::Span(span, _) => json!(format!("{span}ms")),
+            Self::Decimal(it) => json!(it.to_string()),
             Self::Set(members) => Json::Array(members.iter().map(Self::to_json).collect()),
             Self::Record(fields) => Json::Object(object(fields)),
         }
@@ -179,6 +185,7 @@ fn extension(call: &Json) -> Result<Value<'static>, String> {
             let span = argument.strip_suffix("ms").and_then(|span| span.parse().ok());
             Value::Span(span.ok_or_else(wrong)?, Pace::Still)
         }
+        "decimal" => Value::Decimal(Amount::parse(argument).ok_or_else(wrong)?),
         "ip" => Value::Ip(argument.parse().map_err(|_| wrong())?),
         other => return Err(format!("{other} is no function that questions use")),
     })

@@ -14,7 +14,10 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use std::{sync::atomic::AtomicI64, time::Duration};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 /// The media type of the text.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -43,6 +46,11 @@ struct Token {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Reload {
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Door {
     door: &'static str,
 }
@@ -62,7 +70,7 @@ pub struct Happening {
 }
 
 /// What is held at the moment of reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Held {
     /// Open transactions.
     pub transactions: usize,
@@ -72,7 +80,25 @@ pub struct Held {
     pub frozen: usize,
     /// Whether calls are served.
     pub serving: bool,
+    /// The policy set.
+    pub policy: Policy,
 }
+
+/// How the policy set is at the moment of reading.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Policy {
+    /// The generation that is current; 0 for none.
+    pub generation: u64,
+    /// Whether the newest files were not taken.
+    pub failed: bool,
+    /// Since the files were last found sound.
+    pub unchecked: Duration,
+    /// Looks at the files by what they brought: another set, nothing new, mistakes.
+    pub reloads: [u64; 3],
+}
+
+/// The words for what looks at the files brought.
+const RELOADS: [&str; 3] = ["activated", "unchanged", "refused"];
 
 /// The counters of one daemon.
 pub struct Metrics {
@@ -88,6 +114,10 @@ pub struct Metrics {
     grants: Gauge,
     frozen: Gauge,
     serving: Gauge,
+    policy_generation: Gauge,
+    policy_failed: Gauge,
+    policy_unchecked: Gauge,
+    reloads: Family<Reload, Counter>,
 }
 
 /// An open connection; counts down when dropped.
@@ -115,6 +145,10 @@ impl Default for Metrics {
             grants: Gauge::default(),
             frozen: Gauge::default(),
             serving: Gauge::default(),
+            policy_generation: Gauge::default(),
+            policy_failed: Gauge::default(),
+            policy_unchecked: Gauge::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -141,6 +175,15 @@ impl Metrics {
         registry.register("grants", "Grants held", self.grants.clone());
         registry.register("frozen", "Agents, clients and issuers frozen by operators", self.frozen.clone());
         registry.register("serving", "1 if calls are served, 0 if not", self.serving.clone());
+        registry.register(
+            "policy_generation",
+            "The policy set that is current; 0 for none",
+            self.policy_generation.clone(),
+        );
+        registry.register("policy_failed", "1 if the newest policy files were not taken", self.policy_failed.clone());
+        let help = "Since the policy files were last found sound";
+        registry.register_with_unit("policy_unchecked", help, Unit::Seconds, self.policy_unchecked.clone());
+        registry.register("policy_reloads", "Looks at the policy files by what they brought", self.reloads.clone());
     }
 
     /// A call was answered.
@@ -182,6 +225,13 @@ impl Metrics {
         self.grants.set(number(held.grants));
         self.frozen.set(number(held.frozen));
         self.serving.set(i64::from(held.serving));
+        let policy = held.policy;
+        self.policy_generation.set(i64::try_from(policy.generation).unwrap_or(i64::MAX));
+        self.policy_failed.set(i64::from(policy.failed));
+        self.policy_unchecked.set(i64::try_from(policy.unchecked.as_secs()).unwrap_or(i64::MAX));
+        for (result, count) in RELOADS.into_iter().zip(policy.reloads) {
+            self.reloads.get_or_create(&Reload { result }).inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -4,8 +4,8 @@ use super::Flow;
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
     model::{
-        Agent, AgentId, Boot, CodeVerifier, DecisionId, Fault, Handle, LoginDemand, Nonce, RedirectUri, ScopeSet,
-        StateValue, TokenBinding, Wall,
+        Agent, AgentId, AuthorizationDetails, Boot, CodeVerifier, DecisionId, Fault, Handle, LoginDemand, Nonce,
+        RedirectUri, ScopeSet, StateValue, TokenBinding, Wall,
     },
     platform::ProofKey,
 };
@@ -35,6 +35,8 @@ pub struct Opening {
     pub told_by_redirect: bool,
     /// The scopes policy allowed.
     pub scopes: ScopeSet,
+    /// The authorization details policy allowed (RFC 9396).
+    pub details: AuthorizationDetails,
     /// The API that the scopes belong to, where they belong to one.
     pub api: Option<Arc<Api>>,
     /// What is demanded of the person's login.

@@ -167,13 +167,16 @@ impl Transactions {
     /// Ends every open transaction of an agent, a client or an issuer, with its verifier and nonce. One that is being
     /// redeemed is left to whoever redeems it. Returns how many.
     pub fn end_of(&self, target: &FreezeTarget) -> usize {
-        let (tables, at, mut count) = (self.tables(), self.clock.boot(), 0);
-        for entry in tables.entries.values() {
-            let opening = &entry.begun.opening;
+        self.end_where(|opening| {
             let of = |agent| target.covers(agent, &opening.client.alias, &opening.issuer.alias);
-            if ![&opening.agent.id].into_iter().chain(&opening.registered_by).any(of) {
-                continue;
-            }
+            [&opening.agent.id].into_iter().chain(&opening.registered_by).any(of)
+        })
+    }
+
+    /// Ends every open transaction that is meant. Returns how many.
+    pub fn end_where(&self, is_meant: impl Fn(&Opening) -> bool) -> usize {
+        let (tables, at, mut count) = (self.tables(), self.clock.boot(), 0);
+        for entry in tables.entries.values().filter(|entry| is_meant(&entry.begun.opening)) {
             let mut status = entry.lock();
             if matches!(*status, Status::Open { .. }) {
                 *status = Status::Terminal { attempt: None, grant: None, at };

@@ -21,6 +21,7 @@ mod a_freeze_ends_a_watch_at_once;
 mod a_freeze_overtakes_what_is_under_way;
 mod a_freeze_stops_everything_at_once;
 mod a_freeze_survives_a_crash;
+mod a_frozen_agent_is_told_nothing_to_begin;
 mod a_frozen_front_end_registers_nothing;
 mod agents_are_no_operators;
 mod an_unfreeze_is_seen_through;

@@ -25,7 +25,15 @@ fn accepting(switch: &str) -> Plan {
 /// Fails unless the daemon's log, which is JSON, names this line to add.
 fn assert_told(house: &House, line: &str) {
     let told = format!("[issuer.accept] {}", line.replace('"', "\\\""));
-    assert!(house.log().contains(&told), "the log does not name {line:?}");
+    // The log is written by a thread of its own.
+    let named = (0..200).any(|_| {
+        let named = house.log().contains(&told);
+        if !named {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        named
+    });
+    assert!(named, "the log does not name {line:?}");
 }
 
 // rows: TOK-06

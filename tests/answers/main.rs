@@ -15,6 +15,7 @@
 mod house;
 
 mod client_keys;
+mod details_kit;
 mod kit;
 
 mod a_bound_token_fits_the_certificate;
@@ -24,8 +25,11 @@ mod a_code_is_never_sent_again;
 mod a_jwt_access_token_keeps_to_its_contract;
 mod a_moved_endpoint_gets_no_code;
 mod a_no_opens_no_connection;
+mod a_request_is_signed_where_that_is_registered;
 mod an_issuer_strays_only_where_declared;
 mod answers_are_capped;
+mod authorization_details_are_asked_for_as_declared;
+mod authorization_details_only_get_narrower;
 mod client_files_are_checked;
 mod discovery_reaches_only_where_it_may;
 mod each_cause_of_rejected_metadata_is_told;

@@ -8,8 +8,9 @@ use hyper_util::rt::TokioIo;
 use narrowgate::api::proto::{
     BeginAuthorizationRequest, BeginAuthorizationResponse, ExchangeTokenRequest, ExchangeTokenResponse,
     GetTokenRequest, GetTokenResponse, ObtainTokenRequest, ObtainTokenResponse, RedeemCodeRequest, RedeemCodeResponse,
-    RegisterAuthorizationRequest, RegisterAuthorizationResponse, RevokeGrantRequest, RevokeGrantResponse,
-    SignProofRequest, SignProofResponse, Token, WatchTokenRequest, WatchTokenResponse,
+    RegisterAuthorizationRequest, RegisterAuthorizationResponse, ResolveChallengeRequest, ResolveChallengeResponse,
+    RevokeGrantRequest, RevokeGrantResponse, SignProofRequest, SignProofResponse, Token, WatchTokenRequest,
+    WatchTokenResponse,
     token_service_server::{TokenService, TokenServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -69,6 +70,13 @@ impl TokenService for Echo {
     }
 
     async fn obtain_token(&self, _: Request<ObtainTokenRequest>) -> Result<Response<ObtainTokenResponse>, Status> {
+        Err(Status::unimplemented("a floor"))
+    }
+
+    async fn resolve_challenge(
+        &self,
+        _: Request<ResolveChallengeRequest>,
+    ) -> Result<Response<ResolveChallengeResponse>, Status> {
         Err(Status::unimplemented("a floor"))
     }
 

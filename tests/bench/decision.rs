@@ -30,7 +30,7 @@ use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet
 use narrowgate::{
     caller::Caller,
     config::Config,
-    model::{Boot, Claimed, DecisionId, ScopeSet, TokenBinding},
+    model::{AuthorizationDetails, Boot, Claimed, DecisionId, ScopeSet, TokenBinding},
     platform::SystemClock,
     policy::{self, BASE_SCHEMA, IssuedFacts, Policies, Releasable, Released},
     transaction::Flow,
@@ -52,6 +52,7 @@ struct Token<'a> {
     caller: Caller,
     config: &'a Config,
     scopes: ScopeSet,
+    details: AuthorizationDetails,
     flow: Flow,
 }
 
@@ -63,9 +64,10 @@ impl Releasable for &Token<'_> {
     fn facts(&self) -> IssuedFacts<'_> {
         IssuedFacts {
             client: self.config.clients.values().next().unwrap(),
-            api: self.config.catalog.apis.values().next().map(AsRef::as_ref),
+            api: self.config.estate.catalog.apis.values().next().map(AsRef::as_ref),
             allowed: &self.scopes,
             scopes: &self.scopes,
+            details: &self.details,
             tolerated: &[],
             lifetime: Duration::from_secs(300),
             bound: TokenBinding::Unbound,
@@ -96,6 +98,7 @@ impl<'a> Desk<'a> {
             caller: sets::caller(config),
             config,
             scopes: ScopeSet::parse(&SCOPES.join(" ")).unwrap(),
+            details: AuthorizationDetails::default(),
             flow: Flow::AuthorizationCode,
         };
         Self { policies: Policies::new(Some(snapshot), Arc::new(SystemClock)), token, decisions: 0 }

@@ -110,7 +110,7 @@ pub(crate) fn caller(config: &Config) -> Caller {
         thumbprint: "x".repeat(43),
     };
     let peer = Peer::Mtls { svid, ip: [127, 0, 0, 1].into() };
-    Caller::attest(&peer, &config.registry, Wall(1_795_300_000_000)).unwrap()
+    Caller::attest(&peer, &config.estate.registry, Wall(1_795_300_000_000)).unwrap()
 }
 
 fn sample(name: &str) -> String {

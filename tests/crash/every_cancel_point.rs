@@ -95,6 +95,7 @@ impl Inside {
             policies: Arc::clone(policies),
             transactions: Arc::clone(transactions),
             servers: servers.unwrap(),
+            resources: Arc::clone(&self.corridor().resources),
             grants: Arc::clone(grants),
             recorder: recorder.clone(),
             clock: Arc::clone(clock),
@@ -113,7 +114,7 @@ impl Inside {
             thumbprint: String::new(),
         };
         let peer = Peer::Mtls { svid, ip: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-        Caller::attest(&peer, &corridor.config.registry, now).ok().unwrap()
+        Caller::attest(&peer, &corridor.policies.estate().registry, now).ok().unwrap()
     }
 
     async fn login(&self) -> Login {
@@ -195,6 +196,7 @@ fn begin_input(scope: &str) -> BeginInput {
         issuer: String::new(),
         scopes: vec![scope.to_owned()],
         resource: String::new(),
+        authorization_details: String::new(),
         redirect_uri: "http://127.0.0.1:50123/callback".to_owned(),
         allow_partial: false,
         claimed: Claimed::default(),

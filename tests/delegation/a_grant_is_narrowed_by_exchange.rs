@@ -1,6 +1,6 @@
 use crate::{
     house::{
-        Agent, COURIER, House, Plan, eventually,
+        Agent, COURIER, House, Plan, begin_request, eventually, redeem,
         scripted_as::{
             behaviour::{Behaviour, Script},
             delegation::TOKEN_EXCHANGE,
@@ -9,7 +9,8 @@ use crate::{
     kit::{READ, WRITE, open, open_with, refused},
 };
 use narrowgate::api::proto::{
-    GetTokenRequest, RevokeGrantRequest, Token, WatchTokenRequest, WatchTokenResponse, watch_token_response::Event,
+    BeginAuthorizationRequest, GetTokenRequest, RevokeGrantRequest, Token, WatchTokenRequest, WatchTokenResponse,
+    watch_token_response::Event,
 };
 use std::{collections::BTreeSet, time::Duration};
 use tonic::{Code, Status, Streaming};
@@ -85,6 +86,28 @@ async fn without_an_exchange_nothing_is_narrower() {
     let login = house.login(&mut agent, &[READ, WRITE]).await.unwrap();
     refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::FailedPrecondition, "NARROWING_UNAVAILABLE");
     assert_eq!(house.server.token_posts(), 1);
+}
+
+/// An exchange names scopes alone: what would become of the details nobody could tell.
+// rows: RES-06 TEX-04
+#[tokio::test]
+async fn a_grant_of_authorization_details_is_not_narrowed_so() {
+    let permit = "@id(\"test.details\")\n\
+        permit (principal, action == Narrowgate::Action::\"grant_detail\", resource in Narrowgate::Api::\"crm\");";
+    let mut plan = plan().policy(permit);
+    plan.apis.push_str(
+        "\n[[authorization_details_type]]\ntype = \"payment_initiation\"\napi = \"crm\"\nfields = { amount = \"at_most\" }\n",
+    );
+    let house = open(plan, "").await;
+    let mut agent = house.agent().await;
+    let asked = r#"[{"type":"payment_initiation","amount":"10"}]"#.to_owned();
+    let request = BeginAuthorizationRequest { authorization_details: asked, ..begin_request(&[READ, WRITE]) };
+    let begun = agent.begin_authorization(request).await.unwrap().into_inner();
+    let callback = house.server.approve(&begun.authorization_url);
+    let login = redeem(&mut agent, &begun.transaction, &callback).await.unwrap();
+    refused(narrow(&mut agent, &login.grant, &[READ]).await, Code::FailedPrecondition, "NARROWING_UNAVAILABLE");
+    assert_eq!(house.server.requests_of(TOKEN_EXCHANGE).len(), 0);
+    narrow(&mut agent, &login.grant, &[]).await.unwrap();
 }
 
 async fn next(messages: &mut Streaming<WatchTokenResponse>) -> Event {

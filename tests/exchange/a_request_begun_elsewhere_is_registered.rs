@@ -235,3 +235,44 @@ async fn a_front_end_fills_no_quota_but_its_own() {
     }
     refused(house.begin(&mut courier, &[READ]).await, Code::ResourceExhausted, "QUOTA_EXCEEDED");
 }
+
+// rows: RES-05 RES-06 PKCE-05
+#[tokio::test]
+async fn its_details_are_decided_when_they_are_redeemed() {
+    let quote = serde_json::json!([{
+        "type": "payment_initiation", "actions": ["draft"], "total": { "amount": "10", "currency": "EUR" }
+    }]);
+    let mut plan = Plan::new().policy(MAY_REGISTER);
+    // A type that the scripted server lists, as the sample declares its own.
+    plan.apis = plan.apis.replace("\"crm_quote\"", "\"payment_initiation\"");
+    for (_, policy) in &mut plan.policies {
+        *policy = policy.replace("\"crm_quote\"", "\"payment_initiation\"");
+    }
+    let house = plan.open().await;
+    let (mut front_end, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
+    for (sent, allowed) in [("10", true), ("2000", false)] {
+        let details = quote.to_string().replace("\"10\"", &format!("{sent:?}"));
+        let request = RegisterAuthorizationRequest { authorization_details: details.clone(), ..registration() };
+        let registered = register(&mut front_end, request).await.unwrap();
+        let begun = house.begin(&mut front_end, &[READ]).await.unwrap();
+        let mut url = url::Url::parse(&begun.authorization_url).unwrap();
+        let theirs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let theirs = theirs.iter().map(|(key, value)| match key.as_str() {
+            "state" => (key.as_str(), STATE.to_owned()),
+            "code_challenge" => (key.as_str(), challenge_of(VERIFIER)),
+            _ => (key.as_str(), value.clone()),
+        });
+        url.query_pairs_mut().clear().extend_pairs(theirs).append_pair("authorization_details", &details);
+        let callback = house.server.approve(url.as_str());
+        let redeemed = ask(&mut courier, with_verifier(&registered.transaction, &callback, VERIFIER)).await;
+        if allowed {
+            let token = redeemed.unwrap().token.unwrap();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&token.authorization_details).unwrap(), quote);
+        } else {
+            refused(redeemed, Code::PermissionDenied, "SCOPE_NO_LONGER_ALLOWED");
+        }
+    }
+    let unknown = r#"[{"type":"everything"}]"#.to_owned();
+    let request = RegisterAuthorizationRequest { authorization_details: unknown, ..registration() };
+    refused(register(&mut front_end, request).await, Code::InvalidArgument, "AUTHORIZATION_DETAILS_INVALID");
+}

@@ -8,7 +8,9 @@ use narrowgate::{
     config::{self, Accept, AllowedHosts, IdTokens, Issuer, Profile, Share},
     dev::ca::{Ca, Identity, San},
     model::{Environment, IssuerAlias, PinnedRedirect, Reason, RedirectUri},
-    oauth::{CHALLENGE_BYTES_MAX, challenges, fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata},
+    oauth::{
+        CHALLENGE_BYTES_MAX, challenges, fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata, fuzz_resource_metadata,
+    },
     policy::fuzz_policy_set,
     transaction::Callback,
 };
@@ -37,7 +39,7 @@ const SAID_OF_A_MESSAGE: [Reason; 8] = [
 /// A gRPC request: one byte for the method, then the message. Whether it reaches the corridor.
 pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((method, message)) = bytes.split_first() else { return false };
-    match fuzz_request(method % 9, message) {
+    match fuzz_request(method % 10, message) {
         Some(Err(reason)) => {
             assert!(SAID_OF_A_MESSAGE.contains(&reason), "{reason:?} is not said of a message");
             false
@@ -123,6 +125,19 @@ pub(crate) fn metadata(bytes: &[u8]) -> bool {
         assert_eq!(document.get("issuer").and_then(Value::as_str), Some(ISSUER.url.as_str()));
     }
     believed
+}
+
+/// An API's own metadata. Whether it can be used.
+pub(crate) fn resource_metadata(bytes: &[u8]) -> bool {
+    let resource = fuzz_resource_metadata(bytes);
+    if let Some(resource) = &resource {
+        let document: Map<String, Value> =
+            serde_json::from_slice(bytes).expect("a usable document is an object of JSON");
+        assert_eq!(document.get("resource").and_then(Value::as_str), Some(resource.as_str()));
+        let servers = document.get("authorization_servers");
+        assert!(servers.is_none_or(|servers| servers.as_array().is_some_and(|names| !names.is_empty())));
+    }
+    resource.is_some()
 }
 
 /// A JWK Set. Whether there is a key in it that can be used.

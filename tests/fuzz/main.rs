@@ -132,6 +132,11 @@ fn metadata() {
 }
 
 #[test]
+fn metadata_of_apis() {
+    taken_by("resource_metadata", ROUNDS, eat::resource_metadata);
+}
+
+#[test]
 fn key_sets() {
     taken_by("keys", ROUNDS / 20, eat::keys);
 }

@@ -31,6 +31,7 @@ mod a_file_that_is_not_sound_is_moved_aside;
 mod a_freeze_reaches_the_file;
 mod a_new_certificate_serves_nothing_of_the_old;
 mod a_restored_grant_is_judged_as_before;
+mod authorization_details_survive_a_restart;
 mod every_event_of_the_store_is_valid_ocsf;
 mod grants_survive_a_restart;
 mod no_restart_makes_a_grant_live_longer;

@@ -95,3 +95,31 @@ async fn a_key_that_the_provider_does_not_know_is_refused_before_the_person_is_a
     let counts = oidc.counts();
     assert_eq!((counts.pushed, counts.token), (1, 0));
 }
+
+/// The provider takes no request of this client that is not signed, by the browser or pushed.
+// rows: PAR-05 PAR-02
+#[tokio::test]
+async fn a_certified_provider_takes_signed_requests() {
+    for (alg, pushes) in [("ES256", true), ("ES256", false), ("PS256", false), ("EdDSA", true)] {
+        let (pem, jwk) = key(alg);
+        let provider = Provider { signs: Some((jwk, alg)), signs_requests: Some(pushes), ..Provider::default() };
+        let signing = format!("assertion_key = \"assertion.key\"\nrequest_object_signing_alg = \"{alg}\"");
+        let par = if pushes { "required" } else { "off" };
+        let plan = plan().config("assertion_key = \"assertion.key\"", &signing);
+        let plan = plan.config("deadline = \"5s\"", &format!("deadline = \"5s\"\npar = \"{par}\""));
+        let built = OidcHouse::build(plan, &provider);
+        write(&built.path("assertion.key"), &pem);
+        let oidc = built.serve().await;
+        let mut agent = oidc.house.agent().await;
+        let begun = oidc.house.begin(&mut agent, &["customers.read"]).await.unwrap();
+        let url = Url::parse(&begun.authorization_url).unwrap();
+        let names: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        assert_eq!(names, ["client_id", if pushes { "request_uri" } else { "request" }], "{alg}");
+        let callback = oidc.browse(&begun.authorization_url).await;
+        let redeemed = agent.redeem_code(redeem_request(&begun.transaction, &callback)).await.unwrap().into_inner();
+        let token = redeemed.token.unwrap();
+        assert_eq!(token.scopes, ["customers.read"]);
+        assert_eq!(oidc.counts().pushed, u64::from(pushes), "{alg}");
+        oidc.assert_discreet(&[&token.access_token, &parameter(&callback, "code")]);
+    }
+}

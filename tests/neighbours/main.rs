@@ -24,6 +24,7 @@ mod a_bound_client_gets_the_certificates_own_token;
 mod a_certified_provider_names_the_person;
 mod a_dpop_client_proves_itself_to_both_servers;
 mod a_grant_is_narrowed_again_and_again;
+mod a_provider_says_which_details_it_granted;
 mod a_server_that_answers_oddly_is_no_danger;
 mod a_signing_client_pushes_its_requests;
 mod a_wrong_certificate_is_told_as_such;

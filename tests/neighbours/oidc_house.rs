@@ -31,10 +31,14 @@ pub(crate) struct Provider {
     pub(crate) dpop: bool,
     /// The client authenticates with this key, a JWK, for this algorithm, and pushes its requests.
     pub(crate) signs: Option<(Value, &'static str)>,
+    /// It signs its authorization requests too, and pushes them only where this says so.
+    pub(crate) signs_requests: Option<bool>,
     /// What the person refuses.
     pub(crate) refuse_scopes: &'static [&'static str],
     /// It exchanges tokens, and gives the client tokens of its own. Actor tokens are signed with the client's key.
     pub(crate) exchanges: bool,
+    /// The types of authorization details that it knows.
+    pub(crate) details_types: Option<&'static [&'static str]>,
 }
 
 impl Provider {
@@ -85,7 +89,8 @@ impl OidcHouse {
             client["subject"] = json!({});
             client["jwks"] = json!({ "keys": [key] });
             client["signing_alg"] = json!(alg);
-            client["must_push"] = json!(true);
+            client["must_push"] = json!(provider.signs_requests.unwrap_or(true));
+            client["request_alg"] = json!(provider.signs_requests.map(|_| alg));
         }
         let settings = json!({
             "tls": { "certificate": house.path("daemon.pem"), "key": house.path("daemon.key") },
@@ -97,6 +102,7 @@ impl OidcHouse {
             ],
             "refuse_scopes": provider.refuse_scopes,
             "dpop": provider.dpop,
+            "details_types": provider.details_types,
         });
         let path = house.path("oidc-provider.json");
         write(&path, &settings.to_string());

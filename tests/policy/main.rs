@@ -27,6 +27,7 @@ mod policy_is_asked_before_the_server_and_after;
 mod terms_are_kept;
 mod terms_on_a_gate_count;
 mod the_cedar_command_line_says_the_same;
+mod what_is_too_large_is_not_asked;
 mod what_the_caller_says_is_no_evidence;
 mod without_policies_nothing_is_served;
 

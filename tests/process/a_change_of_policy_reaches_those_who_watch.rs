@@ -25,7 +25,9 @@ fn reload(stepped: &Stepped, generation: u64, more: &str) {
 // rows: CACH-08
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_held_is_asked_about_anew_and_taken_away_at_once() {
-    let stepped = Stepped::open(Plan::new()).await;
+    // The sets are swapped by this test alone.
+    let plan = Plan::new().config("directory = \"policies\"", "directory = \"policies\"\ncheck_every = \"1h\"");
+    let stepped = Stepped::open(plan).await;
     let mut agent = stepped.agent().await;
     let redeemed = stepped.house.login(&mut agent, &["customers.read"]).await.unwrap();
     let request = WatchTokenRequest { grant: redeemed.grant, ..WatchTokenRequest::default() };

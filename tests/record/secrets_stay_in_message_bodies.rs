@@ -10,7 +10,8 @@ use crate::{
 };
 use narrowgate::api::proto::{
     AuthorizationResponse, BeginAuthorizationResponse, GetTokenRequest, GetTokenResponse, RedeemCodeRequest,
-    RedeemCodeResponse, RevokeGrantRequest, SignProofRequest, redeem_code_request::Callback as Wire,
+    RedeemCodeResponse, ResolveChallengeRequest, RevokeGrantRequest, SignProofRequest,
+    redeem_code_request::Callback as Wire,
 };
 use prost::Message;
 use std::collections::BTreeSet;
@@ -98,6 +99,16 @@ impl Tapped {
         self.call("SignProof", &prove).await;
         self.call("RevokeGrant", &RevokeGrantRequest { grant: CALLERS.to_owned(), ..RevokeGrantRequest::default() })
             .await;
+        let scope = format!("Bearer error=\"insufficient_scope\", scope=\"customers.read\", realm=\"{CALLERS}\"");
+        let elsewhere = format!("Bearer resource_metadata=\"https://{CALLERS}.example/{CALLERS}\"");
+        for (host, header) in [("crm", &scope), ("crm", &elsewhere), ("nobody", &scope), ("crm", &CALLERS.to_owned())] {
+            let resolve = ResolveChallengeRequest {
+                url: format!("https://{host}.example.test/api?token={CALLERS}"),
+                www_authenticate: vec![header.clone()],
+                ..ResolveChallengeRequest::default()
+            };
+            self.call("ResolveChallenge", &resolve).await;
+        }
         self.call("NoSuchMethod", &redeem_request(CALLERS, CALLERS)).await;
     }
 }
@@ -264,6 +275,8 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        // They may name people and accounts.
+        "BeginAuthorizationRequest.authorization_details",
         "BeginAuthorizationRequest.dpop_proof",
         "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
@@ -273,10 +286,13 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
         "RedeemCodeRequest.callback_url",
         "RedeemCodeRequest.code_verifier",
         "RedeemCodeRequest.dpop_proof",
+        "RegisterAuthorizationRequest.authorization_details",
         "RegisterAuthorizationRequest.nonce",
+        "ResolveChallengeRequest.url",
         "SignProofRequest.http_uri",
         "SignProofResponse.proof",
         "Token.access_token",
+        "Token.authorization_details",
     ];
     assert_eq!(marked.iter().collect::<Vec<_>>(), secret);
     // An inherent constant wins over a trait's where its bound holds: without Debug, the trait's is left.

@@ -20,7 +20,11 @@ use tonic::Code;
 const READ: [&str; 1] = ["customers.read"];
 
 /// Reasons that other tests of this binary or of others provoke, or that need a broken machine.
-const ELSEWHERE: [&str; 59] = [
+const ELSEWHERE: [&str; 67] = [
+    // answers: authorization_details_are_asked_for_as_declared, authorization_details_only_get_narrower
+    "AUTHORIZATION_DETAILS_INVALID",
+    "AUTHORIZATION_DETAILS_UNSUPPORTED",
+    "RAR_UPGRADED",
     // exchange: a_request_begun_elsewhere_is_registered
     "PKCE_REQUIRED",
     "PKCE_MISMATCH",
@@ -95,6 +99,12 @@ const ELSEWHERE: [&str; 59] = [
     "ACT_MISSING",
     "ACT_TOO_DEEP",
     "REQUEST_OUTCOME_UNKNOWN",
+    // challenges
+    "API_UNDECLARED",
+    "PRM_UNAVAILABLE",
+    "PRM_REJECTED",
+    "PRM_RESOURCE_MISMATCH",
+    "NO_TRUSTED_ISSUER",
 ];
 
 fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthorizationRequest {

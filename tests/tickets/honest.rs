@@ -31,7 +31,7 @@ pub async fn walk(
 }
 
 pub async fn outcome(grants: &Grants, recorder: &Recorder, released: Released<Issued>) -> Option<Recorded<Reply>> {
-    let (reply, _closing) = grants.keep(released).ok()?;
+    let (reply, _caller, _closing) = grants.keep(released).ok()?;
     recorder.record_outcome(reply).await.ok()
 }
 
@@ -48,7 +48,7 @@ pub async fn refresh(
     let line = servers.refresh_line(turn.begun(), passage).await;
     let permitted: RefreshPermitted<Turn> = policies.refresh(turn, claimed, ids[0]).ok()?;
     let recorded: Recorded<RefreshPermitted<Turn>> = recorder.record(permitted).await.ok()?;
-    let refreshed: Refreshed = servers.refresh(recorded, line, until).await.ok()?;
+    let refreshed: Refreshed = servers.refresh(recorded, line, (until, &|| true)).await.ok()?;
     policies.release(refreshed, claimed, ids[1]).ok()
 }
 

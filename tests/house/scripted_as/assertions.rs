@@ -122,52 +122,56 @@ impl World {
         if request.param("client_assertion_type") != Some(kind) {
             return Err("another client_assertion_type".to_owned());
         }
-        let token = request.param("client_assertion").ok_or("no assertion")?;
-        let (signed, signature) = token.rsplit_once('.').ok_or("no JWS")?;
-        let (header, claims) = signed.split_once('.').ok_or("no JWS")?;
-        let json = |part: &str| -> Result<Value, String> {
-            let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
-            serde_json::from_slice(&bytes).map_err(|e| e.to_string())
-        };
-        let (header, claims) = (json(header)?, json(claims)?);
-        let key = expected.key;
-        if header["alg"] != key.alg {
-            return Err(format!("alg is {}", header["alg"]));
-        }
-        if expected.typ.is_some_and(|typ| header["typ"] != typ) {
-            return Err(format!("typ is {}", header["typ"]));
-        }
-        let x5t = key.certificate.as_ref().map(|der| URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, der)));
-        if header.get("x5t").and_then(Value::as_str) != x5t.as_deref() {
-            return Err("x5t".to_owned());
-        }
-        let algorithm: &'static dyn VerificationAlgorithm = match key.alg {
-            "ES256" => &ECDSA_P256_SHA256_FIXED,
-            "EdDSA" => &ED25519,
-            "PS256" => &RSA_PSS_2048_8192_SHA256,
-            "RS256" => &RSA_PKCS1_2048_8192_SHA256,
-            other => return Err(format!("unknown alg {other}")),
-        };
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|e| e.to_string())?;
-        let verifier = UnparsedPublicKey::new(algorithm, &key.public);
-        verifier.verify(signed.as_bytes(), &signature).map_err(|_| "badly signed".to_owned())?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        if claims["exp"].as_u64().is_none_or(|exp| exp <= now) {
-            return Err("ended".to_owned());
-        }
-        // A text and nothing else: not even a list of one.
-        if expected.typ.is_some() && claims["aud"] != expected.audience {
-            return Err(format!("aud is {}", claims["aud"]));
-        }
-        Ok(claims)
+        verified_jws(request.param("client_assertion").ok_or("no assertion")?, expected)
     }
 }
 
-/// What an assertion must be.
-struct Expected<'a> {
-    key: &'a ClientKey,
-    typ: Option<&'static str>,
-    audience: &'a str,
+/// The claims of a JWT that is well signed, for this server, and has not ended.
+pub(super) fn verified_jws(token: &str, expected: &Expected<'_>) -> Result<Value, String> {
+    let (signed, signature) = token.rsplit_once('.').ok_or("no JWS")?;
+    let (header, claims) = signed.split_once('.').ok_or("no JWS")?;
+    let json = |part: &str| -> Result<Value, String> {
+        let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
+        serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+    };
+    let (header, claims) = (json(header)?, json(claims)?);
+    let key = expected.key;
+    if header["alg"] != key.alg {
+        return Err(format!("alg is {}", header["alg"]));
+    }
+    if expected.typ.is_some_and(|typ| header["typ"] != typ) {
+        return Err(format!("typ is {}", header["typ"]));
+    }
+    let x5t = key.certificate.as_ref().map(|der| URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, der)));
+    if header.get("x5t").and_then(Value::as_str) != x5t.as_deref() {
+        return Err("x5t".to_owned());
+    }
+    let algorithm: &'static dyn VerificationAlgorithm = match key.alg {
+        "ES256" => &ECDSA_P256_SHA256_FIXED,
+        "EdDSA" => &ED25519,
+        "PS256" => &RSA_PSS_2048_8192_SHA256,
+        "RS256" => &RSA_PKCS1_2048_8192_SHA256,
+        other => return Err(format!("unknown alg {other}")),
+    };
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|e| e.to_string())?;
+    let verifier = UnparsedPublicKey::new(algorithm, &key.public);
+    verifier.verify(signed.as_bytes(), &signature).map_err(|_| "badly signed".to_owned())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    if claims["exp"].as_u64().is_none_or(|exp| exp <= now) {
+        return Err("ended".to_owned());
+    }
+    // A text and nothing else: not even a list of one.
+    if expected.typ.is_some() && claims["aud"] != expected.audience {
+        return Err(format!("aud is {}", claims["aud"]));
+    }
+    Ok(claims)
+}
+
+/// What a JWT must be.
+pub(super) struct Expected<'a> {
+    pub(super) key: &'a ClientKey,
+    pub(super) typ: Option<&'static str>,
+    pub(super) audience: &'a str,
 }
 
 /// Client ID and secret of an Authorization header, form-decoded.

@@ -114,6 +114,7 @@ impl World {
             family: fresh("family"),
             refreshing: None,
             jkt: None,
+            details: None,
             exchanged: Some(exchanged),
         })
     }

@@ -8,6 +8,7 @@
 pub(crate) mod assertions;
 pub(crate) mod behaviour;
 pub(crate) mod delegation;
+pub(crate) mod details;
 pub(crate) mod dpop;
 mod families;
 mod gzip;
@@ -16,6 +17,7 @@ mod introspection;
 mod listener;
 pub(crate) mod par;
 pub(crate) mod record;
+mod request_object;
 pub(crate) mod tls;
 mod token;
 mod world;

@@ -51,6 +51,10 @@ impl World {
         let only_here = ["client_assertion", "client_assertion_type", "client_secret"];
         let form: Vec<_> =
             request.form.iter().filter(|(name, _)| !only_here.contains(&name.as_str())).cloned().collect();
+        let unsigned = self.unsigned(&form);
+        let Ok(form) = unsigned else {
+            return Reply::error(400, "invalid_request_object", Some(&unsigned.unwrap_err()));
+        };
         if let Err(why) = self.sound(&form) {
             return Reply::error(400, "invalid_request", Some(&why));
         }
@@ -71,7 +75,7 @@ impl World {
     pub(super) fn resolved(&self, query: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
         let Some(request_uri) = first(query, "request_uri") else {
             let required = self.scripts().par_offer == Offer::Required;
-            return if required { Err("it was not pushed".to_owned()) } else { Ok(query.to_vec()) };
+            return if required { Err("it was not pushed".to_owned()) } else { self.unsigned(query) };
         };
         let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
         if names != ["client_id", "request_uri"] {

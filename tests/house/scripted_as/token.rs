@@ -152,6 +152,7 @@ impl World {
         if let Some(scope) = &grant.scope {
             members.insert("scope".into(), json!(scope));
         }
+        super::details::granted(&mut members, grant.details.as_ref());
         self.delegated(&mut members, grant, request);
         self.bend(behaviour, &mut members, grant, request);
         self.note_issued(&members);
@@ -206,7 +207,7 @@ impl World {
             Behaviour::ExtraMembers => {
                 set("id_token", json!(fresh("idt")));
                 set("issuer", json!("https://elsewhere.example"));
-                set("authorization_details", json!([{ "type": "everything" }]));
+                set("details", json!([{ "type": "everything" }]));
                 set("extra", json!({ "nested": [null, { "deep": [1.5e300, "\u{202e}"] }] }));
             }
             Behaviour::Members(changes) => overlay(members, changes),

@@ -16,6 +16,7 @@ use url::Url;
 use super::assertions::Registered;
 use super::behaviour::{Behaviour, Outcome, RevocationBehaviour};
 use super::delegation::{Exchanged, Trust};
+use super::details;
 use super::dpop::Dpop;
 use super::families::Families;
 use super::identity::{Identity, p256_jwk};
@@ -72,6 +73,8 @@ pub(super) struct Grant {
     pub(super) refreshing: Option<String>,
     /// What a token request without a code came to.
     pub(super) exchanged: Option<Exchanged>,
+    /// The authorization details granted.
+    pub(super) details: Option<Value>,
 }
 
 /// Everything behind the lock.
@@ -213,6 +216,7 @@ impl World {
             family: fresh("family"),
             refreshing: None,
             exchanged: None,
+            details: details::requested(query)?,
         })
     }
 
@@ -287,6 +291,7 @@ impl World {
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
+            "authorization_details_types_supported": details::TYPES,
             "token_endpoint_auth_methods_supported": [
                 "tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt", "spiffe_jwt",
                 "client_secret_basic", "client_secret_post",

@@ -34,12 +34,14 @@ function clientMetadata(client) {
     ...client.subject,
     ...(client.jwks && { jwks: client.jwks }),
     ...(client.signing_alg && { token_endpoint_auth_signing_alg: client.signing_alg }),
+    ...(client.request_alg && { request_object_signing_alg: client.request_alg, require_signed_request_object: true }),
     ...(client.must_push && { require_pushed_authorization_requests: true }),
     redirect_uris: client.redirect_uris,
     response_types: ['code'],
     grant_types: client.grant_types ?? ['authorization_code', 'refresh_token'],
     tls_client_certificate_bound_access_tokens: client.bound ?? false,
     ...(config.dpop && { dpop_bound_access_tokens: true }),
+    ...(config.details_types && { authorization_details_types: config.details_types }),
     id_token_signed_response_alg: 'ES256',
   };
 }
@@ -66,6 +68,23 @@ function certificateSubjectMatches(ctx, property, expected) {
 }
 
 
+/** RFC 9396, as far as the library leaves it to its users: what the person granted goes into the token, with an id. */
+function authorizationDetails() {
+  const types = Object.fromEntries((config.details_types ?? []).map((type) => [type, {
+    validate(_ctx, detail) {
+      if (!Array.isArray(detail.actions)) throw new errors.InvalidAuthorizationDetails('actions are missing');
+    },
+  }]));
+  return {
+    enabled: Boolean(config.details_types),
+    types,
+    authorizationDetailsForGrantSource: (ctx) => JSON.parse(ctx.oidc.params.authorization_details),
+    authorizationDetailsForAccessToken: (_ctx, _token, source) =>
+      source.rar.map((detail) => ({ ...detail, quote_id: 'quote-1' })),
+    authorizationDetailsForIntrospection: (_ctx, token) => token.rar,
+  };
+}
+
 function settings() {
   return {
     clients: config.clients.map(clientMetadata),
@@ -85,6 +104,8 @@ function settings() {
       clientCredentials: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
+      richAuthorizationRequests: authorizationDetails(),
+      requestObjects: { enabled: config.clients.some((client) => client.request_alg) },
       // The demanding case again: no proof without a nonce of this server.
       dPoP: { enabled: config.dpop ?? false, nonceSecret: randomBytes(32), requireNonce: () => true },
       mTLS: {

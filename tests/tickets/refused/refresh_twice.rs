@@ -2,6 +2,6 @@ use narrowgate::{audit::Recorded, model::Boot, oauth::{AuthorizationServers, Lin
 
 pub async fn again(servers: &AuthorizationServers, recorded: Recorded<RefreshPermitted<Turn>>, lines: [Line; 2], until: Boot) {
     let [one, two] = lines;
-    let _first = servers.refresh(recorded, Ok(one), until).await;
-    let _second = servers.refresh(recorded, Ok(two), until).await;
+    let _first = servers.refresh(recorded, Ok(one), (until, &|| true)).await;
+    let _second = servers.refresh(recorded, Ok(two), (until, &|| true)).await;
 }

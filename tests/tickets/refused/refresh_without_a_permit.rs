@@ -2,5 +2,5 @@ use narrowgate::{audit::Recorded, model::Boot, oauth::{AuthorizationServers, Pas
 
 pub async fn unasked(servers: &AuthorizationServers, recorded: Recorded<Turn>, (passage, until): (Passage, Boot)) {
     let line = servers.refresh_line(recorded.get().begun(), passage).await;
-    servers.refresh(recorded, line, until).await;
+    servers.refresh(recorded, line, (until, &|| true)).await;
 }

@@ -2,5 +2,5 @@ use narrowgate::{model::Boot, oauth::{AuthorizationServers, Passage, Turn}, poli
 
 pub async fn hasty(servers: &AuthorizationServers, permitted: RefreshPermitted<Turn>, (passage, until): (Passage, Boot)) {
     let line = servers.refresh_line(permitted.subject().begun(), passage).await;
-    servers.refresh(permitted, line, until).await;
+    servers.refresh(permitted, line, (until, &|| true)).await;
 }

@@ -1,0 +1,91 @@
+//! `narrowgate admin reload`, and what `narrowgate admin status` says of policy.
+
+use super::{Exit, output::Output, token::time};
+use crate::api::proto::{
+    GetStatusResponse, Mistake, PolicySet, ReloadFailure, ReloadRequest, admin_service_client::AdminServiceClient,
+    reload_response::Outcome,
+};
+use serde_json::{Value, json};
+use tonic::{Status, transport::Channel};
+
+pub(super) async fn reload(service: &mut AdminServiceClient<Channel>, output: &Output) -> Result<Exit, Status> {
+    let done = service.reload(ReloadRequest {}).await?.into_inner();
+    let (word, head, exit) = match done.outcome() {
+        Outcome::Activated => ("activated", "reloaded", Exit::Ok),
+        Outcome::Unchanged => ("unchanged", "nothing is new", Exit::Ok),
+        Outcome::Refused | Outcome::Unspecified => ("refused", "refused; nothing was changed", Exit::Policy),
+    };
+    let value = json!({
+        "outcome": word, "policy": done.policy.as_ref().map(set_value), "mistake_count": done.mistake_count,
+        "mistakes": done.mistakes.iter().map(mistake_value).collect::<Vec<_>>(), "decision_id": done.decision_id,
+    });
+    let mut text = format!("{head}\n{}\ndecision: {}", set_text(done.policy.as_ref()), done.decision_id);
+    for mistake in &done.mistakes {
+        text = format!("{text}\n{}", mistake_text(mistake));
+    }
+    if done.mistake_count > 0 {
+        text = format!("{text}\nmistakes: {}", done.mistake_count);
+    }
+    output.result(&text, &value);
+    Ok(exit)
+}
+
+pub(super) fn status_text(it: &GetStatusResponse) -> String {
+    let mut text = set_text(it.policy.as_ref());
+    if let Some(at) = it.policy_time.filter(|_| it.policy.is_some()) {
+        text = format!("{text}\npolicy since: {} ({})", time(Some(at)), it.policy_trigger);
+    }
+    if let Some(failure) = &it.policy_failure {
+        let head = if failure.stands { "the newest policy files are not taken" } else { "last refused reload" };
+        text = format!("{text}\n{head}: {} ({})", time(failure.time), failure.trigger);
+        let first = failure.first.as_ref().map(mistake_text).unwrap_or_default();
+        text = format!("{text}, {} mistakes, the first: {first}", failure.mistake_count);
+    }
+    text
+}
+
+pub(super) fn status_value(it: &GetStatusResponse) -> Value {
+    json!({
+        "current": it.policy.as_ref().map(set_value), "since": it.policy_time.map(|at| time(Some(at))),
+        "trigger": it.policy_trigger, "checked": it.policy_check_time.map(|at| time(Some(at))),
+        "failure": it.policy_failure.as_ref().map(failure_value),
+    })
+}
+
+fn failure_value(failure: &ReloadFailure) -> Value {
+    json!({
+        "time": time(failure.time), "trigger": failure.trigger, "mistake_count": failure.mistake_count,
+        "first": failure.first.as_ref().map(mistake_value), "stands": failure.stands,
+    })
+}
+
+fn set_text(set: Option<&PolicySet>) -> String {
+    match set {
+        None => "policy: none: every call is refused".to_owned(),
+        Some(set) => format!(
+            "policy: generation {}, sha256:{}\nentities: sha256:{}\npolicies: {}",
+            set.generation, set.policy_digest, set.entities_digest, set.policy_count
+        ),
+    }
+}
+
+fn set_value(set: &PolicySet) -> Value {
+    json!({
+        "generation": set.generation, "policy_digest": set.policy_digest, "schema_digest": set.schema_digest,
+        "entities_digest": set.entities_digest, "policy_count": set.policy_count,
+    })
+}
+
+fn mistake_text(mistake: &Mistake) -> String {
+    let place = if mistake.line > 0 { format!(":{}:{}", mistake.line, mistake.column) } else { String::new() };
+    let hint = if mistake.hint.is_empty() { String::new() } else { format!("\n  hint: {}", mistake.hint) };
+    format!("{}{place}: {}{hint}", mistake.file, mistake.message)
+}
+
+fn mistake_value(mistake: &Mistake) -> Value {
+    let place = |number: u32| (number > 0).then_some(number);
+    json!({
+        "file": mistake.file, "line": place(mistake.line), "column": place(mistake.column),
+        "message": mistake.message, "hint": (!mistake.hint.is_empty()).then_some(&mistake.hint),
+    })
+}

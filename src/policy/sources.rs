@@ -1,0 +1,292 @@
+//! What a generation is made of: named texts, all of them read before any is looked at. Where they come from is this
+//! file's alone to know; `load.rs` builds a set from texts.
+
+use crate::{
+    config::{Config, FILE_BYTES_MAX, Finding, about},
+    platform::{
+        digest::{hex, sha256},
+        files::{read_guarded, require_guarded},
+    },
+};
+use std::{
+    fmt::Write,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Bytes of one policy file.
+const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of all policies and cases together.
+const SET_BYTES_MAX: u64 = 32 << 20;
+/// Files of a set.
+const POLICY_FILES_MAX: usize = 10_000;
+/// Policies of a set, counted by the semicolons that end them: a parsed policy takes many times its text.
+const POLICIES_MAX: usize = 50_000;
+/// Entries of all folders together, hidden ones and others included.
+const ENTRIES_MAX: usize = 4 * POLICY_FILES_MAX;
+/// Folders in folders. Symbolic links may lead in circles.
+const DEPTH_MAX: usize = 16;
+/// The pause between two readings that must be the same: whoever writes has gone on by then.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Readings until a set counts as one that does not settle.
+const READINGS_MAX: usize = 40;
+
+/// A text, and where it is from.
+#[derive(PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// Every text of a set.
+#[derive(PartialEq, Eq)]
+pub struct Sources {
+    pub(super) policies: Vec<Source>,
+    pub(super) cases: Vec<Source>,
+    pub(super) agents: Source,
+    pub(super) apis: Source,
+}
+
+impl Sources {
+    /// Reads them from the files that the configuration names.
+    ///
+    /// # Errors
+    /// What cannot be read, or may not be trusted.
+    pub fn read(config: &Config) -> Result<Self, Vec<Finding>> {
+        let mut reader = Reader::of(config);
+        let files = reader.files();
+        let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
+        let cases = reader.texts(files.cases, FILE_BYTES_MAX);
+        let estate = &config.estate_files;
+        let [agents, apis] = [&estate.agents, &estate.apis].map(|path| reader.text(path, FILE_BYTES_MAX));
+        match (agents, apis) {
+            (Some(agents), Some(apis)) if reader.findings.is_empty() => Ok(Self { policies, cases, agents, apis }),
+            _ => Err(reader.findings),
+        }
+    }
+
+    /// Reads them until two readings in a row say the same: a file that is being written, or a folder in which one
+    /// link after the other is swapped, is not taken.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; that they do not settle.
+    pub async fn settled(config: &Arc<Config>) -> Result<Self, Vec<Finding>> {
+        let mut before = None;
+        for _ in 0..READINGS_MAX {
+            let config = Arc::clone(config);
+            // Never on the threads that serve calls.
+            let reading = tokio::task::spawn_blocking(move || {
+                let now = Self::read(&config);
+                let is_same = before.as_ref() == Some(&now);
+                (now, is_same)
+            });
+            match reading.await {
+                Ok((now, true)) => return now,
+                Ok((now, false)) => before = Some(now),
+                Err(_) => before = None,
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+        let changing = "keeps changing while it is read: write files beside it and rename them into place";
+        Err(vec![about(&config.policies, changing)])
+    }
+
+    /// SHA-256 of all of it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut all = Vec::new();
+        let estate = [&self.agents, &self.apis];
+        for source in self.policies.iter().chain(&self.cases).chain(estate) {
+            append(&mut all, source.path.as_os_str().as_encoded_bytes());
+            append(&mut all, source.text.as_bytes());
+        }
+        sha256(&all)
+    }
+
+    /// What the files look like from outside, without reading them: another one wherever something was written, swapped,
+    /// or given to somebody else.
+    #[must_use]
+    pub fn glance(config: &Config) -> [u8; 32] {
+        let mut reader = Reader::of(config);
+        let files = reader.files();
+        let estate = &config.estate_files;
+        let mut seen = String::new();
+        let named = [&estate.agents, &estate.apis, &config.policies];
+        for path in files.policies.iter().chain(&files.cases).chain(named) {
+            // Writing to a text cannot fail.
+            let _ = match fs::metadata(path) {
+                Ok(it) => writeln!(
+                    seen,
+                    "{path:?} {} {} {} {:o} {} {}.{} {}.{}",
+                    it.dev(),
+                    it.ino(),
+                    it.len(),
+                    it.mode(),
+                    it.uid(),
+                    it.mtime(),
+                    it.mtime_nsec(),
+                    it.ctime(),
+                    it.ctime_nsec()
+                ),
+                Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
+            };
+        }
+        let _ = write!(seen, "{:?}", reader.findings);
+        sha256(seen.as_bytes())
+    }
+}
+
+/// The policies alone.
+///
+/// # Errors
+/// As [`Sources::read`].
+pub(super) fn policies(config: &Config) -> Result<Vec<Source>, Vec<Finding>> {
+    let mut reader = Reader::of(config);
+    let files = reader.files();
+    let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
+    if reader.findings.is_empty() { Ok(policies) } else { Err(reader.findings) }
+}
+
+/// SHA-256 of policy files, in hex: of their paths below the folder and their texts.
+pub(super) fn digest(folder: &Path, sources: &[Source]) -> String {
+    let mut all = Vec::new();
+    for source in sources {
+        let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
+        append(&mut all, name.as_bytes());
+        append(&mut all, source.text.as_bytes());
+    }
+    hex(&sha256(&all))
+}
+
+/// With its length, so that no two parts run into each other.
+fn append(all: &mut Vec<u8>, part: &[u8]) {
+    all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    all.extend_from_slice(part);
+}
+
+/// The files of a set, in order of path; hidden ones are skipped.
+#[derive(Default)]
+struct Files {
+    /// `*.cedar`.
+    policies: Vec<PathBuf>,
+    /// `*.cases.toml`.
+    cases: Vec<PathBuf>,
+    entries: usize,
+}
+
+/// Reads a set, within its bounds.
+struct Reader<'c> {
+    folder: &'c Path,
+    owner: Option<u32>,
+    bytes_left: u64,
+    policies_left: usize,
+    findings: Vec<Finding>,
+}
+
+impl<'c> Reader<'c> {
+    fn of(config: &'c Config) -> Self {
+        Self {
+            folder: &config.policies,
+            owner: config.estate_files.owner,
+            bytes_left: SET_BYTES_MAX,
+            policies_left: POLICIES_MAX,
+            findings: Vec::new(),
+        }
+    }
+
+    fn files(&mut self) -> Files {
+        let mut files = Files::default();
+        let walked = self.walk(self.folder, 0, &mut files);
+        if walked && files.policies.len() + files.cases.len() > POLICY_FILES_MAX {
+            self.wrong(self.folder, format!("holds more than {POLICY_FILES_MAX} policy files"));
+        }
+        if self.findings.is_empty() { files } else { Files::default() }
+    }
+
+    /// Whether it goes on.
+    fn walk(&mut self, folder: &Path, depth: usize, into: &mut Files) -> bool {
+        let entries = require_guarded(folder).and_then(|()| {
+            let entries = fs::read_dir(folder).map_err(|e| format!("cannot be read: {e}"))?;
+            let paths = entries.take(ENTRIES_MAX + 1).map(|e| e.map(|e| e.path()));
+            paths.collect::<Result<Vec<PathBuf>, _>>().map_err(|e| format!("cannot be read: {e}"))
+        });
+        let mut paths = match entries {
+            Ok(paths) => paths,
+            Err(wrong) => return self.wrong(folder, wrong),
+        };
+        into.entries += paths.len();
+        if depth > DEPTH_MAX || into.entries > ENTRIES_MAX {
+            let bounds = format!("{DEPTH_MAX} folders in each other, or more than {ENTRIES_MAX} files");
+            return self.wrong(self.folder, format!("has more than {bounds}"));
+        }
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            match () {
+                () if path.is_dir() => {
+                    if !self.walk(&path, depth + 1, into) {
+                        return false;
+                    }
+                }
+                () if name.ends_with(".cedar") => into.policies.push(path),
+                () if name.ends_with(".cases.toml") => into.cases.push(path),
+                () => {}
+            }
+        }
+        true
+    }
+
+    fn texts(&mut self, paths: Vec<PathBuf>, bytes_max: u64) -> Vec<Source> {
+        let mut texts = Vec::new();
+        for path in paths {
+            let before = self.bytes_left;
+            let Some(source) = self.text(&path, bytes_max.min(before)) else { continue };
+            self.bytes_left = before.saturating_sub(source.text.len() as u64);
+            let is_policies = path.extension().is_some_and(|extension| extension == "cedar");
+            let ends = source.text.bytes().filter(|byte| is_policies && *byte == b';').count();
+            match self.policies_left.checked_sub(ends) {
+                Some(left) => self.policies_left = left,
+                None => {
+                    self.wrong(self.folder, format!("holds more than {POLICIES_MAX} policies"));
+                    break;
+                }
+            }
+            texts.push(source);
+        }
+        texts
+    }
+
+    fn text(&mut self, path: &Path, bytes_max: u64) -> Option<Source> {
+        let read = behind_a_link(path).and_then(|()| read_guarded(path, bytes_max, self.owner));
+        match read {
+            Ok(text) => Some(Source { path: path.to_owned(), text }),
+            Err(wrong) => {
+                self.wrong(path, wrong);
+                None
+            }
+        }
+    }
+
+    /// Always false.
+    fn wrong(&mut self, path: &Path, message: String) -> bool {
+        self.findings.push(about(path, message));
+        false
+    }
+}
+
+/// Refuses a link into a folder in which anyone may put another file.
+fn behind_a_link(path: &Path) -> Result<(), String> {
+    let cannot = |e: std::io::Error| format!("cannot be read: {e}");
+    if !fs::symlink_metadata(path).map_err(cannot)?.is_symlink() {
+        return Ok(());
+    }
+    let real = path.canonicalize().map_err(cannot)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    require_guarded(folder).map_err(|wrong| format!("is a link into {}, which {wrong}", folder.display()))
+}
