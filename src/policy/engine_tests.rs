@@ -38,7 +38,11 @@ fn the_index_and_the_cache_say_what_cedar_says_of_every_policy() {
                 _ => at.0 + i64::try_from(dice.below(3_000)).unwrap(),
             });
             // An agent asks the same again and again; only the time is another.
-            let seed = if dice.below(5) == 0 { dice.below(u64::MAX) | 1 } else { 1 + dice.below(6) * 0x0101_0101_0101 };
+            let seed = if dice.below(5) == 0 {
+                dice.below(u64::MAX) | 1
+            } else {
+                1 + (dice.below(6) + 6 * number) * 0x0101_0101_0101
+            };
             let (steps, own) = round(&mut Dice(seed), at);
             let id = DecisionId(Uuid::from_u128(u128::from(asked)));
             let answered = snapshot.answers(&Round { steps: &steps, own: &own, keeping: None, id });

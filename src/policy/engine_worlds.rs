@@ -211,6 +211,7 @@ pub(super) fn set(dice: &mut Dice, policies: u64) -> Snapshot {
     texts.push("@id(\"any\") permit (principal, action in Narrowgate::Action::\"obtain\", resource) when { principal.trust >= 1 };".to_owned());
     texts
         .push("@id(\"scope\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);".to_owned());
+    texts.push("@id(\"admins\") @code(\"no\") forbid (principal, action == Narrowgate::Action::\"release_token\", resource) when { context has subject && context.subject.user in Narrowgate::UserGroup::\"admins\" };".to_owned());
     let (snapshot, left_out) = of_texts(texts.iter().map(String::as_str), &entities());
     assert!(left_out < texts.len() / 2, "most policies are no policies");
     snapshot
@@ -338,7 +339,7 @@ fn released(dice: &mut Dice, at: Wall) -> (Vec<(&'static str, Value<'static>)>, 
 /// A gate's question, and one for each of some scopes.
 pub(super) fn round(dice: &mut Dice, at: Wall) -> (Vec<Step<'static>>, Vec<Own>) {
     let principal = Uid::new("Agent", dice.one(&["a", "b", "c", "d", "e"]));
-    let action = dice.one(&ACTIONS);
+    let action = if dice.in_ten(3) { "release_token" } else { dice.one(&ACTIONS) };
     let client = Uid::new("Client", dice.one(&["crm", "mail"]));
     let base = base(dice, at);
     let (extra, own) = extra(dice, action, at);

@@ -101,7 +101,11 @@ impl<'a> Desk<'a> {
             details: AuthorizationDetails::default(),
             flow: Flow::AuthorizationCode,
         };
-        Self { policies: Policies::new(Some(snapshot), Arc::new(SystemClock)), token, decisions: 0 }
+        Self {
+            policies: Policies::new(Some(snapshot), Arc::clone(&config.estate), Arc::new(SystemClock)),
+            token,
+            decisions: 0,
+        }
     }
 
     fn ask(&mut self, claimed: &Claimed) -> Released<&Token<'a>> {
@@ -253,7 +257,7 @@ fn load(amount: &Amount) -> Value {
     let (snapshot, first) = load();
     let grown = resident().saturating_sub(before);
     let beyond = grown.saturating_sub(set.bytes()) as f64 / POLICIES as f64;
-    let policies = Policies::new(Some(snapshot), Arc::new(SystemClock));
+    let policies = Policies::new(Some(snapshot), Arc::clone(&config.estate), Arc::new(SystemClock));
     let mut again = Vec::new();
     for _ in 0..amount.rounds.min(5) {
         let (snapshot, took) = load();
