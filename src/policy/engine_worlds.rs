@@ -211,6 +211,7 @@ pub(super) fn set(dice: &mut Dice, policies: u64) -> Snapshot {
     texts.push("@id(\"any\") permit (principal, action in Narrowgate::Action::\"obtain\", resource) when { principal.trust >= 1 };".to_owned());
     texts
         .push("@id(\"scope\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);".to_owned());
+    texts.push("@id(\"ends\") @expires(\"2026-11-23\") @max_lifetime(\"1m\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);".to_owned());
     texts.push("@id(\"admins\") @code(\"no\") forbid (principal, action == Narrowgate::Action::\"release_token\", resource) when { context has subject && context.subject.user in Narrowgate::UserGroup::\"admins\" };".to_owned());
     let (snapshot, left_out) = of_texts(texts.iter().map(String::as_str), &entities());
     assert!(left_out < texts.len() / 2, "most policies are no policies");
