@@ -51,7 +51,10 @@ impl MtlsDoor {
     }
 
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.listener.accept().await
+        let (tcp, from) = self.listener.accept().await?;
+        // An answer of several frames would wait for the peer's delayed acknowledgement, some 40 ms.
+        let _ = tcp.set_nodelay(true);
+        Ok((tcp, from))
     }
 
     /// The handshake, to be awaited away from the accept loop.

@@ -48,7 +48,8 @@ async fn measure((rounds, span): (usize, Duration)) {
     let limits = "[limits]\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
     let mut plan = kit::plan().config("[limits]", limits).policy(&policies(0));
     plan = plan.config("directory = \"policies\"", "directory = \"policies\"\ncheck_every = \"1h\"");
-    plan.log = "warn".to_owned();
+    // Its port is in the log.
+    plan.log = "info".to_owned();
     let house = Arc::new(plan.open().await);
     let mut agent = house.svid_agent(house::COURIER).await;
     let grant = house.login(&mut agent, &kit::MAIL).await.unwrap().grant;

@@ -508,6 +508,7 @@ pub(crate) async fn tls_agent(port: u16, server_ca: &Ca, identity: Identity) -> 
         let config = Arc::clone(&config);
         async move {
             let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
+            tcp.set_nodelay(true)?;
             let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
             let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await?;
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
