@@ -54,7 +54,6 @@ struct Token<'a> {
     scopes: ScopeSet,
     details: AuthorizationDetails,
     flow: Flow,
-    details: AuthorizationDetails,
 }
 
 impl Releasable for &Token<'_> {
@@ -101,7 +100,6 @@ impl<'a> Desk<'a> {
             scopes: ScopeSet::parse(&SCOPES.join(" ")).unwrap(),
             details: AuthorizationDetails::default(),
             flow: Flow::AuthorizationCode,
-            details: AuthorizationDetails::default(),
         };
         Self {
             policies: Policies::new(Some(snapshot), Arc::clone(&config.estate), Arc::new(SystemClock)),
