@@ -116,8 +116,6 @@ impl Daemon {
         let admin = config.admin.as_ref().map(UnixDoor::bind).transpose()?;
         let numbers = config.metrics.as_ref().map(UnixDoor::bind).transpose()?;
         let address = mtls.as_ref().and_then(|door| door.address().ok());
-        let unfinished = open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId));
-        let unfinished: BTreeSet<DecisionId> = unfinished.collect();
         // Before they are read: what is written from here on is a change.
         let glance = policy::Sources::glance(&config);
         let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder);
@@ -137,7 +135,7 @@ impl Daemon {
             work,
             config,
         });
-        take_up(&corridor, found, (open, &unfinished)).await;
+        take_up(&corridor, found, open).await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -257,16 +255,17 @@ async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), B
     Ok((unix, mtls))
 }
 
+/// The decisions whose outcome the run before did not see.
+fn unfinished(open: &[OpenExchange]) -> BTreeSet<DecisionId> {
+    open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId)).collect()
+}
+
 /// Takes up what the run before left, before anything is served: what is on record after it belongs to this run.
-async fn take_up(
-    corridor: &Arc<Corridor>,
-    found: Option<(Option<Rejected>, Records)>,
-    (open, unfinished): (Vec<OpenExchange>, &BTreeSet<DecisionId>),
-) {
+async fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Records)>, open: Vec<OpenExchange>) {
     let mut found_again = None;
     let mut marked = true;
     if let Some((rejected, records)) = found {
-        let (restored, saving) = corridor.grants.restore(records, &corridor.config, unfinished);
+        let (restored, saving) = corridor.grants.restore(records, &corridor.config, &unfinished(&open));
         marked = corridor.grants.settle(saving).await;
         found_again = Some((rejected, restored));
     }

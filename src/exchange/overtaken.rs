@@ -20,7 +20,7 @@ pub(super) trait Permit: Auditable + Sized {
     fn verdict(&self) -> &Verdict;
 
     /// Asks for the same under the current set.
-    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Refused>;
+    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Box<Refused>>;
 }
 
 impl Permit for Permitted {
@@ -28,9 +28,9 @@ impl Permit for Permitted {
         Self::verdict(self)
     }
 
-    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Refused> {
+    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Box<Refused>> {
         // A no ends the transaction and wipes the code, as it would have before.
-        policies.permit(self.into_parts().0, claimed, id).map_err(|no| no.1)
+        policies.permit(self.into_parts().0, claimed, id).map_err(|no| Box::new(no.1))
     }
 }
 
@@ -39,8 +39,8 @@ impl Permit for RefreshPermitted<Turn> {
         Self::verdict(self)
     }
 
-    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Refused> {
-        policies.refresh(self.into_parts().0, claimed, id).map_err(|no| no.1)
+    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Box<Refused>> {
+        policies.refresh(self.into_parts().0, claimed, id).map_err(|no| Box::new(no.1))
     }
 }
 
@@ -49,8 +49,8 @@ impl Permit for RequestPermitted<TokenRequest> {
         Self::verdict(self)
     }
 
-    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Refused> {
-        policies.request(self.into_parts().0, claimed, id).map_err(|no| no.1)
+    fn again(self, policies: &Policies, claimed: &Claimed, id: DecisionId) -> Result<Self, Box<Refused>> {
+        policies.request(self.into_parts().0, claimed, id).map_err(|no| Box::new(no.1))
     }
 }
 
@@ -82,8 +82,7 @@ impl Corridor {
             let permit = recorded.into_inner();
             let id = permit.verdict().id;
             tracing::debug!(decision = %id, "the policy set has changed since: asked again");
-            let permit =
-                permit.again(&self.policies, claimed, id).map_err(|refused| Held::Denied(Box::new(refused)))?;
+            let permit = permit.again(&self.policies, claimed, id).map_err(Held::Denied)?;
             recorded = self.recorder.record(permit).await.map_err(|unrecorded| unrecorded.1)?;
         }
         Err(Held::Failed(Reason::DeadlineExceeded.into()))
@@ -93,11 +92,14 @@ impl Corridor {
     ///
     /// # Errors
     /// The current set's no.
-    pub(super) fn still_released(&self, reply: &Reply, caller: &Caller, claimed: &Claimed) -> Result<(), Refused> {
+    pub(super) fn still_released(&self, reply: &Reply, caller: &Caller, claimed: &Claimed) -> Result<(), Box<Refused>> {
         if self.policies.is_current(reply.verdict()) {
             return Ok(());
         }
-        let id = self.decision()?;
-        self.policies.release(reply.asked_again(caller, &*self.clock), claimed, id).map(drop).map_err(|no| no.1)
+        let id = self.decision().map_err(|fault| Box::new(fault.into()))?;
+        self.policies
+            .release(reply.asked_again(caller, &*self.clock), claimed, id)
+            .map(drop)
+            .map_err(|no| Box::new(no.1))
     }
 }

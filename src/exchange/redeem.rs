@@ -171,7 +171,7 @@ impl Corridor {
         match self.recorder.record_outcome(reply).await {
             Ok(recorded) => {
                 if let Err(refused) = self.still_released(recorded.get(), &caller, claimed) {
-                    return Err(self.withhold(recorded.get().grant(), caller_event, refused, decision).await);
+                    return Err(self.withhold(recorded.get().grant(), caller_event, *refused, decision).await);
                 }
                 self.grants.admit(&recorded);
                 // Either a freeze found the grant, or the freeze is found here.

@@ -69,7 +69,7 @@ impl Ways {
     /// # Errors
     /// [`Reason::IssuerBusy`].
     pub(super) fn beginning(&self, agent: &AgentId) -> Result<Place, Fault> {
-        self.beginnings.take(agent).ok_or_else(|| busy(&self.issuer))
+        self.beginnings.take(agent).map_err(|_| busy(&self.issuer))
     }
 
     /// Room for one more revocation to be tried again later.
@@ -134,7 +134,12 @@ impl Lane {
     /// # Errors
     /// [`Reason::IssuerBusy`], or [`Reason::AsUnreachable`] while the circuit is open; both say when to try again.
     pub(super) async fn enter(self: &Arc<Self>, agent: &AgentId) -> Result<Passage, Fault> {
-        let place = self.places.take(agent).ok_or_else(|| self.busy())?;
+        let place = match self.places.take(agent) {
+            Ok(place) => place,
+            // What one agent has too much of is its own affair: it takes no turn from the others.
+            Err(Full::OfOwn) => return Err(busy(&self.issuer)),
+            Err(Full::OfAll) => return Err(self.busy()),
+        };
         let entered = self.clock.boot();
         let mut open = self.open.subscribe();
         let turn = tokio::select! {
@@ -274,6 +279,15 @@ pub(super) struct Place {
     agent: AgentId,
 }
 
+/// Why there is no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Full {
+    /// The agent has as many as one may have.
+    OfOwn,
+    /// All are taken.
+    OfAll,
+}
+
 impl Places {
     /// So many for each agent, and so many for all.
     pub(super) fn new(per_agent: usize, all: usize) -> Self {
@@ -281,15 +295,18 @@ impl Places {
     }
 
     /// One place, if there is one.
-    pub(super) fn take(&self, agent: &AgentId) -> Option<Place> {
+    pub(super) fn take(&self, agent: &AgentId) -> Result<Place, Full> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let own = taken.get(agent).copied().unwrap_or_default();
-        if own >= self.per_agent || all >= self.all {
-            return None;
+        if own >= self.per_agent {
+            return Err(Full::OfOwn);
+        }
+        if all >= self.all {
+            return Err(Full::OfAll);
         }
         taken.insert(agent.clone(), own + 1);
-        Some(Place { taken: Arc::clone(&self.taken), agent: agent.clone() })
+        Ok(Place { taken: Arc::clone(&self.taken), agent: agent.clone() })
     }
 }
 
@@ -314,11 +331,11 @@ mod tests {
         let places = Places::new(2, 4);
         let [a, b, c] = ["a", "b", "c"].map(|id| AgentId::parse(id).unwrap());
         let mut held: Vec<Place> = (0..2).map(|_| places.take(&a).unwrap()).collect();
-        assert!(places.take(&a).is_none());
+        assert_eq!(places.take(&a).err(), Some(Full::OfOwn));
         held.extend((0..2).map(|_| places.take(&b).unwrap()));
-        assert!(places.take(&c).is_none(), "all are taken");
+        assert_eq!(places.take(&c).err(), Some(Full::OfAll));
         held.remove(0);
-        assert!(places.take(&b).is_none(), "half is half");
+        assert_eq!(places.take(&b).err(), Some(Full::OfOwn), "half is half");
         held.push(places.take(&c).unwrap());
         drop(held);
         assert!(places.taken.lock().unwrap().is_empty(), "nothing is remembered of those who left");

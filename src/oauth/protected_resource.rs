@@ -187,7 +187,7 @@ impl ProtectedResources {
             Some(known) => known?,
             None => {
                 let busy = || unavailable(api).retry_after(BUSY_WAIT);
-                let _room = source.room.take(agent).ok_or_else(busy)?;
+                let _room = source.room.take(agent).map_err(|_| busy())?;
                 self.admit(agent)?;
                 let fetch = source.fetch(api, place);
                 let fetched = tokio::time::timeout(DEADLINE, fetch).await.unwrap_or_else(|_| Err(unavailable(api)));

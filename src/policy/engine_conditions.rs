@@ -1,7 +1,10 @@
 //! What the conditions of random policies are made of, for the tests of the engine.
 
 /// Conditions, some for one action alone: `@` is a small number, `~` an hour.
-pub(super) const CONDITIONS: [(&str, &str); 65] = [
+pub(super) const CONDITIONS: [(&str, &str); 69] = [
+    ("", "context.base has approval"),
+    ("", "context.base.caller has uid"),
+    ("", "context.base.caller has ip && principal.trust >= 2"),
     ("", "context.base.now.toTime() >= duration(\"~h\")"),
     ("", "context.base.now.toTime() < duration(\"~h\")"),
     ("", "context.base.now < datetime(\"2026-11-2@T0~:30:00Z\")"),
@@ -36,6 +39,7 @@ pub(super) const CONDITIONS: [(&str, &str); 65] = [
     ("grant_scope", "context.client == Narrowgate::Client::\"crm\" || context.base.scopes.contains(resource)"),
     ("grant_scope", "context.client.owner == principal.owner && resource.risk >= @"),
     ("release_token", "context.token.lifetime > resource.lifetimeCeiling"),
+    ("release_token", "context has subject && context.subject has authTime"),
     ("release_token", "context has subject && context.subject.user in Narrowgate::UserGroup::\"admins\""),
     (
         "release_token",

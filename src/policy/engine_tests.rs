@@ -5,7 +5,8 @@ use super::{
     asked::{Part, Step},
     context::{boolean, context, count, duration, entity, now, record, text},
     engine::{Answered, Round},
-    engine_worlds::{Dice, entities, round, set},
+    engine_dice::Dice,
+    engine_worlds::{entities, round, set},
     load::of_texts,
     question::Question,
     value::{Uid, Value},
@@ -27,7 +28,9 @@ fn the_index_and_the_cache_say_what_cedar_says_of_every_policy() {
     for number in 0..SETS {
         let snapshot = set(&mut dice, 6 + number);
         opaque += snapshot.uncacheable().count();
-        let mut at = Wall(1_795_300_000_000 + i64::try_from(dice.below(400_000_000)).unwrap());
+        // Shortly before an hour, since policies speak of hours; often before the day on which some of them end.
+        let hours = if dice.below(2) == 0 { 0 } else { i64::try_from(dice.below(96)).unwrap() - 48 };
+        let mut at = Wall(1_795_478_400_000 + 3_600_000 * hours - 30_000);
         while asked < (number + 1) * cases() / SETS {
             at = Wall(match dice.below(200) {
                 0 => at.0 - 7_200_000,
@@ -35,8 +38,11 @@ fn the_index_and_the_cache_say_what_cedar_says_of_every_policy() {
                 _ => at.0 + i64::try_from(dice.below(3_000)).unwrap(),
             });
             // An agent asks the same again and again; only the time is another.
-            let seed =
-                if dice.below(5) == 0 { dice.below(u64::MAX) | 1 } else { 1 + dice.below(12) * 0x0101_0101_0101 };
+            let seed = if dice.below(5) == 0 {
+                dice.below(u64::MAX) | 1
+            } else {
+                1 + (dice.below(6) + 6 * number) * 0x0101_0101_0101
+            };
             let (steps, own) = round(&mut Dice(seed), at);
             let id = DecisionId(Uuid::from_u128(u128::from(asked)));
             let answered = snapshot.answers(&Round { steps: &steps, own: &own, keeping: None, id, recorded: true });

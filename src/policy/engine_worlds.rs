@@ -5,12 +5,13 @@ use super::{
     asked::{Part, Step},
     context::{boolean, context, count, datetime, duration, entity, moving, now, record, text},
     engine_conditions::CONDITIONS,
+    engine_dice::Dice,
     load::of_texts,
     question::{Own, Question},
     value::{Fields, Uid, Value},
 };
 use crate::model::{Scope, Wall};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 const ACTIONS: [&str; 10] = [
     "begin_authorization",
@@ -25,37 +26,6 @@ const ACTIONS: [&str; 10] = [
     "revoke_token",
 ];
 const SCOPES: [&str; 6] = ["crm.read", "crm.write", "crm.delete", "mail.read", "mail.send", "openid"];
-
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    /// What differs from one moment to the next.
-    fn at(at: Wall) -> Self {
-        let mut dice = Self(at.0.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        dice.below(2);
-        dice
-    }
-
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
-    }
-
-    fn one<'t, T: ?Sized>(&mut self, of: &[&'t T]) -> &'t T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-
-    fn in_ten(&mut self, n: u64) -> bool {
-        self.below(10) < n
-    }
-
-    fn span(&mut self, seconds: &[u64]) -> Duration {
-        let at = usize::try_from(self.below(seconds.len() as u64)).unwrap();
-        Duration::from_secs(seconds[at])
-    }
-}
 
 pub(super) fn entities() -> String {
     let uid = |kind: &str, id: &str| serde_json::json!({ "type": format!("Narrowgate::{kind}"), "id": id });
@@ -125,7 +95,7 @@ pub(super) fn entities() -> String {
 /// One policy; not always a valid one.
 fn policy(dice: &mut Dice, number: u64) -> String {
     let (wanted, first) = CONDITIONS[usize::try_from(dice.below(CONDITIONS.len() as u64)).unwrap()];
-    let second = dice.in_ten(4).then(|| CONDITIONS[usize::try_from(dice.below(24)).unwrap()].1);
+    let second = dice.in_ten(4).then(|| CONDITIONS[usize::try_from(dice.below(27)).unwrap()].1);
     let action = match wanted {
         "" => dice
             .one(&[
@@ -189,6 +159,8 @@ pub(super) fn set(dice: &mut Dice, policies: u64) -> Snapshot {
     texts.push("@id(\"any\") permit (principal, action in Narrowgate::Action::\"obtain\", resource) when { principal.trust >= 1 };".to_owned());
     texts
         .push("@id(\"scope\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);".to_owned());
+    texts.push("@id(\"ends\") @expires(\"2026-11-23\") @max_lifetime(\"1m\") permit (principal, action == Narrowgate::Action::\"grant_scope\", resource);".to_owned());
+    texts.push("@id(\"admins\") @code(\"no\") forbid (principal, action == Narrowgate::Action::\"release_token\", resource) when { context has subject && context.subject.user in Narrowgate::UserGroup::\"admins\" };".to_owned());
     let (snapshot, left_out) = of_texts(texts.iter().map(String::as_str), &entities());
     assert!(left_out < texts.len() / 2, "most policies are no policies");
     snapshot
@@ -201,11 +173,13 @@ fn base(dice: &mut Dice, at: Wall) -> Value<'static> {
         .then(|| ("expiresAt", datetime(Wall(at.0 + 1_000 * (i64::try_from(clock.below(3)).unwrap() - 1)))));
     let attestation = record([("method", text("unix-peer")), ("verified", boolean(true))].into_iter().chain(expires));
     let mut caller = vec![("transport", text("uds")), ("attestation", attestation)];
-    if dice.in_ten(5) {
-        caller.push(("uid", count(1000 + dice.below(3))));
+    // What may be there or not differs from one moment to the next; the rest of the question stays as it is.
+    let (uid, net) = (dice.below(3), u8::try_from(dice.below(3)).unwrap());
+    if clock.in_ten(5) {
+        caller.push(("uid", count(1000 + uid)));
     }
-    if dice.in_ten(3) {
-        caller.push(("ip", Value::Ip(IpAddr::from([10, u8::try_from(dice.below(3)).unwrap(), 0, 1]))));
+    if clock.in_ten(3) {
+        caller.push(("ip", Value::Ip(IpAddr::from([10, net, 0, 1]))));
     }
     if dice.in_ten(3) {
         caller.push(("interactive", boolean(dice.in_ten(5))));
@@ -230,9 +204,9 @@ fn base(dice: &mut Dice, at: Wall) -> Value<'static> {
         ("claimed", record(claimed)),
         ("actors", record([("depth", count(dice.below(3))), ("members", Value::set(members))])),
     ];
-    if dice.in_ten(2) {
+    let scopes = some_scopes(dice);
+    if clock.in_ten(4) {
         let approved = Wall(at.0 - 3_600_000 * i64::try_from(clock.below(10)).unwrap());
-        let scopes = some_scopes(dice);
         fields.push((
             "approval",
             record([("approver", entity("User", "corp|ann")), ("at", datetime(approved)), ("scopes", scopes)]),
@@ -302,10 +276,10 @@ fn released(dice: &mut Dice, at: Wall) -> (Vec<(&'static str, Value<'static>)>, 
     }
     // One name, of whom two issuers' words would say different groups.
     let user = Uid::new("User", "corp|bob");
-    let groups = ["admins", "staff"].into_iter().filter(|_| dice.in_ten(5)).map(|group| Uid::new("UserGroup", group));
+    let groups = ["admins", "staff"].into_iter().filter(|_| clock.in_ten(5)).map(|group| Uid::new("UserGroup", group));
     let own = Own { uid: user.clone(), parents: groups.collect() };
     let logged_in = Wall(at.0 - 1_800_000 * i64::try_from(clock.below(10)).unwrap());
-    let known = dice.in_ten(7).then(|| ("authTime", datetime(logged_in)));
+    let known = clock.in_ten(7).then(|| ("authTime", datetime(logged_in)));
     let facts = [("user", Value::Entity(user)), ("mfa", boolean(true))];
     fields.push(("subject", record(facts.into_iter().chain(known))));
     (fields, vec![own])
@@ -314,7 +288,7 @@ fn released(dice: &mut Dice, at: Wall) -> (Vec<(&'static str, Value<'static>)>, 
 /// A gate's question, and one for each of some scopes.
 pub(super) fn round(dice: &mut Dice, at: Wall) -> (Vec<Step<'static>>, Vec<Own>) {
     let principal = Uid::new("Agent", dice.one(&["a", "b", "c", "d", "e"]));
-    let action = dice.one(&ACTIONS);
+    let action = if dice.in_ten(3) { "release_token" } else { dice.one(&ACTIONS) };
     let client = Uid::new("Client", dice.one(&["crm", "mail"]));
     let base = base(dice, at);
     let (extra, own) = extra(dice, action, at);

@@ -21,6 +21,8 @@ mod engine_attacks;
 #[cfg(test)]
 mod engine_conditions;
 #[cfg(test)]
+mod engine_dice;
+#[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod engine_worlds;

@@ -23,17 +23,10 @@ fn accepting(switch: &str) -> Plan {
 }
 
 /// Fails unless the daemon's log, which is JSON, names this line to add.
-fn assert_told(house: &House, line: &str) {
+async fn assert_told(house: &House, line: &str) {
     let told = format!("[issuer.accept] {}", line.replace('"', "\\\""));
     // The log is written by a thread of its own.
-    let named = (0..200).any(|_| {
-        let named = house.log().contains(&told);
-        if !named {
-            std::thread::sleep(std::time::Duration::from_millis(25));
-        }
-        named
-    });
-    assert!(named, "the log does not name {line:?}");
+    crate::house::eventually(&format!("the log names {line:?}"), || house.log().contains(&told).then_some(())).await;
 }
 
 // rows: TOK-06
@@ -43,7 +36,7 @@ async fn a_lifetime_in_a_string_is_taken_where_declared() {
     let mut agent = house.agent().await;
     let status = refuses(&house, &mut agent, Behaviour::Lifetime(json!("3600")), MALFORMED, BOTH).await;
     assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.accept] expires_in_string"));
-    assert_told(&house, "expires_in_string = true");
+    assert_told(&house, "expires_in_string = true").await;
     settled(&house, &mut agent).await;
 
     let house = accepting("expires_in_string = true").open().await;
@@ -65,7 +58,7 @@ async fn a_scope_that_the_server_adds_is_tolerated_and_granted_to_nobody() {
     let added = || Behaviour::Broader("profile email".to_owned());
     let status = refuses(&house, &mut agent, added(), UPGRADED, BOTH).await;
     assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.accept] tolerated_extra_scopes or scope_aliases"));
-    assert_told(&house, "tolerated_extra_scopes = [\"email\", \"profile\"]");
+    assert_told(&house, "tolerated_extra_scopes = [\"email\", \"profile\"]").await;
 
     let switch = "tolerated_extra_scopes = [\"email\", \"profile\"]";
     let house = accepting(switch).config("grants_per_agent = 1", "grants_per_agent = 3").open().await;
@@ -150,7 +143,7 @@ async fn pkce_may_be_unadvertised_where_declared_and_is_used_all_the_same() {
     let status = house.begin(&mut house.agent().await, &[READ]).await.err().unwrap();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "PKCE_UNSUPPORTED"));
     assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.accept] pkce_unadvertised"));
-    assert_told(&house, "pkce_unadvertised = true");
+    assert_told(&house, "pkce_unadvertised = true").await;
 
     let house = advertising(accepting("pkce_unadvertised = true"), json!(null)).open().await;
     // The scripted server refuses an authorization request without an S256 challenge, and a code without its verifier.
@@ -195,7 +188,7 @@ async fn the_token_request_omits_the_redirect_uri_only_where_declared() {
     let status = house.login(&mut agent, &[READ]).await.err().unwrap();
     assert_eq!(reason(&status), "AS_REJECTED");
     assert!(house.server.last_token_request().unwrap().param("redirect_uri").is_some());
-    assert_told(&house, "redirect_uri_omitted = true");
+    assert_told(&house, "redirect_uri_omitted = true").await;
 
     let house = accepting("redirect_uri_omitted = true").open().await;
     house.server.refuse_redirect_uri_at_token(true);
@@ -222,7 +215,7 @@ async fn a_bound_token_of_another_typ_is_taken_only_where_declared() {
     let mut agent = house.agent().await;
     let status = refuses(&house, &mut agent, bound_token(&house, "JWT"), MISMATCH, BOTH).await;
     assert_eq!(fact(&status, "cure").as_deref(), Some("[issuer.accept] access_token_typ"));
-    assert_told(&house, "access_token_typ = \"JWT\"");
+    assert_told(&house, "access_token_typ = \"JWT\"").await;
 
     let house = bound(accepting("access_token_typ = \"JWT\"")).open().await;
     let mut agent = house.agent().await;
