@@ -207,7 +207,7 @@ pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<S
 /// # Errors
 /// What is wrong and what to do, for a person.
 pub fn require_guarded(path: &Path) -> Result<(), String> {
-    unwritable(&std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?)
+    unchanging(path, &std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?)
 }
 
 /// As [`require_guarded`], and it belongs to root, the daemon's user, or this one: whoever owns a folder takes files away.
@@ -216,7 +216,17 @@ pub fn require_guarded(path: &Path) -> Result<(), String> {
 /// What is wrong and what to do, for a person.
 pub fn require_owned(path: &Path, owner: Option<u32>) -> Result<(), String> {
     let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
-    unwritable(&meta).and_then(|()| owned(&meta, owner))
+    unchanging(path, &meta).and_then(|()| owned(&meta, owner))
+}
+
+/// As [`unwritable`], but that a folder on a read-only mount is nobody's to change: a Kubernetes volume of a ConfigMap is
+/// one, and of mode 0777.
+fn unchanging(path: &Path, meta: &Metadata) -> Result<(), String> {
+    let read_only = || {
+        let flags = rustix::fs::statvfs(path).map(|mount| mount.f_flag);
+        flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    };
+    if meta.is_dir() && read_only() { Ok(()) } else { unwritable(meta) }
 }
 
 fn owned(meta: &Metadata, owner: Option<u32>) -> Result<(), String> {
@@ -270,4 +280,35 @@ pub fn require_handed_over(path: &Path) -> Result<(), String> {
         return Err(format!("has mode {:04o}: others may use it", meta.mode() & 0o7777));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{os::unix::fs::PermissionsExt, process::Command};
+
+    // rows: POL-04
+    #[test]
+    fn a_folder_that_anyone_may_change_is_trusted_where_nobody_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(require_guarded(folder).unwrap_err().contains("anyone may change it"));
+        let mount = |arguments: &[&str]| {
+            Command::new("mount").args(arguments).arg(folder).output().is_ok_and(|done| done.status.success())
+        };
+        if !mount(&["-t", "tmpfs", "-o", "mode=0777", "none"]) {
+            eprintln!("SKIPPED: this machine does not let tests mount");
+            return;
+        }
+        let writable = require_guarded(folder);
+        std::fs::write(folder.join("file"), "").unwrap();
+        std::fs::set_permissions(folder.join("file"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        let remounted = mount(&["-o", "remount,ro"]);
+        let (read_only, file) = (require_guarded(folder), require_guarded(&folder.join("file")));
+        Command::new("umount").arg(folder).status().unwrap();
+        assert!(writable.is_err() && remounted);
+        assert_eq!(read_only, Ok(()));
+        assert!(file.is_err(), "the mode of a file is its own");
+    }
 }

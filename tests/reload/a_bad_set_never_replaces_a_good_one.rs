@@ -124,47 +124,6 @@ fn of_the_folder() -> Vec<Harm> {
             undo: |h| mode(h, "policies", 0o700),
         },
         Harm {
-            name: "a link swapped into a folder that anyone may change",
-            words: "is a link into",
-            harm: |h| {
-                fs::create_dir(h.path("open")).unwrap();
-                mode(h, "open", 0o777);
-                put(h, "open/extra.cedar", &harmless("x"));
-                symlink(h.path("open/extra.cedar"), h.path(EXTRA)).unwrap();
-            },
-            undo: |h| {
-                remove(h, EXTRA);
-                fs::remove_dir_all(h.path("open")).unwrap();
-            },
-        },
-        Harm {
-            // Whatever it forbade would be allowed.
-            name: "a link to a folder that is gone",
-            words: "cannot be read",
-            harm: |h| symlink(h.path("nowhere"), h.path("policies/forbids")).unwrap(),
-            undo: |h| remove(h, "policies/forbids"),
-        },
-        Harm {
-            name: "a link that leads to itself",
-            words: "cannot be read",
-            harm: |h| symlink("loop", h.path("policies/loop")).unwrap(),
-            undo: |h| remove(h, "policies/loop"),
-        },
-        Harm {
-            name: "a link to a folder that anyone may put another in the place of",
-            words: "is a link into",
-            harm: |h| {
-                fs::create_dir_all(h.path("open/rules")).unwrap();
-                mode(h, "open", 0o777);
-                put(h, "open/rules/extra.cedar", &harmless("x"));
-                symlink(h.path("open/rules"), h.path("policies/rules")).unwrap();
-            },
-            undo: |h| {
-                remove(h, "policies/rules");
-                fs::remove_dir_all(h.path("open")).unwrap();
-            },
-        },
-        Harm {
             // Who owns a folder removes from it what forbids.
             name: "a folder of somebody else",
             words: "belongs to uid 4242",
@@ -210,6 +169,52 @@ fn of_the_folder() -> Vec<Harm> {
                 }
             },
             undo,
+        },
+    ]
+}
+
+fn of_links() -> Vec<Harm> {
+    vec![
+        Harm {
+            name: "a link swapped into a folder that anyone may change",
+            words: "is a link into",
+            harm: |h| {
+                fs::create_dir(h.path("open")).unwrap();
+                mode(h, "open", 0o777);
+                put(h, "open/extra.cedar", &harmless("x"));
+                symlink(h.path("open/extra.cedar"), h.path(EXTRA)).unwrap();
+            },
+            undo: |h| {
+                remove(h, EXTRA);
+                fs::remove_dir_all(h.path("open")).unwrap();
+            },
+        },
+        Harm {
+            // Whatever it forbade would be allowed.
+            name: "a link to a folder that is gone",
+            words: "cannot be read",
+            harm: |h| symlink(h.path("nowhere"), h.path("policies/forbids")).unwrap(),
+            undo: |h| remove(h, "policies/forbids"),
+        },
+        Harm {
+            name: "a link that leads to itself",
+            words: "cannot be read",
+            harm: |h| symlink("loop", h.path("policies/loop")).unwrap(),
+            undo: |h| remove(h, "policies/loop"),
+        },
+        Harm {
+            name: "a link to a folder that anyone may put another in the place of",
+            words: "is a link into",
+            harm: |h| {
+                fs::create_dir_all(h.path("open/rules")).unwrap();
+                mode(h, "open", 0o777);
+                put(h, "open/rules/extra.cedar", &harmless("x"));
+                symlink(h.path("open/rules"), h.path("policies/rules")).unwrap();
+            },
+            undo: |h| {
+                remove(h, "policies/rules");
+                fs::remove_dir_all(h.path("open")).unwrap();
+            },
         },
     ]
 }
@@ -270,6 +275,7 @@ async fn mistakes_in_data_files() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_may_not_be_trusted() {
     each(of_the_folder()).await;
+    each(of_links()).await;
 }
 
 // rows: POL-04
