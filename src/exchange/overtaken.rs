@@ -97,9 +97,8 @@ impl Corridor {
             return Ok(());
         }
         let id = self.decision().map_err(|fault| Box::new(fault.into()))?;
-        self.policies
-            .release(reply.asked_again(caller, &*self.clock), claimed, id)
-            .map(drop)
-            .map_err(|no| Box::new(no.1))
+        let released = self.policies.release(reply.asked_again(caller, &*self.clock), claimed, id);
+        // Allowed on stricter terms, it is handed out for as long as these say.
+        released.map(|released| reply.shorten(&released.verdict().terms)).map_err(|no| Box::new(no.1))
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     transaction::Flow,
 };
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -86,7 +89,8 @@ pub struct Reply {
     held: Arc<Held>,
     actor: Actor,
     verdict: Verdict,
-    lease: Duration,
+    /// Milliseconds: shorter, where the terms are stricter by the time that it leaves.
+    lease: AtomicU64,
     /// The end of the credential that this caller came with.
     credential_end: Option<Wall>,
     kind: Kind,
@@ -161,7 +165,7 @@ impl Reply {
         verdict: Verdict,
         terms: &Terms,
     ) -> Self {
-        let lease = held.lease(terms);
+        let lease = AtomicU64::new(millis(held.lease(terms)));
         Self { grant, held, actor: caller.into(), verdict, lease, credential_end: caller.credential_end(), kind, by }
     }
 
@@ -199,13 +203,18 @@ impl Reply {
     #[must_use]
     pub fn lease_ends(&self) -> Wall {
         let ends = [self.held.until, self.credential_end].into_iter().flatten();
-        ends.fold(self.held.kept.at.1.plus(self.lease), Wall::min)
+        ends.fold(self.held.kept.at.1.plus(self.lease()), Wall::min)
     }
 
     /// How long narrowgate hands the token out in all.
     #[must_use]
-    pub const fn lease(&self) -> Duration {
-        self.lease
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease.load(Ordering::Acquire))
+    }
+
+    /// Hands it out for no longer than these terms allow.
+    pub fn shorten(&self, terms: &Terms) {
+        self.lease.fetch_min(millis(self.held.lease(terms)), Ordering::AcqRel);
     }
 
     /// Whether it answers a repeated request.
@@ -266,6 +275,10 @@ impl Releasable for AskedAgain<'_> {
     }
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The delivery of one reply.
 #[derive(Clone)]
 pub struct Delivery(Arc<Grant>);
@@ -319,7 +332,7 @@ impl Auditable for Reply {
             .with("grant_ref", keyed.reference("grant", self.grant.handle.bits()))
             .with("token_type", self.token_type())
             .with("sender_constraint", kept.bound.confirmation())
-            .with("lease_seconds", self.lease.as_secs())
+            .with("lease_seconds", self.lease().as_secs())
             .with("lifetime_seconds", kept.lifetime.as_secs())
             .with("refresh_token_held", self.grant.is_refreshable())
             .with("recovered", self.is_recovered())

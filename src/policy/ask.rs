@@ -35,8 +35,32 @@ impl Answer {
 
 /// What questions that share a context need not make twice.
 #[derive(Default)]
-pub(super) struct Prepared {
-    context: Option<(EntityUid, Context)>,
+pub(super) struct Prepared<'a> {
+    /// The whole context, for questions that differ in their resource alone.
+    whole: Option<(EntityUid, Context)>,
+    /// The base, which most questions of a round have in common. Cedar parses each time in it anew.
+    base: Option<(Value<'a>, Context)>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Another context follows.
+    pub(super) fn turn(&mut self) {
+        self.whole = None;
+    }
+
+    fn context(&mut self, fields: &Fields<'a>) -> Result<Context, String> {
+        let Some((_, base)) = fields.iter().find(|(name, _)| name == "base") else { return to_context(fields) };
+        let shared = match &self.base {
+            Some((known, shared)) if known == base => shared.clone(),
+            _ => {
+                let shared = to_context(&[("base".into(), base.clone())].into())?;
+                self.base = Some((base.clone(), shared.clone()));
+                shared
+            }
+        };
+        let rest = fields.iter().filter(|(name, _)| name != "base").cloned().collect();
+        shared.merge(to_context(&rest)?).map_err(|e| e.to_string())
+    }
 }
 
 impl Snapshot {
@@ -83,25 +107,25 @@ impl Snapshot {
     ///
     /// # Errors
     /// Why it cannot be put to Cedar.
-    pub(super) fn ask_slice(
+    pub(super) fn ask_slice<'a>(
         &self,
-        question: &Question<'_>,
+        question: &Question<'a>,
         slice: &Slice<'_>,
         entities: &Entities,
-        prepared: &mut Prepared,
+        prepared: &mut Prepared<'a>,
     ) -> Result<Answer, String> {
         let (principal, action, resource) = uids(question)?;
         if entities.get(&principal).is_none() || entities.get(&resource).is_none() {
             return Err("an entity is missing".to_owned());
         }
         // A context that was found to fit once fits again, and looking costs more than the answer.
-        let (context, schema) = match prepared.context.take() {
+        let (context, schema) = match prepared.whole.take() {
             Some((of, context)) if of == action => (context, None),
-            _ => (to_context(&question.context)?, Some(&self.schema)),
+            _ => (prepared.context(&question.context)?, Some(&self.schema)),
         };
         let request =
             Request::new(principal, action.clone(), resource, context.clone(), schema).map_err(|e| e.to_string())?;
-        prepared.context = Some((action, context));
+        prepared.whole = Some((action, context));
         let response = self.authorizer.is_authorized(&request, &slice.set()?, entities);
         let errors = response.diagnostics().errors().count();
         let reasons = response.diagnostics().reason().map(AsRef::<str>::as_ref);

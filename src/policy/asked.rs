@@ -170,6 +170,23 @@ impl Step<'_> {
         Step { part: self.part.clone(), question: self.question.as_ref().map(Question::to_owned) }
     }
 
+    /// As [`Self::to_owned`], with the context of the step before where that is the same: it is copied once for all.
+    pub(super) fn to_owned_after(&self, before: Option<&Self>, owned: Option<&Step<'static>>) -> Step<'static> {
+        let before = before.and_then(|step| step.question.as_ref());
+        match (&self.question, before, owned.and_then(|owned| owned.question.as_ref())) {
+            (Some(own), Some(before), Some(owned)) if before.shares_context(own) => Step {
+                part: self.part.clone(),
+                question: Some(Question {
+                    principal: own.principal.clone().into_owned(),
+                    action: own.action.clone(),
+                    resource: own.resource.clone().into_owned(),
+                    context: Arc::clone(&owned.context),
+                }),
+            },
+            _ => self.to_owned(),
+        }
+    }
+
     /// The entry without its id, and the id.
     fn to_json(&self, bases: &mut Vec<Value>) -> (Value, Value) {
         let scope = match &self.part {

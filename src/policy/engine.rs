@@ -135,24 +135,28 @@ impl Snapshot {
     /// Asks every question.
     pub(super) fn evaluate(&self, round: &Round<'_, '_>) -> Answered {
         let mut answers = Vec::with_capacity(round.steps.len());
-        let (mut before, mut prepared): (Option<&Question<'_>>, Prepared) = (None, Prepared::default());
+        let (mut before, mut prepared): (Option<&Question<'_>>, Prepared<'_>) = (None, Prepared::default());
         for step in round.steps {
             let Some(question) = &step.question else {
                 answers.push(Answer::error());
                 continue;
             };
             if before.is_none_or(|before| !before.shares_context(question)) {
-                prepared = Prepared::default();
+                prepared.turn();
             }
             before = Some(question);
             answers.push(self.one(question, round.own, &mut prepared).unwrap_or_else(|_| Answer::error()));
         }
-        let steps = round.steps.iter().map(Step::to_owned).collect();
+        let mut steps: Vec<Step<'static>> = Vec::with_capacity(round.steps.len());
+        for (step, before) in round.steps.iter().zip([None].into_iter().chain(round.steps.iter().map(Some))) {
+            let owned = step.to_owned_after(before, steps.last());
+            steps.push(owned);
+        }
         let asked = Asked::new(round.own.to_vec(), steps, round.keeping);
         Answered { answers: answers.into(), asked: Some(Arc::new(asked)), by: None }
     }
 
-    fn one(&self, question: &Question<'_>, own: &[Own], prepared: &mut Prepared) -> Result<Answer, String> {
+    fn one<'a>(&self, question: &Question<'a>, own: &[Own], prepared: &mut Prepared<'a>) -> Result<Answer, String> {
         let few = if own.is_empty() { None } else { Some(self.entities_of(question, own)?) };
         let entities = few.as_ref().unwrap_or(&self.entities);
         let (principal, action, resource) = uids(question)?;
