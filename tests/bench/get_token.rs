@@ -1,5 +1,5 @@
 //! What a held token costs to hand out: `cargo bench --bench get_token`, with `-- --short` for few rounds and
-//! `-- --million` for a million held tokens (it fetches each, which takes the better part of an hour).
+//! `-- --held=1000000` for a million held tokens (it fetches each, which takes the better part of an hour).
 //!
 //! `GetToken` against a bare tonic service that answers the same message on a Unix socket of its own; both run as
 //! processes of their own. Rounds are taken A B A B … in one run, at 1, 8 and 64 calls in flight, with one held token
@@ -40,7 +40,7 @@ const TOKENS_PER_GRANT: usize = 3;
 struct Amount {
     rounds: usize,
     calls: usize,
-    held: &'static [usize],
+    held: Vec<usize>,
 }
 
 fn main() {
@@ -53,7 +53,8 @@ fn main() {
     }
     let is = |name: &str| arguments.iter().any(|argument| argument == name);
     let (rounds, calls) = if is("--short") { (5, 4_000) } else { (9, 20_000) };
-    let held: &[usize] = if is("--million") { &[1, 10_000, 1_000_000] } else { &[1, 10_000] };
+    let more = arguments.iter().filter_map(|argument| argument.strip_prefix("--held=")).map(|n| n.parse().unwrap());
+    let held = [1, 10_000].into_iter().chain(more).collect();
     runtime.block_on(measure(&Amount { rounds, calls, held }));
 }
 
@@ -74,7 +75,7 @@ async fn measure(amount: &Amount) {
         "{:>9}{:>10}{:>12}{:>12}{:>9}{:>9}{:>9}{:>9}{:>11}{:>11}{:>9}",
         "held", "in flight", "rps", "floor rps", "p50 us", "floor", "p99 us", "floor", "cpu us", "floor", "ratio"
     );
-    for &count in amount.held {
+    for &count in &amount.held {
         // Each from its start: what an earlier round left of memory would hide what tokens take.
         let house = Arc::new(open().await);
         let agent = house.agent().await;

@@ -53,6 +53,11 @@ fn assert_of_one_generation(house: &House, sets: &BTreeMap<u64, Digests>) -> BTr
     seen
 }
 
+/// Agents that may call as often as they can.
+fn unmetered(plan: Plan) -> Plan {
+    plan.config("[limits]", "[limits]\ncalls_per_second = 1000000\ncalls_burst = 1000000")
+}
+
 /// Begins, and asks for a token, until told to stop; how often.
 fn call(mut agent: Agent, grant: String, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<u64> {
     tokio::spawn(async move {
@@ -84,7 +89,7 @@ fn other(house: &House) -> Config {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_a_hundred_a_second() {
     let reloads = std::env::var("NARROWGATE_STORM_RELOADS").ok().map_or(RELOADS, |n| n.parse().unwrap());
-    let mut plan = watching(Plan::new(), "1h");
+    let mut plan = unmetered(watching(Plan::new(), "1h"));
     // Small sets: to make one takes time in a build that is not optimised.
     plan.policies = vec![("all.cedar".to_owned(), SMALL.to_owned())];
     let stepped = Stepped::open(plan).await;
@@ -140,7 +145,7 @@ async fn at_a_hundred_a_second() {
 // rows: TIME-04 POL-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_files_that_are_swapped() {
-    let house = plan("100ms").open().await;
+    let house = unmetered(plan("100ms")).open().await;
     let mut operator = admin(&house).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut callers = Vec::new();
