@@ -95,7 +95,7 @@ async fn measure(amount: &Amount) {
 }
 
 async fn open() -> House {
-    let limits = "[grants]\ntokens_per_grant = 16\n\n[limits]\ntransactions_per_agent = 1000\n\
+    let limits = "[grants]\ntokens_per_grant = 16\n\n[limits]\ntransactions_per_agent = 1000000\n\
         grants_per_agent = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
     let mut plan = Plan::new().config("[limits]", limits);
     plan.log = "warn".to_owned();

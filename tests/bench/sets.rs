@@ -9,7 +9,7 @@ use narrowgate::{
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path};
 use tempfile::TempDir;
 
-pub(crate) const SCOPES: [&str; 3] = ["customers.read", "customers.write", "mail.read"];
+pub(crate) const SCOPES: [&str; 3] = ["customers.read", "customers.write", "openid"];
 
 /// What the permits' scopes name.
 #[derive(Clone, Copy, PartialEq, Eq)]
