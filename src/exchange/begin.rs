@@ -4,7 +4,7 @@ use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::{Attestation, Caller},
-    config::{Api, Client, Endpoints, Issuer, ParUse, ScopeHome},
+    config::{Api, Client, Endpoints, Estate, Issuer, ParUse, ScopeHome},
     model::{
         AuthorizationDetails, Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope,
         ScopeSet, TokenBinding, Wall,
@@ -176,9 +176,10 @@ impl Corridor {
         if !input.issuer.is_empty() && input.issuer != client.issuer.as_str() {
             return Err(Fault::field(Reason::IssuerUnknown, "issuer", "is not the client's issuer"));
         }
-        let api = self.api(&client, &scopes, &input.resource)?;
+        let estate = self.policies.estate();
+        let api = Self::api(&estate, &client, &scopes, &input.resource)?;
         let alias = api.as_ref().map(|api| &api.alias);
-        let details = requested_details(&input.authorization_details, &self.policies.estate().catalog, alias)?;
+        let details = requested_details(&input.authorization_details, &estate.catalog, alias)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
         let BeginInput { allow_partial, claimed, login, .. } = input;
         if login.needs_proof() && !scopes.asks_identity() {
@@ -191,8 +192,12 @@ impl Corridor {
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.
-    pub(super) fn api(&self, client: &Client, scopes: &ScopeSet, resource: &str) -> Result<Option<Arc<Api>>, Fault> {
-        let estate = self.policies.estate();
+    pub(super) fn api(
+        estate: &Estate,
+        client: &Client,
+        scopes: &ScopeSet,
+        resource: &str,
+    ) -> Result<Option<Arc<Api>>, Fault> {
         let catalog = &estate.catalog;
         let mut alias = None;
         for scope in scopes.iter() {

@@ -125,7 +125,7 @@ impl Corridor {
         let scopes = plain_scopes(&input.scopes)?;
         let client = self.client(&input.client)?;
         let exchange = client.delegations.exchange.as_ref().ok_or_else(|| disabled(&client))?;
-        let api = self.api(&client, &scopes, "")?;
+        let api = Self::api(&self.policies.estate(), &client, &scopes, "")?;
         let audiences = self.targets(&client, exchange, api.as_deref(), (&input.resources, &input.audiences))?;
         usable_binding(caller, &client)?;
         provable(&client)?;
@@ -151,7 +151,7 @@ impl Corridor {
     async fn obtain_draft(self: &Arc<Self>, caller: &Caller, input: ObtainInput) -> Result<Draft, Fault> {
         let scopes = plain_scopes(&input.scopes)?;
         let client = self.client(&input.client)?;
-        let api = self.api(&client, &scopes, &input.resource)?;
+        let api = Self::api(&self.policies.estate(), &client, &scopes, &input.resource)?;
         usable_binding(caller, &client)?;
         provable(&client)?;
         let (flow, subject) = match input.assertion {
