@@ -49,6 +49,7 @@ mod request;
 mod sources;
 mod value;
 mod verdict;
+pub mod workbench;
 
 pub use admin::{AdminAction, AdminPermitted};
 pub use asked::Asked;
