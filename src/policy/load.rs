@@ -299,7 +299,7 @@ impl Draft {
 }
 
 /// Where a policy stands in its file.
-fn place(source: &Source, policy: &Policy) -> usize {
+pub(super) fn place(source: &Source, policy: &Policy) -> usize {
     policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0)
 }
 
@@ -316,7 +316,7 @@ fn span(diagnostic: &dyn Diagnostic) -> Option<usize> {
     diagnostic.labels().and_then(|mut labels| labels.next()).map(|label| label.offset())
 }
 
-fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnostic) -> Finding {
+pub(super) fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnostic) -> Finding {
     let position = span(diagnostic).map(|at| position(&source.text, at));
     let hint = diagnostic.help().map(|help| help.to_string());
     Finding { file: source.path.clone(), position, message: message.to_owned(), hint }

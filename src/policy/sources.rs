@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Bytes of one policy file.
-const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
+pub(super) const POLICY_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of all policies and cases together.
 const SET_BYTES_MAX: u64 = 32 << 20;
 /// Files of a set.

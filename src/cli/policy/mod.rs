@@ -5,9 +5,13 @@ mod replay;
 use super::{ConfigArg, Exit, check, output::Output};
 use crate::{
     config::{self, Config},
-    policy::{self, Snapshot},
+    policy::{
+        self, Snapshot,
+        workbench::{Files, Set},
+    },
 };
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
@@ -24,6 +28,36 @@ pub(super) enum PolicyCommand {
     /// Exit codes: 0 all the same · 1 differences · 64 wrong usage or configuration · 65 a line that is no event, or a
     /// decision that was made under other policies, schema or entities than those at hand.
     Replay(replay::ReplayArgs),
+}
+
+/// Which set: that of a configuration, or any other of Cedar's.
+#[derive(Args)]
+pub(in crate::cli) struct SetArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Another set than the configuration's: a Cedar file, or a folder of them; may be given more than once.
+    #[arg(long, value_name = "PATH", requires = "schema")]
+    policies: Vec<PathBuf>,
+    /// The schema of that other set.
+    #[arg(long, value_name = "FILE", requires = "policies")]
+    schema: Option<PathBuf>,
+    /// The entities of that other set, in Cedar's JSON.
+    #[arg(long, value_name = "FILE", requires = "policies")]
+    entities: Option<PathBuf>,
+}
+
+impl SetArgs {
+    /// The set, or the exit code once the mistakes are told.
+    fn open(&self, output: &Output) -> Result<Set, Exit> {
+        let told = |exit| move |findings: Vec<_>| check::report(&findings, exit, output);
+        match &self.schema {
+            None => Set::own(config::load(&self.config.config).map_err(told(Exit::Usage))?).map_err(told(Exit::Policy)),
+            Some(schema) => {
+                let (policies, entities) = (self.policies.clone(), self.entities.clone());
+                Set::of_files(&Files { policies, schema: schema.clone(), entities }).map_err(told(Exit::Policy))
+            }
+        }
+    }
 }
 
 pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
