@@ -86,8 +86,6 @@ async fn measure(amount: &Amount) {
     for &count in &amount.held {
         // Each from its start: what an earlier round left of memory would hide what tokens take.
         let house = Arc::new(open().await);
-        // None ends, or is renewed, while others are gathered.
-        house.server.always(Script::Token(Behaviour::Lifetime(json!(36_000))));
         let agent = house.agent().await;
         let (held, grown) = gather(&house, &agent, count).await;
         memory.extend(grown);
@@ -109,7 +107,16 @@ async fn open() -> House {
         grants_per_agent = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
     let mut plan = Plan::new().config("[limits]", limits);
     plan.log = "warn".to_owned();
-    plan.open().await
+    // None ends, or is renewed, while others are gathered.
+    plan = plan.config("[[client]]", "[[client]]\nmax_token_lifetime = \"12h\"");
+    for (_, text) in &mut plan.policies {
+        *text = text
+            .replace("@max_lifetime(\"10m\")", "@max_lifetime(\"12h\")")
+            .replace("@max_lifetime(\"5m\")", "@max_lifetime(\"12h\")");
+    }
+    let house = plan.open().await;
+    house.server.always(Script::Token(Behaviour::Lifetime(json!(43_200))));
+    house
 }
 
 /// A server that is measured.
