@@ -66,10 +66,14 @@ impl Deployment {
     fn base_set(&self) {
         let policies = self.folder.path().join("policies");
         fs::remove_dir_all(&policies).unwrap();
-        fs::create_dir(&policies).unwrap();
-        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")).unwrap() {
+        fs::create_dir_all(policies.join("base")).unwrap();
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        for name in ["agents.toml", "apis.toml"] {
+            fs::copy(samples.join(name), policies.join(name)).unwrap();
+        }
+        for entry in fs::read_dir(samples.join("base")).unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, policies.join(path.file_name().unwrap())).unwrap();
+            fs::copy(&path, policies.join("base").join(path.file_name().unwrap())).unwrap();
         }
     }
 
@@ -78,7 +82,7 @@ impl Deployment {
         let policies = self.folder.path().join("policies");
         for kind in ["cedar", "cases.toml"] {
             let name = format!("{topic}.{kind}");
-            fs::copy(library().join(&name), policies.join(name)).unwrap();
+            fs::copy(library().join(&name), policies.join("base").join(name)).unwrap();
         }
         if let Ok(more) = fs::read_to_string(library().join(format!("{topic}.apis.toml"))) {
             let apis = policies.join("apis.toml");
@@ -108,7 +112,7 @@ fn the_annotated_configuration_loads_with_the_sample_policies() {
 }
 
 fn library() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("policy-library")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/library")
 }
 
 /// The topics of the library.
@@ -144,7 +148,7 @@ fn the_cases_of_each_topic_notice_that_its_policies_are_gone() {
     let deployment = Deployment::new();
     for topic in topics() {
         deployment.take(&topic);
-        fs::remove_file(deployment.folder.path().join(format!("policies/{topic}.cedar"))).unwrap();
+        fs::remove_file(deployment.folder.path().join(format!("policies/base/{topic}.cedar"))).unwrap();
     }
     let said = deployment.check().to_string();
     for topic in topics() {
@@ -154,7 +158,7 @@ fn the_cases_of_each_topic_notice_that_its_policies_are_gone() {
 
 #[test]
 fn each_topic_says_when_to_use_it_and_has_a_case_for_each_policy() {
-    let list = include_str!("../policy-library/README.md");
+    let list = include_str!("../policies/library/README.md");
     for topic in topics() {
         let read = |kind: &str| fs::read_to_string(library().join(format!("{topic}.{kind}"))).unwrap();
         let (policies, cases) = (read("cedar"), read("cases.toml"));

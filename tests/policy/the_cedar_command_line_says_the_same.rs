@@ -37,11 +37,11 @@ fn text(name: &str) -> String {
 
 /// The topics of the library, each with its policies.
 fn library() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy-library");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/library");
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut topics: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".cedar")?.to_owned())).collect();
     topics.sort();
-    topics.into_iter().map(|topic| (topic.clone(), text(&format!("policy-library/{topic}.cedar")))).collect()
+    topics.into_iter().map(|topic| (topic.clone(), text(&format!("policies/library/{topic}.cedar")))).collect()
 }
 
 /// What `narrowgate policy ...` prints.
@@ -206,7 +206,7 @@ async fn every_decision_of_a_session_under_the_library() {
         }
         plan = plan.policy(&policies);
         plan.apis +=
-            &std::fs::read_to_string(root.join(format!("policy-library/{topic}.apis.toml"))).unwrap_or_default();
+            &std::fs::read_to_string(root.join(format!("policies/library/{topic}.apis.toml"))).unwrap_or_default();
     }
     let turns: [Turn; 8] = [
         (&["customers.read"], "quote"),
@@ -230,7 +230,7 @@ async fn every_decision_of_a_session_under_the_library() {
 fn the_sample_set_is_valid_to_it_and_a_typo_is_not() {
     let Some(cedar) = cedar() else { return };
     let house = Plan::new().build();
-    let all = SAMPLES.map(|name| text(&format!("policies/{name}"))).join("\n");
+    let all = SAMPLES.map(|name| text(&format!("policies/base/{name}"))).join("\n");
     let files = Files::write(cedar, house, &all);
     let strict = ["--deny-warnings", "--level", "1"];
     let valid = files.run("validate", &strict);
@@ -244,7 +244,7 @@ fn the_sample_set_is_valid_to_it_and_a_typo_is_not() {
 #[test]
 fn each_topic_of_the_library_is_valid_to_it_and_all_of_them_are() {
     let Some(cedar) = cedar() else { return };
-    let base = SAMPLES.map(|name| text(&format!("policies/{name}"))).join("\n");
+    let base = SAMPLES.map(|name| text(&format!("policies/base/{name}"))).join("\n");
     let files = Files::write(cedar, Plan::new().build(), &base);
     let all = library().into_iter().map(|(_, policies)| policies).collect::<Vec<_>>().join("\n");
     for (topic, policies) in library().into_iter().chain([("all".to_owned(), all)]) {
