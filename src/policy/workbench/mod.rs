@@ -1,6 +1,7 @@
 //! What those who write policies ask of a set: whether it is sound, why it answered so, what a change of it would do, and
 //! who may have what. Nothing here permits anything.
 
+mod conditions;
 mod set;
 
 pub use set::{Files, Set};
