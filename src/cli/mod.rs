@@ -175,6 +175,9 @@ pub fn run() -> Exit {
         }
     };
     let output = Output::new(cli.output);
+    if output.is_junit() && !matches!(&cli.command, Command::Policy(command) if command.has_junit()) {
+        return output.fail(Exit::Usage, "--output junit is for policy check and policy test; use text or json here");
+    }
     if let Command::Serve { config, log, log_json } = cli.command {
         crate::telemetry::start(&log, log_json);
         return serve::run(&config.config, &output);
