@@ -25,7 +25,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// The daemon refused, or answered that it does not serve; a replay found differences.
+    /// The daemon refused, or answered that it does not serve; a replay found differences; a case failed.
     Refused = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,

@@ -85,8 +85,9 @@ impl ProofKey {
 /// # Errors
 /// [`Reason::Internal`] without entropy.
 pub fn private_key_pem() -> Result<Zeroizing<String>, Fault> {
-    let document = ProofKey::generate()?.to_pkcs8().ok_or_else(|| Fault::new(Reason::Internal))?;
-    let encoded = Zeroizing::new(STANDARD.encode(&*document));
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+        .map_err(|_| Fault::new(Reason::Internal))?;
+    let encoded = Zeroizing::new(STANDARD.encode(document.as_ref()));
     // With room for all of it: a text that grows leaves copies behind.
     let mut pem = Zeroizing::new(String::with_capacity(encoded.len() + 128));
     pem.push_str("-----BEGIN PRIVATE KEY-----\n");

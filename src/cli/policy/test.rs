@@ -61,7 +61,7 @@ fn text(run: &TestRun, args: &TestArgs) -> String {
         for case in cases {
             if let Some(wrong) = &case.wrong {
                 let (line, column) = case.position;
-                let _ = writeln!(text, "\n  FAILED {}\n    {file}:{line}:{column}\n    {wrong}\n", case.name);
+                let _ = writeln!(text, "\n  FAILED {}\n    {file}:{line}:{column}\n    {wrong}", case.name);
             }
         }
     }
@@ -86,10 +86,10 @@ fn text(run: &TestRun, args: &TestArgs) -> String {
 
 /// What was seen, in columns. What was never seen is marked.
 fn table(coverage: &Coverage, text: &mut String) {
-    let _ = writeln!(text, "\n{:<64}{:>12}{:>12}{:>12}", "POLICY, CONDITION", "MATCHED", "TRUE", "FALSE");
+    let _ = writeln!(text, "\n{:<64}{:>12}{:>12}{:>12}", "POLICY, CONDITION", "MATCHED", "HELD, TRUE", "FALSE");
     let seen = |number: usize| if number == 0 { "never".to_owned() } else { number.to_string() };
     for Covered { policy, asked, held, conditions, .. } in &coverage.policies {
-        let _ = writeln!(text, "{:<64}{:>12}{:>12}{:>12}", short(policy, 63), seen(*asked), seen(*held), "");
+        let _ = writeln!(text, "{:<64}{:>12}{:>12}", short(policy, 63), seen(*asked), seen(*held));
         for CoveredCondition { clause, text: it, seen_true, seen_false, .. } in conditions {
             let it = short(&format!("  {clause} {it}"), 75);
             let _ = writeln!(text, "{it:<76}{:>12}{:>12}", seen(*seen_true), seen(*seen_false));

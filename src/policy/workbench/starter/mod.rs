@@ -18,14 +18,14 @@ const FILES: [(&str, &str); 12] = [
     ("placeholder-ca.pem", include_str!("placeholder-ca.pem")),
     ("agents.toml", include_str!("../../../../policies/agents.toml")),
     ("apis.toml", include_str!("../../../../policies/apis.toml")),
-    ("policies/guardrails.cedar", include_str!("../../../../policies/guardrails.cedar")),
-    ("policies/guardrails.cases.toml", include_str!("../../../../policies/guardrails.cases.toml")),
-    ("policies/flows.cedar", include_str!("../../../../policies/flows.cedar")),
-    ("policies/flows.cases.toml", include_str!("../../../../policies/flows.cases.toml")),
-    ("policies/grants.cedar", include_str!("../../../../policies/grants.cedar")),
-    ("policies/grants.cases.toml", include_str!("../../../../policies/grants.cases.toml")),
-    ("policies/operators.cedar", include_str!("../../../../policies/operators.cedar")),
-    ("policies/operators.cases.toml", include_str!("../../../../policies/operators.cases.toml")),
+    ("policies/guardrails.cedar", include_str!("../../../../policies/base/guardrails.cedar")),
+    ("policies/guardrails.cases.toml", include_str!("../../../../policies/base/guardrails.cases.toml")),
+    ("policies/flows.cedar", include_str!("../../../../policies/base/flows.cedar")),
+    ("policies/flows.cases.toml", include_str!("../../../../policies/base/flows.cases.toml")),
+    ("policies/grants.cedar", include_str!("../../../../policies/base/grants.cedar")),
+    ("policies/grants.cases.toml", include_str!("../../../../policies/base/grants.cases.toml")),
+    ("policies/operators.cedar", include_str!("../../../../policies/base/operators.cedar")),
+    ("policies/operators.cases.toml", include_str!("../../../../policies/base/operators.cases.toml")),
 ];
 
 /// Writes the starter set into a folder, which is made if it is not there. The files written.
