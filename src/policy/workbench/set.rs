@@ -150,7 +150,7 @@ fn at_byte(source: &Source, at: usize, message: String) -> Finding {
 }
 
 /// The Cedar files at or below a path, sorted within each folder. Hidden ones are skipped.
-fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(super) fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !fs::metadata(path)?.is_dir() {
         if is_named || path.extension().is_some_and(|extension| extension == "cedar") {
             into.push(path.to_owned());
