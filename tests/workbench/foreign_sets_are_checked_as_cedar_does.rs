@@ -53,6 +53,39 @@ fn its_own_vocabulary_is_not_asked_of_them() {
     assert_eq!(rules(&twice), (65, vec!["error id".to_owned()]));
 }
 
+#[test]
+fn their_cases_can_be_written_by_hand() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let text = "@id(\"friends\") permit (principal in Group::\"friends\", action == Action::\"view\", resource) when { context.mfa };";
+    let entities = ENTITIES.replacen('[', r#"[{ "uid": { "type": "User", "id": "ana" }, "attrs": {}, "parents": [{ "type": "Group", "id": "friends" }] },"#, 1);
+    write(Path::new(&path("photos.cedar")), text);
+    write(Path::new(&path("photos.cedarschema")), SCHEMA);
+    write(Path::new(&path("entities.json")), &entities);
+    let case = |name: &str, mfa: bool, rest: &str| {
+        format!(
+            "[[case]]\nname = \"{name}\"\nprincipal = 'User::\"ana\"'\naction = 'Action::\"view\"'\n\
+             resource = 'Photo::\"beach\"'\ncontext = '{{\"mfa\": {mfa}}}'\n{rest}\n"
+        )
+    };
+    let cases = case("with", true, "expect = \"allow\"\nreasons = [\"friends\"]")
+        + &case("without", false, "expect = \"deny\"");
+    let (policies, schema, entities) = (path("photos.cedar"), path("photos.cedarschema"), path("entities.json"));
+    let run = |cases: &str| {
+        write(Path::new(&path("photos.cases.toml")), cases);
+        let set = ["--policies", &policies, "--schema", &schema, "--entities", &entities];
+        policy(&[&["test", "--min-coverage", "100", "--output", "json"], &set[..]].concat())
+    };
+    let said = run(&cases);
+    assert_eq!((said.code, said.json()["passed"].clone()), (0, 2.into()), "{}{}", said.out, said.err);
+    let said = run(&case("with", true, "expect = \"allow\""));
+    assert_eq!(said.code, 1);
+    assert_eq!(said.json()["cases"][0]["message"], "expected the reasons {}, got {\"friends\"}");
+    let said = run(&case("with", true, "expect = \"allow\"\nreason = []"));
+    assert_eq!(said.code, 65);
+    assert!(said.out.contains("did you mean `reasons`?"), "{}", said.out);
+}
+
 /// Every set of Cedar's samples that has policies and a schema in the same folder.
 fn sets(folder: &Path, into: &mut Vec<[String; 2]>) {
     let schema = folder.join("schema.cedarschema");

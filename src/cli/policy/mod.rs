@@ -7,7 +7,7 @@ mod lint;
 mod replay;
 mod test;
 
-use super::{ConfigArg, Exit, check, output::Output};
+use crate::cli::{ConfigArg, Exit, check, output::Output};
 use crate::{
     config::{self, Config},
     policy::{

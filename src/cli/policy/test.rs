@@ -64,6 +64,9 @@ fn text(run: &TestRun, args: &TestArgs) -> String {
                 let _ = writeln!(text, "\n  FAILED {}\n    {file}:{line}:{column}\n    {wrong}", case.name);
             }
         }
+        if failed > 0 {
+            text.push('\n');
+        }
     }
     if args.coverage {
         table(&run.coverage, &mut text);

@@ -8,7 +8,7 @@ use crate::{
     config::nearest,
     model::Wall,
     policy::{
-        annotations::Note,
+        annotations::{Note, is_past},
         load::{LEVEL_MAX, id_text},
         sources::Source,
     },
@@ -55,16 +55,15 @@ const fn is_hidden(c: char) -> bool {
 
 /// Annotations that narrowgate does not know, or that say nothing it could keep; and a last day that is over.
 pub(super) fn annotations(source: &Source, standing: &Standing, now: Wall, lints: &mut Vec<Lint>) -> Option<Note> {
+    let last = standing.policy.annotation("expires").and_then(|day| day.parse::<jiff::civil::Date>().ok());
+    if let Some(day) = last.filter(|day| is_past(*day, now)) {
+        let span = standing.annotation("expires").unwrap_or_else(|| standing.head());
+        let message = format!("{day} was its last day: the daemon does not start with it");
+        let hint = Some("remove the policy, or give it a later date".to_owned());
+        lints.push(Lint { hint, ..about(source, standing, "expired", span, message) });
+    }
     match Note::read(&standing.policy) {
-        Ok(note) => {
-            if let Some(day) = note.expires.filter(|_| note.is_over(now)) {
-                let span = standing.annotation("expires").unwrap_or_else(|| standing.head());
-                let message = format!("{day} was its last day: the daemon does not start with it");
-                let hint = Some("remove the policy, or give it a later date".to_owned());
-                lints.push(Lint { hint, ..about(source, standing, "expired", span, message) });
-            }
-            Some(note)
-        }
+        Ok(note) => Some(note),
         Err(wrong) => {
             for message in wrong {
                 let key = message.split('@').nth(1).unwrap_or_default();

@@ -7,6 +7,7 @@ mod coverage;
 mod format;
 mod lint;
 mod lints;
+mod plain_cases;
 mod set;
 mod starter;
 mod suite;

@@ -1,8 +1,9 @@
 //! Cases and tests of a set, run all together.
 
 use super::{
-    cedar_tests,
+    cedar_tests::{self, Ran},
     coverage::Coverage,
+    plain_cases,
     set::{Set, read},
 };
 use crate::{
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Cases of narrowgate's own form.
+/// Cases of ours.
 const CASES: &str = ".cases.toml";
 /// Tests of Cedar's form.
 const TESTS: &str = ".tests.json";
@@ -53,8 +54,8 @@ impl TestRun {
     }
 }
 
-/// Runs the cases in these files, or, if none are named, in those that stand beside the policies: `*.cases.toml` (of
-/// narrowgate's own sets) and `*.tests.json`. Only those count whose name holds `filter`.
+/// Runs the cases in these files, or, if none are named, in those that stand beside the policies: `*.cases.toml` and
+/// `*.tests.json`. Only those count whose name holds `filter`.
 ///
 /// # Errors
 /// Files that cannot be read, or hold no cases.
@@ -75,12 +76,7 @@ pub fn run_cases(
         let file = source.path.to_string_lossy();
         match &set.own {
             _ if file.ends_with(".json") => match cedar_tests::run(set, &validity, source) {
-                Ok(all) => all.into_iter().filter(|ran| ran.name.contains(filter)).for_each(|ran| {
-                    if let Some((request, entities)) = &ran.asked {
-                        run.coverage.count(request, entities);
-                    }
-                    run.take((source, ran.name, ran.position), ran.held);
-                }),
+                Ok(all) => all.into_iter().for_each(|ran| run.take_cedars(source, ran, filter)),
                 Err(finding) => findings.push(finding),
             },
             Some(own) if file.ends_with(".toml") => {
@@ -94,10 +90,11 @@ pub fn run_cases(
                     run.take((source, ran.name, ran.position), ran.held);
                 }));
             }
-            None if file.ends_with(".toml") => findings.push(Finding {
-                hint: Some("write the tests of another set as Cedar's JSON; see `cedar run-tests`".to_owned()),
-                ..about(&source.path, "is about agents and clients, so it needs a set of narrowgate's (--config)")
-            }),
+            None if file.ends_with(".toml") => {
+                let (all, mut wrong) = plain_cases::run(set, source);
+                findings.append(&mut wrong);
+                all.into_iter().for_each(|ran| run.take_cedars(source, ran, filter));
+            }
             _ => findings.push(about(&source.path, "must be named *.toml (cases) or *.json (tests of Cedar's)")),
         }
     }
@@ -105,6 +102,16 @@ pub fn run_cases(
 }
 
 impl TestRun {
+    fn take_cedars(&mut self, source: &Source, ran: Ran, filter: &str) {
+        if !ran.name.contains(filter) {
+            return;
+        }
+        if let Some((request, entities)) = &ran.asked {
+            self.coverage.count(request, entities);
+        }
+        self.take((source, ran.name, ran.position), ran.held);
+    }
+
     fn take(&mut self, (source, name, position): (&Source, String, (usize, usize)), held: Result<(), String>) {
         self.cases.push(CaseResult { name, file: source.path.clone(), position, wrong: held.err() });
     }
@@ -128,11 +135,11 @@ fn found(set: &Set, policies: &[PathBuf]) -> Result<Vec<Source>, Vec<Finding>> {
     let (mut cases, mut tests) = (Vec::new(), Vec::new());
     if let Some(own) = &set.own {
         cases = Sources::read(&own.config)?.cases;
-        look_into(&own.config.policies, true, &mut tests).map_err(cannot(&own.config.policies))?;
+        look_into(&own.config.policies, true, &[TESTS], &mut tests).map_err(cannot(&own.config.policies))?;
     }
     for path in policies {
         let (folder, is_deep) = if path.is_dir() { (path.as_path(), true) } else { (folder_of(path), false) };
-        look_into(folder, is_deep, &mut tests).map_err(cannot(folder))?;
+        look_into(folder, is_deep, &[CASES, TESTS], &mut tests).map_err(cannot(folder))?;
     }
     tests.sort();
     tests.dedup();
@@ -152,14 +159,14 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn look_into(folder: &Path, is_deep: bool, into: &mut Vec<PathBuf>) -> io::Result<()> {
+fn look_into(folder: &Path, is_deep: bool, endings: &[&str], into: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         // Folders themselves, not links to them: those may lead in circles.
         if is_deep && entry.file_type()?.is_dir() && !name.starts_with('.') {
-            look_into(&path, true, into)?;
-        } else if name.ends_with(TESTS) && !name.starts_with('.') {
+            look_into(&path, true, endings, into)?;
+        } else if endings.iter().any(|ending| name.ends_with(ending)) && !name.starts_with('.') {
             into.push(path);
         }
     }
