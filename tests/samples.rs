@@ -178,6 +178,35 @@ fn each_topic_says_when_to_use_it_and_has_a_case_for_each_policy() {
     }
 }
 
+/// The blocks of a page in this language.
+fn blocks_in<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let parts = page.split("```").skip(1).step_by(2);
+    parts.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+#[test]
+fn the_policies_on_the_page_load_and_the_first_hour_ends_as_it_says() {
+    let page = include_str!("../policies/README.md");
+    let policies = blocks_in(page, "cedar");
+    assert!(policies.len() >= 3, "{policies:?}");
+    let deployment = Deployment::new();
+    let base = deployment.folder.path().join("policies/base");
+    for (nth, text) in policies.iter().enumerate() {
+        fs::write(base.join(format!("page-{nth}.cedar")), text.replace("@id(\"", "@id(\"page.")).unwrap();
+    }
+    // Their cases aside, which are the base set's and want other answers.
+    let config = deployment.load().unwrap();
+    policy::load(&config, 1, None).map_err(shown).unwrap();
+    // The rule of the first hour beside the base set: two of its cases said otherwise, and the one on the page holds.
+    deployment.base_set();
+    fs::write(base.join("mail.cedar"), policies[0]).unwrap();
+    fs::write(base.join("mail.cases.toml"), blocks_in(page, "toml")[0]).unwrap();
+    let said = deployment.check();
+    let findings = said["findings"].as_array().unwrap();
+    let failed: Vec<&str> = findings.iter().map(|finding| finding["file"].as_str().unwrap()).collect();
+    assert!(failed.len() == 2 && failed.iter().all(|file| file.ends_with("base/grants.cases.toml")), "{said:#}");
+}
+
 /// The `toml` blocks of the page about issuers, each with the heading it stands under.
 fn blocks(page: &str) -> Vec<(String, String)> {
     let (mut heading, mut block, mut found) = (String::new(), None, Vec::new());
