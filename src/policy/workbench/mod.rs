@@ -1,6 +1,16 @@
 //! What those who write policies ask of a set: whether it is sound, why it answered so, what a change of it would do, and
 //! who may have what. Nothing here permits anything.
 
+mod diff;
+mod diff_bounds;
+mod diff_lines;
+mod diff_process;
+mod diff_solver;
+mod diff_terms;
 mod set;
 
+pub use diff::{Became, PolicyChange, SetDiff, compare};
+pub use diff_bounds::LooseTerms;
+pub use diff_solver::{Counterexample, PlainAnswer, Proved, RequestKind, SolverFailure, ask_solver, find_solver};
+pub use diff_terms::{AnnotationChange, Lean, of_terms};
 pub use set::{Files, Set};
