@@ -5,7 +5,9 @@ use crate::{
     audit::{Redecided, Way, redecide},
     config,
     platform::{Clock, SystemClock},
-    policy::workbench::{Became, Files, Lean, Proved, Set, SetDiff, SolverFailure, ask_solver, compare, find_solver},
+    policy::workbench::{
+        Became, Files, Lean, Proved, RequestKind, Set, SetDiff, SolverFailure, ask_solver, compare, find_solver,
+    },
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -159,9 +161,8 @@ fn solve(args: &DiffArgs, (old, new): (&Set, &Set), text: &SetDiff, output: &Out
     }
     match on_own_thread(|| block_on(old, new, &program, args.solver_timeout, output)) {
         Ok(proved) if is_required && !proved.untold.is_empty() => {
-            let (kind, why) = proved.untold.first().map(|(kind, why)| (kind.action.as_str(), why.as_str())).unzip();
-            let text = format!("about {}: {}", kind.unwrap_or_default(), why.unwrap_or_default());
-            Err(output.fail(Exit::Unavailable, &text))
+            let untold: Vec<String> = proved.untold.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+            Err(output.fail(Exit::Unavailable, &untold.join("\n")))
         }
         Ok(proved) => Ok(Asked::Shown(Box::new(proved))),
         Err(SolverFailure::Invalid(mistakes)) if is_required => {
@@ -277,7 +278,7 @@ impl Conclusion {
     }
 
     fn proof(&mut self, proved: &Proved) {
-        let kind = |kind: &crate::policy::workbench::RequestKind, what: &str| format!("{}: {what}", kind.action);
+        let kind = |kind: &RequestKind, what: &str| format!("{kind}: {what}");
         for example in &proved.more {
             if example.denied_by_error {
                 self.untold.push(kind(&example.kind, "Cedar allows more, where a policy of NEW fails to evaluate"));

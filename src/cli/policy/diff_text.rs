@@ -190,11 +190,11 @@ fn shown(text: &mut String, proved: &Proved) {
         }
     }
     for (kind, why) in &proved.untold {
-        let _ = writeln!(text, "  untold: {} {} {}: {why}", kind.principal, kind.action, kind.resource);
+        let _ = writeln!(text, "  untold: {kind}: {why}");
     }
     text.push_str(
-        "  A solver sees no annotations and no agents: the requests are made up, but each was really decided under\n  \
-         both. Terms are compared above, by policy, and here by the permits that hold.\n",
+        "  A solver sees no annotations, and no agents and clients: these requests are made up. Each was\n  \
+         really decided under both. Terms are compared by policy above, and here by which permits hold.\n",
     );
 }
 
@@ -246,12 +246,8 @@ fn request(text: &mut String, request: &Value, entities: &Value) {
     }
     let mut facts = Vec::new();
     flatten("context", request.get("context").unwrap_or(&Value::Null), &mut facts);
-    for entity in entities.as_array().into_iter().flatten() {
+    for entity in concerned(request, entities) {
         let Some(name) = entity.get("uid").map(literal) else { continue };
-        // An action's groups are the schema's.
-        if name.contains("Action::\"") {
-            continue;
-        }
         flatten(&name, entity.get("attrs").unwrap_or(&Value::Null), &mut facts);
         let parents: Vec<String> =
             entity.get("parents").and_then(Value::as_array).into_iter().flatten().map(literal).collect();
@@ -264,6 +260,46 @@ fn request(text: &mut String, request: &Value, entities: &Value) {
     }
     if facts.len() > FACTS_MAX {
         let _ = writeln!(text, "        … and {} facts more; --output json has all", facts.len() - FACTS_MAX);
+    }
+}
+
+/// The entities that a request leads to, by what it names and what those name, the action left out: its groups are the
+/// schema's. In the order of the first that is met.
+fn concerned<'v>(request: &Value, entities: &'v Value) -> Vec<&'v Value> {
+    let mut known: Vec<(String, &Value)> = Vec::new();
+    let all = entities.as_array().into_iter().flatten();
+    let all: Vec<(String, &Value)> = all.filter_map(|entity| Some((literal(entity.get("uid")?), entity))).collect();
+    let mut named: Vec<String> = Vec::new();
+    for word in ["principal", "resource"] {
+        named.extend(request.get(word).and_then(Value::as_str).map(str::to_owned));
+    }
+    names(request.get("context").unwrap_or(&Value::Null), &mut named);
+    let mut next = 0;
+    while let Some(name) = named.get(next).cloned() {
+        next += 1;
+        let Some((_, entity)) = all.iter().find(|(of, _)| *of == name) else { continue };
+        if known.iter().any(|(of, _)| *of == name) {
+            continue;
+        }
+        for part in ["attrs", "parents", "tags"] {
+            names(entity.get(part).unwrap_or(&Value::Null), &mut named);
+        }
+        known.push((name, entity));
+    }
+    known.into_iter().map(|(_, entity)| entity).collect()
+}
+
+/// The entities that a value names.
+fn names(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields)
+            if fields.contains_key("__entity") || (fields.len() == 2 && fields.contains_key("id")) =>
+        {
+            into.push(literal(value));
+        }
+        Value::Object(fields) => fields.values().for_each(|value| names(value, into)),
+        Value::Array(items) => items.iter().for_each(|value| names(value, into)),
+        _ => {}
     }
 }
 

@@ -177,7 +177,7 @@ impl Bounds {
         let (strict, loose) = if is_looser { (&old_terms, &new_terms) } else { (&new_terms, &old_terms) };
         let loosened = of_terms(strict, loose).iter().any(|(_, lean)| matches!(lean, Lean::Looser | Lean::Untold));
         if !(old.allowed && new.allowed && demand.is_met(strict) && loosened) {
-            let wrong = format!("its example of terms for {} is none, really decided", kind.action);
+            let wrong = format!("its example of terms for {kind} is none, really decided");
             return Err(SolverFailure::Broken(wrong));
         }
         let example = LooseTerms {

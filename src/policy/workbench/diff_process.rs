@@ -19,7 +19,7 @@ const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Bytes that are told of what a solver says when it fails.
 const COMPLAINT_BYTES_MAX: u64 = 400;
 /// How much longer than its own limit we wait for a solver.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A solver's process, started with the first question that needs it, and again after one that it did not answer.
 pub(super) struct SolverProcess {
@@ -92,13 +92,14 @@ impl Running {
             let mut limited = (&mut self.output).take(ANSWER_BYTES_MAX);
             loop {
                 let from = answer.len();
-                if limited.read_line(&mut answer).await? == 0 {
+                limited.read_line(&mut answer).await?;
+                if !answer.ends_with('\n') {
                     let full = limited.limit() == 0;
                     let kind = if full { ErrorKind::InvalidData } else { ErrorKind::UnexpectedEof };
                     return Err(Error::from(kind));
                 }
-                let is_list = answer.trim_start() == "(\n" || answer.starts_with("(\n");
-                if !is_list || (from > 0 && answer.get(from..).is_some_and(|line| line.trim() == ")")) {
+                if !answer.starts_with("(\n") || (from > 0 && answer.get(from..).is_some_and(|line| line.trim() == ")"))
+                {
                     return Ok(answer);
                 }
             }

@@ -1,12 +1,14 @@
 //! Two sets compared for every request there can be, by a solver: may NEW allow what OLD denies, for any agent, resource
 //! and context that the schema knows? Where it says so it gives a request, which is then really decided under both.
 //!
-//! A solver sees policies as Cedar does: no annotations (terms are asked about in `diff_bounds`), and no agents or APIs,
-//! since it looks at all that there could be. What narrowgate's own code makes sure of is told to it (`invariants.cedar`).
+//! A solver sees policies as Cedar does: no annotations (terms are asked about in `diff_bounds`), and no agents and
+//! clients, since it looks at all that there could be. It is told what narrowgate's own code makes sure of
+//! (`invariants.cedar`), and which scopes there are (`diff_catalog`): others are never asked about.
 
 use super::{
     Set,
     diff_bounds::{self, LooseTerms},
+    diff_catalog,
     diff_process::SolverProcess,
 };
 use cedar_policy::{
@@ -16,6 +18,7 @@ use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, Env, err::Error, s
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -35,6 +38,12 @@ pub struct RequestKind {
     pub action: String,
     /// The resource's type.
     pub resource: String,
+}
+
+impl fmt::Display for RequestKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.resource)
+    }
 }
 
 /// What plain Cedar says to a request.
@@ -125,9 +134,17 @@ impl<'s> Asked<'s> {
                 return Err(SolverFailure::Invalid(mistakes));
             }
         }
-        let broken = |e: &dyn std::fmt::Display| SolverFailure::Broken(e.to_string());
+        let broken = |e: &dyn fmt::Display| SolverFailure::Broken(e.to_string());
         let is_own = old.own.is_some() && new.own.is_some();
-        let invariants = PolicySet::from_str(if is_own { INVARIANTS } else { "" }).map_err(|e| broken(&e))?;
+        let mut invariants = String::new();
+        if is_own {
+            invariants.push_str(INVARIANTS);
+            // Where they differ, neither catalogue holds for both.
+            if old.snapshot().map(|s| &s.entities_digest) == new.snapshot().map(|s| &s.entities_digest) {
+                invariants.push_str(&diff_catalog::invariants(&new.entities));
+            }
+        }
+        let invariants = PolicySet::from_str(&invariants).map_err(|e| broken(&e))?;
         let actions = new.schema.action_entities().map_err(|e| broken(&e))?;
         Ok(Self { old, new, schema: &new.schema, invariants, actions })
     }
@@ -249,7 +266,7 @@ impl Proof<'_> {
         if !allows.allowed || denies.allowed {
             return Err(SolverFailure::Broken(format!(
                 "its counterexample for {} is none: really decided, OLD and NEW do not differ on it as it says",
-                kind.action
+                kind
             )));
         }
         let is_own = self.asked.new.own.is_some();

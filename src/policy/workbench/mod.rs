@@ -3,6 +3,7 @@
 
 mod diff;
 mod diff_bounds;
+mod diff_catalog;
 mod diff_lines;
 mod diff_process;
 mod diff_solver;
