@@ -149,7 +149,6 @@ async fn text_requests_and_solver_say_what_a_change_is() {
         assert_eq!(decided, (Decision::Allow, Decision::Deny), "{example}");
     }
     assert!(less.iter().any(|e| e["request"]["action"] == "Narrowgate::Action::\"redeem_code\""), "{said}");
-    assert_eq!(ask("tighter", &["--fail-on", "any"]).0, 2);
     // Another condition that comes to the same: the text cannot tell, the solver can.
     let (exit, said) = ask("harmless", &["--audit", &log]);
     assert_eq!(

@@ -159,7 +159,7 @@ fn solve(args: &DiffArgs, (old, new): (&Set, &Set), text: &SetDiff, output: &Out
     if text.changes.is_empty() {
         return Ok(Asked::Needless);
     }
-    match on_own_thread(|| block_on(old, new, &program, args.solver_timeout, output)) {
+    match on_own_thread(|| block_on((old, new), text, (&program, args.solver_timeout), output)) {
         Ok(proved) if is_required && !proved.untold.is_empty() => {
             let untold: Vec<String> = proved.untold.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
             Err(output.fail(Exit::Unavailable, &untold.join("\n")))
@@ -190,12 +190,17 @@ fn on_own_thread<T: Send>(run: impl FnOnce() -> Result<T, SolverFailure> + Send)
     })
 }
 
-fn block_on(old: &Set, new: &Set, program: &Path, limit: Duration, output: &Output) -> Result<Proved, SolverFailure> {
+fn block_on(
+    sets: (&Set, &Set),
+    diff: &SetDiff,
+    solver: (&Path, Duration),
+    output: &Output,
+) -> Result<Proved, SolverFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| SolverFailure::Broken(format!("cannot be waited for: {e}")))?;
     let mut progress = Progress::new(output);
     let each = |done: usize, all: usize| progress.say(|| format!("solver: {done} of {all} kinds of request …"));
-    runtime.block_on(ask_solver((old, new), program, limit, each))
+    runtime.block_on(ask_solver(sets, diff, solver, each))
 }
 
 /// Says now and then how far it has come, if it takes longer than one expects.

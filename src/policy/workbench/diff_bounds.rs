@@ -9,7 +9,7 @@ use crate::{
     model::{ProofDemand, Terms, time::span_text},
     policy::annotations::Note,
 };
-use cedar_policy::{ActionConstraint, Policy, PolicyId, PolicySet, RequestEnv};
+use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv};
 use cedar_policy_symcc::err::Error;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -138,7 +138,7 @@ impl Bounds {
                 };
                 // Where no permit of this kind demands it there is nothing to ask.
                 let met = |terms: &BTreeMap<String, Terms>, id: &str| terms.get(id).is_some_and(|t| demand.is_met(t));
-                let mut of_kind = strict.policies().filter(|policy| may_be_about(policy, env));
+                let mut of_kind = strict.policies().filter(|policy| proof.asked.is_about(policy, env));
                 if !of_kind.any(|policy| met(demanding, AsRef::<str>::as_ref(policy.id()))) {
                     continue;
                 }
@@ -201,14 +201,6 @@ impl Bounds {
 fn merged(answer: &PlainAnswer, notes: &BTreeMap<String, Terms>) -> Terms {
     let held = answer.policies.iter().filter_map(|id| notes.get(id)).cloned();
     held.fold(Terms::default(), Terms::strictest)
-}
-
-/// Whether a policy names this action, or a group that it might be in.
-fn may_be_about(policy: &Policy, env: &RequestEnv) -> bool {
-    match policy.action_constraint() {
-        ActionConstraint::Eq(action) => action == *env.action(),
-        ActionConstraint::In(_) | ActionConstraint::Any => true,
-    }
 }
 
 /// The forbids of a set, and of its permits these.

@@ -7,12 +7,14 @@
 
 use super::{
     Set,
+    diff::{PolicyChange, SetDiff},
     diff_bounds::{self, LooseTerms},
     diff_catalog,
     diff_process::SolverProcess,
 };
 use cedar_policy::{
-    Authorizer, Decision, Effect, Entities, PolicyId, PolicySet, Request, RequestEnv, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Decision, Effect, Entities, EntityUid, Policy, PolicyId, PolicySet, Request,
+    RequestEnv, Schema, ValidationMode, Validator,
 };
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, Env, err::Error, solver::SolverError};
 use serde_json::{Value, json};
@@ -149,6 +151,27 @@ impl<'s> Asked<'s> {
         Ok(Self { old, new, schema: &new.schema, invariants, actions })
     }
 
+    /// Whether a policy, as it was or as it is, is about requests of this kind, by its scope.
+    fn concerns(&self, change: &PolicyChange, env: &RequestEnv) -> bool {
+        let was = change.was.as_deref().unwrap_or(&change.id);
+        let of = |set: &'s Set, id: &str| set.policies.policy(&PolicyId::new(id));
+        let policies = [of(self.old, was), of(self.new, &change.id)];
+        policies.into_iter().flatten().any(|policy| self.is_about(policy, env))
+    }
+
+    /// Whether a policy names this action, or a group that it is in.
+    pub(super) fn is_about(&self, policy: &Policy, env: &RequestEnv) -> bool {
+        let action = env.action();
+        let is_in = |group: &EntityUid| {
+            group == action || self.actions.ancestors(action).is_some_and(|mut above| above.any(|it| it == group))
+        };
+        match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(named) => named == *action,
+            ActionConstraint::In(named) => named.iter().any(is_in),
+        }
+    }
+
     /// A set with the invariants, for one kind of request.
     pub(super) fn compile(&self, set: &PolicySet, env: &RequestEnv) -> Result<CompiledPolicySet, Error> {
         let mut set = set.clone();
@@ -196,15 +219,15 @@ pub(super) struct Proof<'s> {
     pub(super) proved: Proved,
 }
 
-/// Asks a solver, for every kind of request of the schema, whether NEW allows what OLD denies and the other way round, and
-/// whether terms are looser. `each` is told how many kinds are done, and of how many.
+/// Asks a solver, for every kind of request that a policy of `diff` is about, whether NEW allows what OLD denies and the
+/// other way round, and whether terms are looser; about other kinds both sets say the same. `each` is told how many kinds are done, and of how many.
 ///
 /// # Errors
 /// Why nothing is shown. What only some kinds of request lack is in [`Proved::untold`].
 pub async fn ask_solver(
     (old, new): (&Set, &Set),
-    program: &Path,
-    limit: Duration,
+    diff: &SetDiff,
+    (program, limit): (&Path, Duration),
     mut each: impl FnMut(usize, usize),
 ) -> Result<Proved, SolverFailure> {
     let asked = Asked::of(old, new)?;
@@ -214,8 +237,9 @@ pub async fn ask_solver(
         asked.schema.request_envs().map(|env| (kind(&env), env)).collect();
     environments.sort_by(|(a, _), (b, _)| a.cmp(b));
     environments.dedup_by(|(a, _), (b, _)| a == b);
+    let proved = Proved { program: program.to_owned(), kinds: environments.len(), ..Proved::default() };
+    environments.retain(|(_, env)| diff.changes.iter().any(|change| asked.concerns(change, env)));
     let all = environments.len();
-    let proved = Proved { program: program.to_owned(), kinds: all, ..Proved::default() };
     let mut proof = Proof { asked, compiler, proved };
     let bounds = diff_bounds::Bounds::of(&proof.asked);
     for (done, (kind, env)) in environments.iter().enumerate() {
@@ -309,7 +333,7 @@ impl Proof<'_> {
 
 /// A request as Cedar's own tools read it.
 pub(super) fn request(request: &Request) -> Value {
-    let name = |uid: Option<&cedar_policy::EntityUid>| uid.map(ToString::to_string);
+    let name = |uid: Option<&EntityUid>| uid.map(ToString::to_string);
     json!({
         "principal": name(request.principal()),
         "action": name(request.action()),
