@@ -1,12 +1,12 @@
 //! `narrowgate policy`: the workbench of those who write policies. One file a command.
 
+mod diff;
+mod diff_json;
+mod diff_text;
 mod format;
 mod init;
 mod junit;
 mod lint;
-mod diff;
-mod diff_json;
-mod diff_text;
 mod replay;
 mod test;
 
