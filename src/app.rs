@@ -5,7 +5,7 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::{Corridor, first_set},
+    exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::{AuthorizationServers, ProtectedResources},
@@ -53,6 +53,9 @@ pub enum Failure {
     /// The freezes of the run before cannot be read.
     #[error("the list of freezes in {0} {1}")]
     Freezes(PathBuf, String),
+    /// The system has no entropy.
+    #[error("the system gives no random bits")]
+    NoEntropy,
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -123,7 +126,9 @@ impl Daemon {
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
+        let approvals = Approvals::start(&*entropy).map_err(|_| Failure::NoEntropy)?;
         let corridor = Arc::new(Corridor {
+            approvals,
             policies,
             transactions,
             servers,
