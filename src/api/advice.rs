@@ -8,7 +8,7 @@ use tonic::Status;
 /// Its name in `google.protobuf.Any`.
 const TYPE_URL: &str = "type.googleapis.com/narrowgate.v1.Advice";
 /// The longest text of a request that is told: all details travel in the trailers, which clients bound.
-const REQUEST_BYTES_MAX: usize = 2048;
+const REQUEST_BYTES_MAX: usize = 1024;
 
 /// The status with the fault's advice among its details.
 pub(super) fn attached(status: Status, fault: &Fault) -> Status {

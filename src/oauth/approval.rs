@@ -117,7 +117,8 @@ fn is_word(word: &str) -> bool {
 /// The record is not good, by this rule.
 #[must_use]
 pub fn invalid(rule: &'static str) -> Fault {
-    let fault = Fault::new(Reason::ApprovalInvalid).with("rule", rule);
+    let wrong = format!("breaks the rule {rule}");
+    let fault = Fault::field(Reason::ApprovalInvalid, "approval", wrong).with("rule", rule);
     // Made up, made for something else, or brought again: no mere slip.
     match rule {
         "approver" | "signature" | "wrong_key" | "unknown_key" | "alg" | "request_digest" | "used" => {
