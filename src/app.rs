@@ -61,6 +61,11 @@ pub enum Failure {
     Bind(#[from] BindError),
 }
 
+/// No approval was taken yet.
+fn approvals(entropy: &dyn Entropy) -> Result<Arc<Approvals>, Failure> {
+    Approvals::start(entropy).map_err(|_| Failure::NoEntropy)
+}
+
 /// A daemon that serves.
 pub struct Daemon {
     corridor: Arc<Corridor>,
@@ -99,9 +104,8 @@ impl Daemon {
         let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
         let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
-        let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
@@ -126,9 +130,8 @@ impl Daemon {
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
-        let approvals = Approvals::start(&*entropy).map_err(|_| Failure::NoEntropy)?;
         let corridor = Arc::new(Corridor {
-            approvals,
+            approvals: approvals(&*entropy)?,
             policies,
             transactions,
             servers,

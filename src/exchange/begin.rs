@@ -1,6 +1,6 @@
 //! Begin: names resolved, policy asked, the decision recorded, the transaction minted.
 
-use super::{Corridor, approval::Taken, refusal};
+use super::{Corridor, refusal};
 use crate::{
     audit::{Code, Event},
     caller::{Attestation, Caller},
@@ -101,7 +101,9 @@ impl Corridor {
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
         match self.open(&permitted, (client, issuer), agent_jkt).await {
             Ok(reply) => {
-                taken.map(Taken::keep);
+                if let Some(taken) = taken {
+                    taken.keep();
+                }
                 Ok(reply)
             }
             Err(fault) => Err(self.refuse(event.of(permitted.verdict().id), fault).await),

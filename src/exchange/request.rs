@@ -35,7 +35,9 @@ impl Corridor {
             Err(no) => return Err(self.deny(event, no.1).await),
         };
         // Nobody can tell later whether it left.
-        taken.map(Taken::keep);
+        if let Some(taken) = taken {
+            taken.keep();
+        }
         // A request that has left always gets its closing line, whoever hangs up.
         let this = Arc::clone(self);
         let rest = trace::spawn(async move {

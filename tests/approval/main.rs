@@ -1,5 +1,13 @@
 //! Step-up and approval, end to end, through the released binary: a no says what would lift it, and only evidence does.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of the house")]
 
 #[path = "../house/mod.rs"]
