@@ -5,7 +5,7 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::{Corridor, first_set},
+    exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::{AuthorizationServers, ProtectedResources},
@@ -53,9 +53,17 @@ pub enum Failure {
     /// The freezes of the run before cannot be read.
     #[error("the list of freezes in {0} {1}")]
     Freezes(PathBuf, String),
+    /// The system has no entropy.
+    #[error("the system gives no random bits")]
+    NoEntropy,
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+}
+
+/// No approval was taken yet.
+fn approvals(entropy: &dyn Entropy) -> Result<Arc<Approvals>, Failure> {
+    Approvals::start(entropy).map_err(|_| Failure::NoEntropy)
 }
 
 /// A daemon that serves.
@@ -96,9 +104,8 @@ impl Daemon {
         let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
         let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
-        let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
@@ -124,6 +131,7 @@ impl Daemon {
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor = Arc::new(Corridor {
+            approvals: approvals(&*entropy)?,
             policies,
             transactions,
             servers,

@@ -144,7 +144,7 @@ fn refuse(failure: Failure, output: &Output) -> Exit {
         Failure::Key(..) | Failure::Freezes(..) | Failure::Store(OpenError::WrongKey(_) | OpenError::Later(..)) => {
             output.fail(Exit::Usage, &failure.to_string())
         }
-        Failure::Audit(_) | Failure::Bind(_) | Failure::Store(_) => {
+        Failure::Audit(_) | Failure::Bind(_) | Failure::NoEntropy | Failure::Store(_) => {
             output.fail(Exit::Unavailable, &failure.to_string())
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
 mod access_token;
+mod approvers;
 mod assertion;
 mod authorization_details;
 mod binding;
@@ -33,6 +34,7 @@ mod share;
 mod signing;
 
 pub use access_token::{AccessTokens, Contract};
+pub use approvers::{Approver, Approvers};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};

@@ -7,6 +7,7 @@
 //! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
+mod approval;
 mod begin;
 mod challenge;
 mod delegate;
@@ -25,6 +26,7 @@ mod token;
 mod watch;
 
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
+pub use approval::{Approvals, request_digest};
 pub use begin::{BeginInput, BegunReply};
 pub use challenge::{AuthorizationOption, ChallengeInput, ResolvedReply};
 pub use delegate::{ExchangeInput, ObtainInput, SubjectInput};
@@ -73,6 +75,8 @@ pub struct Corridor {
     pub entropy: Arc<dyn Entropy>,
     /// What is under way.
     pub work: Arc<Work>,
+    /// Approvals that were taken.
+    pub approvals: Arc<Approvals>,
 }
 
 /// A request that was registered.

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod answer;
+mod approval;
 mod authorization_details;
 mod authorize;
 mod believed;
@@ -46,6 +47,7 @@ mod request_object;
 mod revoke;
 mod salvage;
 mod servers;
+mod step_up;
 mod strict_json;
 mod subject;
 mod tls;
@@ -53,6 +55,9 @@ mod turns;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
+pub use approval::{
+    ApprovalClaims, ApprovalExpected, VerifiedApproval, invalid as invalid_approval, sign_approval, verify_approval,
+};
 pub(crate) use authorization_details::kept_details;
 pub use authorization_details::{requested_details, supported_details};
 pub use authorize::AuthorizationRequest;

@@ -6,6 +6,7 @@
 //! policy port: it would let every implementor mint permits.
 
 mod admin;
+mod advice;
 mod annotations;
 mod ask;
 mod asked;
