@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_policy;
+mod bundles;
 mod challenge;
 mod check;
 mod client;

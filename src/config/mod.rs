@@ -6,6 +6,7 @@ mod access_token;
 mod assertion;
 mod authorization_details;
 mod binding;
+mod bundle;
 mod catalog;
 mod client_auth;
 mod delegation;
@@ -35,6 +36,7 @@ mod signing;
 pub use access_token::{AccessTokens, Contract};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
+pub use bundle::{BundleOrigin, PolicyBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};
@@ -91,8 +93,10 @@ pub struct Config {
     pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
-    /// The folder of Cedar policies.
+    /// The folder of Cedar policies, on disk or in the bundle.
     pub policies: PathBuf,
+    /// The signed bundle that policies, agents and APIs are in, where they are in one.
+    pub bundle: Option<PolicyBundle>,
     /// How policies, agents and APIs are taken anew.
     pub reloading: Reloading,
     /// Who may call and what may be asked for, as it was at the start: a reload brings another
