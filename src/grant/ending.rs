@@ -148,7 +148,7 @@ impl Grants {
     }
 
     /// All of them, copied out: to look at each takes time, and agents wait for the table.
-    fn copied(&self) -> Vec<Arc<Grant>> {
+    pub(super) fn copied(&self) -> Vec<Arc<Grant>> {
         self.table().values().map(Arc::clone).collect()
     }
 
