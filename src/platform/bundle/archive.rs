@@ -69,8 +69,12 @@ fn tar_of(manifest: &str, files: &BTreeMap<String, String>) -> io::Result<Vec<u8
 /// # Errors
 /// What is wrong with it, for a person.
 pub(super) fn unpack(archive: &[u8]) -> Result<Contents, String> {
-    let tar = inflate(archive)?;
-    let (text, manifest, files) = entries(&tar)?;
+    read(&inflate(archive)?)
+}
+
+/// What a tar holds.
+pub(super) fn read(tar: &[u8]) -> Result<Contents, String> {
+    let (text, manifest, files) = entries(tar)?;
     manifest.require_files(&files)?;
     let canonical = tar_of(&text, &files).map_err(|e| format!("cannot be read: {e}"))?;
     if tar == canonical {

@@ -52,6 +52,12 @@ impl Contents {
     }
 }
 
+/// Unpacks an archive, or reads a tar that is not packed, for the fuzzer: it must never panic.
+#[must_use]
+pub fn fuzz_bundle(bytes: &[u8]) -> Option<Contents> {
+    archive::unpack(bytes).or_else(|_| archive::read(bytes)).ok()
+}
+
 /// An archive and a signature, whatever they are worth.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signed {
