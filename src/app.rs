@@ -8,7 +8,7 @@ use crate::{
     exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::{AuthorizationServers, ProtectedResources},
+    oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
@@ -117,6 +117,7 @@ impl Daemon {
         }
         .map_err(Failure::Config)?;
         let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
+        let bundles = BundleSource::new(&config, file).map_err(Failure::Config)?.map(Arc::new);
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -136,6 +137,7 @@ impl Daemon {
             transactions,
             servers,
             resources,
+            bundles,
             grants,
             recorder,
             clock,
@@ -296,6 +298,7 @@ async fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Reco
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
     findings.extend(ProtectedResources::refused(config, file));
+    findings.extend(BundleSource::new(config, file).err().unwrap_or_default());
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));

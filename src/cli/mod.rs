@@ -3,6 +3,7 @@
 mod admin;
 mod admin_policy;
 mod approve;
+mod bundles;
 mod challenge;
 mod check;
 mod client;

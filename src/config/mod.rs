@@ -7,6 +7,7 @@ mod approvers;
 mod assertion;
 mod authorization_details;
 mod binding;
+mod bundle;
 mod catalog;
 mod client_auth;
 mod delegation;
@@ -37,6 +38,7 @@ pub use access_token::{AccessTokens, Contract};
 pub use approvers::{Approver, Approvers};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
+pub use bundle::{BundleOrigin, PolicyBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};
@@ -93,8 +95,10 @@ pub struct Config {
     pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
-    /// The folder of Cedar policies.
+    /// The folder of Cedar policies, on disk or in the bundle.
     pub policies: PathBuf,
+    /// The signed bundle that policies, agents and APIs are in, where they are in one.
+    pub bundle: Option<PolicyBundle>,
     /// How policies, agents and APIs are taken anew.
     pub reloading: Reloading,
     /// Who may call and what may be asked for, as it was at the start: a reload brings another

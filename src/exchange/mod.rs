@@ -9,6 +9,7 @@
 mod admin;
 mod approval;
 mod begin;
+mod bundles;
 mod challenge;
 mod delegate;
 mod freeze;
@@ -45,7 +46,7 @@ use crate::{
     config::Config,
     grant::{Ended, Grants},
     model::{DecisionId, Fault, Reason, Wall, fault::Detection},
-    oauth::{AuthorizationServers, ProtectedResources},
+    oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::{Begun, Transactions},
@@ -65,6 +66,8 @@ pub struct Corridor {
     pub servers: Arc<AuthorizationServers>,
     /// APIs' own metadata.
     pub resources: Arc<ProtectedResources>,
+    /// The server of policy bundles, if they come from one.
+    pub bundles: Option<Arc<BundleSource>>,
     /// Grants.
     pub grants: Arc<Grants>,
     /// The audit log.

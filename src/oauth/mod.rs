@@ -1,4 +1,5 @@
-//! The only room that talks to an authorization server; and to an API's own, for its metadata alone.
+//! The only room that talks to an authorization server; and to an API's own, for its metadata alone, and to the server
+//! of policy bundles.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
 //! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token
@@ -14,6 +15,7 @@ mod authorize;
 mod believed;
 mod bound;
 mod breaker;
+mod bundle_source;
 mod capabilities;
 mod challenge;
 mod client_assertion;
@@ -61,6 +63,7 @@ pub use approval::{
 pub(crate) use authorization_details::kept_details;
 pub use authorization_details::{requested_details, supported_details};
 pub use authorize::AuthorizationRequest;
+pub use bundle_source::{BundleSource, Fetched};
 pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
 pub use demand::{Demand, RequestedUrl};
 pub use discovery::fuzz_metadata;

@@ -60,6 +60,8 @@ pub enum Look {
     Changed(Box<Prepared>),
     /// None that can be used.
     Refused(Vec<Finding>),
+    /// They could not be fetched, which says nothing about them.
+    Unfetched(Vec<Finding>),
 }
 
 /// Makes a set of these texts, whole: agents and APIs with what refers to them, policies strictly validated, and its own
