@@ -1,7 +1,7 @@
 //! Events as OCSF 1.8.0 JSON lines. Everything is escaped to ASCII; nothing is null or empty.
 
 use super::{
-    Code, Event, Installation, decision,
+    Code, Event, Installation, candidate, decision,
     line::{prune, write_line},
     words::{Class, class, fact, message, severity},
 };
@@ -216,11 +216,14 @@ impl Renderer {
                 let (alias, id) = client.map(|c| (c.alias.as_str(), c.client_id.as_str())).unwrap_or_default();
                 json!({ "name": alias, "uid": id, "type_id": 99, "type": "Client registration" })
             }
+            Code::Candidate(code) => candidate::entity(event, code, record),
             _ => json!({ "name": "policies", "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" }),
         };
         let of_issuer =
             matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered | Code::ClientAuthenticationWeak);
-        outcome(record, of_issuer || event.reason.is_none());
+        if !matches!(event.code, Code::Candidate(_)) {
+            outcome(record, of_issuer || event.reason.is_none());
+        }
         put(record, "entity", entity);
         put(record, "src_endpoint", self.source(event));
     }

@@ -11,7 +11,7 @@ use super::{
     pem,
     reader::{Document, Table},
     registry::environment,
-    reloading::{Reloading, reloading},
+    reloading::{Reloading, reloading, shadow},
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
@@ -59,6 +59,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         metrics: draft.metrics,
         audit: draft.audit,
         policies: draft.policies,
+        shadow: draft.shadow,
         reloading: draft.reloading,
         estate: Arc::new(estate),
         estate_files,
@@ -107,6 +108,7 @@ struct Draft {
     metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PathBuf,
+    shadow: Option<PathBuf>,
     reloading: Reloading,
     agents: PathBuf,
     apis: PathBuf,
@@ -142,7 +144,11 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         }
     }
     let audit = section(root, "audit", audit).flatten();
-    let policies = section(root, "policy", |t| (t.required_path("directory"), reloading(t)));
+    let policies = section(root, "policy", |t| {
+        let directory = t.required_path("directory");
+        let shadow = shadow(t, directory.as_ref());
+        (directory, shadow, reloading(t))
+    });
     let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
     let limits = root.table("limits", limits).unwrap_or_default();
     let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
@@ -150,7 +156,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
     let (agents, apis) = data.unwrap_or_default();
-    let (policies, reloading) = policies.unwrap_or_default();
+    let (policies, shadow, reloading) = policies.unwrap_or_default();
     Some(Draft {
         environment: declared?,
         unix,
@@ -160,6 +166,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         metrics,
         audit: audit?,
         policies: policies?,
+        shadow,
         reloading,
         agents: agents?,
         apis: apis?,

@@ -13,6 +13,7 @@ mod delegate;
 mod freeze;
 mod keeping;
 mod overtaken;
+mod pending;
 mod person;
 mod proof;
 mod redeem;
@@ -21,6 +22,7 @@ mod register;
 mod reload;
 mod request;
 mod revoke;
+mod shadow;
 mod token;
 mod watch;
 

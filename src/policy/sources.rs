@@ -114,8 +114,11 @@ impl Sources {
         let files = reader.files();
         let estate = &config.estate_files;
         let mut seen = String::new();
-        let named = [&estate.agents, &estate.apis, &config.policies];
-        for path in files.policies.iter().chain(&files.cases).chain(named) {
+        let named = [&estate.agents, &estate.apis, &config.policies].into_iter().chain(&config.shadow);
+        let mut beside = config.shadow.iter().map(|folder| Reader { folder, ..Reader::of(config) });
+        let shadow = beside.next().map(|mut reader| (reader.files(), reader.findings)).unwrap_or_default();
+        let files = [&files.policies, &files.cases, &shadow.0.policies, &shadow.0.cases];
+        for path in files.into_iter().flatten().chain(named) {
             // Writing to a text cannot fail.
             let _ = match fs::metadata(path) {
                 Ok(it) => writeln!(
@@ -134,7 +137,7 @@ impl Sources {
                 Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
             };
         }
-        let _ = write!(seen, "{:?}", reader.findings);
+        let _ = write!(seen, "{:?} {:?}", reader.findings, shadow.1);
         sha256(seen.as_bytes())
     }
 }
@@ -150,8 +153,20 @@ pub(super) fn policies(config: &Config) -> Result<Vec<Source>, Vec<Finding>> {
     if reader.findings.is_empty() { Ok(policies) } else { Err(reader.findings) }
 }
 
+/// The policies and the cases of another folder.
+///
+/// # Errors
+/// As [`Sources::read`].
+pub(super) fn folder(config: &Config, folder: &Path) -> Result<(Vec<Source>, Vec<Source>), Vec<Finding>> {
+    let mut reader = Reader { folder, ..Reader::of(config) };
+    let files = reader.files();
+    let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
+    let cases = reader.texts(files.cases, FILE_BYTES_MAX);
+    if reader.findings.is_empty() { Ok((policies, cases)) } else { Err(reader.findings) }
+}
+
 /// SHA-256 of policy files, in hex: of their paths below the folder and their texts.
-pub(super) fn digest(folder: &Path, sources: &[Source]) -> String {
+pub(super) fn digest<'s>(folder: &Path, sources: impl IntoIterator<Item = &'s Source>) -> String {
     let mut all = Vec::new();
     for source in sources {
         let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
