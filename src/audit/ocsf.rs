@@ -55,7 +55,7 @@ impl Renderer {
     /// What every event has.
     fn frame(&self, event: &Event, sequence: u64) -> Map<String, Value> {
         let (Class(uid, name, category, category_name), activity, activity_name) = class(event.code);
-        let now = self.clock.wall().0;
+        let (now, type_of) = (self.clock.wall().0, if activity == 99 { "Other" } else { activity_name });
         let profiles: &[&str] = match (uid, event.trace) {
             // The one class that has the profile; elsewhere the trace is among our own facts alone.
             (6003, Some(_)) => &["security_control", "host", "trace"],
@@ -79,7 +79,7 @@ impl Renderer {
             "category_uid": category, "category_name": category_name,
             "class_uid": uid, "class_name": name,
             "activity_id": activity, "activity_name": activity_name,
-            "type_uid": u64::from(uid) * 100 + u64::from(activity), "type_name": format!("{name}: {activity_name}"),
+            "type_uid": u64::from(uid) * 100 + u64::from(activity), "type_name": format!("{name}: {type_of}"),
             "time": now, "timezone_offset": 0,
             "severity_id": severity_id, "severity": severity,
             "message": message(event),

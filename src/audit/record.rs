@@ -184,7 +184,8 @@ impl Recorder {
 
     /// The decision of an event that the witness wants to see once it is on record.
     fn to_be_seen(&self, event: &Event) -> Option<(&'static str, Verdict)> {
-        let verdict = decision::of(event).filter(|verdict| self.witness.as_ref().is_some_and(|it| it.wants(verdict)))?;
+        let verdict =
+            decision::of(event).filter(|verdict| self.witness.as_ref().is_some_and(|it| it.wants(verdict)))?;
         Some((event.operation, verdict.clone()))
     }
 

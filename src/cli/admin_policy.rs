@@ -2,8 +2,8 @@
 
 use super::{Exit, output::Output, token::time};
 use crate::api::proto::{
-    GetStatusResponse, Mistake, PendingSet, PolicySet, ReloadFailure, ReloadRequest, ShadowStatus, admin_service_client::AdminServiceClient,
-    reload_response::Outcome,
+    GetStatusResponse, Mistake, PendingSet, PolicySet, ReloadFailure, ReloadRequest, ShadowStatus,
+    admin_service_client::AdminServiceClient, reload_response::Outcome,
 };
 use serde_json::{Value, json};
 use tonic::{Status, transport::Channel};

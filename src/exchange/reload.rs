@@ -91,7 +91,8 @@ pub fn first_set(
 ) -> (Arc<Policies>, Vec<Finding>) {
     let sources = Sources::read(config);
     let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
-    let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes).seen_by(witness));
+    let policies =
+        |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes).seen_by(witness));
     match prepared {
         Ok(Prepared { snapshot, cases_passed, digest, .. }) => {
             recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));

@@ -75,7 +75,9 @@ impl Corridor {
 
     /// Compares with none.
     fn refuse_shadow(&self, findings: &[Finding], trigger: Trigger) {
-        if !self.policies.witness().shadow.was_refused(findings, trigger, self.clock.wall()) && trigger == Trigger::Watch {
+        if !self.policies.witness().shadow.was_refused(findings, trigger, self.clock.wall())
+            && trigger == Trigger::Watch
+        {
             return;
         }
         for finding in findings.iter().take(super::reload::LOGGED_MAX) {

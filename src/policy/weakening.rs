@@ -126,7 +126,8 @@ fn allowed_anew(before: &Verdict, next: &Snapshot) -> Option<Vec<Scope>> {
     if after.denied.is_some() {
         return None;
     }
-    let is_new = |scope: &&Scope| before.denied.is_some() || before.refused.iter().any(|(refused, _)| refused == *scope);
+    let is_new =
+        |scope: &&Scope| before.denied.is_some() || before.refused.iter().any(|(refused, _)| refused == *scope);
     let scopes: Vec<Scope> = after.granted.iter().filter(is_new).cloned().collect();
     (before.denied.is_some() || !scopes.is_empty()).then_some(scopes)
 }
@@ -152,5 +153,68 @@ fn without_time(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(without_time),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        asked::{Part, Step},
+        context::{context, now},
+        load::of_texts,
+        question::Question,
+        value::Uid,
+    };
+
+    const ENTITIES: &str = r#"[]"#;
+
+    fn denied(snapshot: &Snapshot, principal: &'static str, resource: &str, at: i64) -> Verdict {
+        let question = Question {
+            principal: Uid::new("Agent", principal),
+            action: Uid::new("Action", "revoke_token"),
+            resource: Uid::new("Client", resource.to_owned()),
+            context: context([("now", now(Wall(at)))]),
+        };
+        let asked = Asked::new(Vec::new(), vec![Step { part: Part::Gate, question: Some(question) }], None);
+        let mut verdict = snapshot.ask_again(&asked).unwrap();
+        assert!(verdict.denied.is_some());
+        verdict.asked = Some(Arc::new(asked));
+        verdict
+    }
+
+    // rows: POL-09
+    #[test]
+    fn the_memory_is_bounded_and_nobodys_noise_drives_out_another_ones_denials() {
+        let text = "@id(\"none\") permit (principal, action == Narrowgate::Action::\"revoke_token\", resource);";
+        let (snapshot, _) = of_texts([text], ENTITIES);
+        let denials = Denials::default();
+        denials.keep(&denied(&snapshot, "quiet", "one", 1));
+        // The same question at another time is no other one.
+        denials.keep(&denied(&snapshot, "quiet", "one", 2));
+        assert_eq!(denials.kept().len(), 1);
+        for n in 0..2 * KEPT_MAX {
+            denials.keep(&denied(&snapshot, "loud", &n.to_string(), 3));
+        }
+        assert_eq!(denials.kept().len(), KEPT_MAX);
+        assert!(denials.kept().iter().any(|denial| &*denial.principal == "quiet"));
+        assert_eq!(denials.again(&snapshot).asked, KEPT_MAX);
+    }
+
+    // rows: POL-08
+    #[test]
+    fn what_a_shadow_has_no_room_for_is_dropped_and_counted() {
+        let text = "@id(\"none\") permit (principal, action == Narrowgate::Action::\"revoke_token\", resource);";
+        let (snapshot, _) = of_texts([text], ENTITIES);
+        let verdict = denied(&snapshot, "quiet", "one", 1);
+        let witness = crate::policy::Witness::new(true);
+        // Nothing is compared yet.
+        witness.saw("RevokeGrant", verdict.clone());
+        witness.shadow.replace(snapshot, Wall(0));
+        for _ in 0..600 {
+            witness.saw("RevokeGrant", verdict.clone());
+        }
+        assert_eq!(witness.shadow.counts().dropped, 600 - 512);
+        assert_eq!(witness.shadow.waiting().unwrap().try_iter().count(), 512);
     }
 }
