@@ -13,7 +13,7 @@ use crate::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
-    policy::{self, Freezes},
+    policy::{self, Freezes, Witness},
     telemetry::{
         Metrics,
         metrics::{self, Held},
@@ -108,8 +108,10 @@ impl Daemon {
             audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
+        let witness = Arc::new(Witness::new(config.shadow.is_some()));
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
-            .counting(Arc::clone(&metrics));
+            .counting(Arc::clone(&metrics))
+            .seen_by(Arc::clone(&witness));
         let work = Arc::new(Work::default());
         let servers = {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
@@ -126,7 +128,7 @@ impl Daemon {
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         // Before they are read: what is written from here on is a change.
         let glance = policy::Sources::glance(&config);
-        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder);
+        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder, witness);
         let bounds = Bounds::from(&config.limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
@@ -146,6 +148,7 @@ impl Daemon {
             config,
         });
         take_up(&corridor, found, open).await;
+        corridor.start_shadow().await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -325,7 +328,10 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             generation: corridor.policies.current().map_or(0, |set| set.generation),
             failed: standing.failed,
             unchecked: standing.checked.map(|(at, _)| corridor.clock.boot().since(at)).unwrap_or_default(),
-            reloads: [standing.activations, standing.unchanged, standing.refusals],
+            reloads: [standing.activations, standing.unchanged, standing.refusals, standing.waits],
+            pending: standing.pending.is_some(),
+            weakened: standing.weakened,
+            shadow: shadow(&corridor),
         };
         Held {
             transactions: corridor.transactions.open_count(),
@@ -335,6 +341,13 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             policy,
         }
     }
+}
+
+/// The shadow set at a moment.
+fn shadow(corridor: &Corridor) -> metrics::Shadow {
+    let shadow = &corridor.policies.witness().shadow;
+    let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
+    metrics::Shadow { failed: shadow.standing().failure.is_some(), compared, differences, dropped, unrecorded }
 }
 
 /// Closes what the run before left open: its code may have been sent, so nobody may think it was not.

@@ -31,6 +31,11 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         Ok(prepared) => prepared,
         Err(findings) => return report(&findings, Exit::Policy, output),
     };
+    let shadow = config.shadow.as_ref().map(|folder| policy::check_shadow(&config, folder, SystemClock.wall()));
+    let shadow = match shadow.transpose() {
+        Ok(shadow) => shadow,
+        Err(findings) => return report(&findings, Exit::Policy, output),
+    };
     let warnings = super::forecast::of(&config, file);
     let expiry = snapshot.first_expiry();
     let mut text = format!(
@@ -50,6 +55,14 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         let (serial, key, digest) = (signature.serial, &signature.key_id, &signature.archive_sha256);
         text.push_str(&format!("\nbundle of serial {serial}, signed by key {key}, sha256:{digest}"));
     }
+    if let Some(shadow) = &shadow {
+        let (set, cases) = (&shadow.snapshot, shadow.cases_passed);
+        text.push_str(&format!(
+            "\nshadow, which decides nothing: {} policies, {cases} cases passed, digest sha256:{}",
+            set.len(),
+            set.policy_digest
+        ));
+    }
     if let Some((day, id)) = &expiry {
         text.push_str(&format!(
             "\n{day} is the last day of {id}: from the next on a permit counts for nothing, and a start fails"
@@ -68,6 +81,10 @@ pub(super) fn run(file: &Path, output: &Output) -> Exit {
         })),
         "valid": true, "policies": snapshot.len(), "cases_passed": cases_passed,
         "policy_digest": format!("sha256:{}", snapshot.policy_digest), "findings": [],
+        "shadow": shadow.as_ref().map(|it| json!({
+            "policies": it.snapshot.len(), "cases_passed": it.cases_passed,
+            "policy_digest": format!("sha256:{}", it.snapshot.policy_digest),
+        })),
         "warnings": warnings.iter().map(entry).collect::<Vec<_>>(),
     });
     output.result(&text, &value);

@@ -12,7 +12,7 @@ use super::{
     pem,
     reader::{Document, Table},
     registry::environment,
-    reloading::{FETCH_EVERY, Reloading, reloading},
+    reloading::{FETCH_EVERY, Reloading, reloading, shadow},
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
@@ -85,6 +85,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         audit: draft.audit,
         policies,
         bundle,
+        shadow: draft.shadow,
         reloading: draft.reloading,
         estate: Arc::new(estate),
         estate_files,
@@ -136,6 +137,7 @@ struct Draft {
     metrics: Option<UnixListener>,
     audit: AuditLog,
     policies: PolicyOrigin,
+    shadow: Option<PathBuf>,
     reloading: Reloading,
     /// The agents and the APIs, unless they are in a bundle.
     data: Option<(PathBuf, PathBuf)>,
@@ -174,16 +176,18 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
     let policies = section(root, "policy", |t| {
         let origin = policy_origin(t);
         let is_fetched = matches!(origin, Some(PolicyOrigin::Bundle(BundleOrigin::Url { .. }, _)));
-        (origin, t.holds("bundle"), reloading(t, is_fetched.then_some(FETCH_EVERY)))
+        let active = if let Some(PolicyOrigin::Folder(folder)) = &origin { Some(folder) } else { None };
+        let shadow = shadow(t, active);
+        (origin, shadow, t.holds("bundle"), reloading(t, is_fetched.then_some(FETCH_EVERY)))
     });
-    let is_bundled = policies.as_ref().is_some_and(|(_, is_bundled, _)| *is_bundled);
+    let is_bundled = policies.as_ref().is_some_and(|(.., is_bundled, _)| *is_bundled);
     let data = registry_files(root, is_bundled);
     let limits = root.table("limits", limits).unwrap_or_default();
     let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
     let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
-    let (policies, _, reloading) = policies?;
+    let (policies, shadow, _, reloading) = policies?;
     Some(Draft {
         environment: declared?,
         unix,
@@ -193,6 +197,7 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         metrics,
         audit: audit?,
         policies: policies?,
+        shadow,
         reloading,
         data: if is_bundled { None } else { Some(data?) },
         issuers,

@@ -99,6 +99,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// The signed bundle that policies, agents and APIs are in, where they are in one.
     pub bundle: Option<PolicyBundle>,
+    /// The folder of policies that are compared with them and decide nothing, if there is one.
+    pub shadow: Option<PathBuf>,
     /// How policies, agents and APIs are taken anew.
     pub reloading: Reloading,
     /// Who may call and what may be asked for, as it was at the start: a reload brings another

@@ -15,6 +15,7 @@ mod delegate;
 mod freeze;
 mod keeping;
 mod overtaken;
+mod pending;
 mod person;
 mod proof;
 mod redeem;
@@ -23,6 +24,7 @@ mod register;
 mod reload;
 mod request;
 mod revoke;
+mod shadow;
 mod token;
 mod watch;
 

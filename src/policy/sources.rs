@@ -159,7 +159,12 @@ impl Sources {
     pub fn glance(config: &Config) -> [u8; 32] {
         let mut reader = Reader::of(config);
         let mut seen = String::new();
-        for path in reader.looked_at(config) {
+        let mut shadow = config.shadow.as_ref().map(|folder| Reader { folder, ..Reader::of(config) });
+        let beside = shadow.as_mut().map(|reader| (reader.files(), reader.folder.to_owned()));
+        let beside = beside
+            .into_iter()
+            .flat_map(|(files, folder)| files.policies.into_iter().chain(files.cases).chain([folder]));
+        for path in reader.looked_at(config).into_iter().chain(beside) {
             // Writing to a text cannot fail.
             let _ = match fs::metadata(&path) {
                 Ok(it) => writeln!(
@@ -178,7 +183,7 @@ impl Sources {
                 Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
             };
         }
-        let _ = write!(seen, "{:?}", reader.findings);
+        let _ = write!(seen, "{:?} {:?}", reader.findings, shadow.map(|reader| reader.findings));
         sha256(seen.as_bytes())
     }
 }
@@ -197,8 +202,20 @@ pub(super) fn policies(config: &Config) -> Result<Vec<Source>, Vec<Finding>> {
     if reader.findings.is_empty() { Ok(policies) } else { Err(reader.findings) }
 }
 
+/// The policies and the cases of another folder.
+///
+/// # Errors
+/// As [`Sources::read`].
+pub(super) fn folder(config: &Config, folder: &Path) -> Result<(Vec<Source>, Vec<Source>), Vec<Finding>> {
+    let mut reader = Reader { folder, ..Reader::of(config) };
+    let files = reader.files();
+    let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
+    let cases = reader.texts(files.cases, FILE_BYTES_MAX);
+    if reader.findings.is_empty() { Ok((policies, cases)) } else { Err(reader.findings) }
+}
+
 /// SHA-256 of policy files, in hex: of their paths below the folder and their texts.
-pub(super) fn digest(folder: &Path, sources: &[Source]) -> String {
+pub(super) fn digest<'s>(folder: &Path, sources: impl IntoIterator<Item = &'s Source>) -> String {
     let mut all = Vec::new();
     for source in sources {
         let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
