@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, client::conn::http2::SendRequest};
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{fs, os::unix::net::UnixStream, path::Path, process::Command, time::Instant};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -39,8 +39,9 @@ impl Envoy {
         let mut command = Command::new(binary);
         command.arg("-c").arg(path("envoy.json"));
         let envoy = Server::spawn(command.args(["--concurrency", "2", "--disable-hot-restart", "-l", "error"]));
-        let up = || (front.exists() && back.exists()).then_some(());
-        house::eventually("Envoy and the bare service", up).await;
+        for socket in [&front, &back] {
+            house::eventually("Envoy and the bare service", || UnixStream::connect(socket).ok()).await;
+        }
         let rule = vec![("x-agent", format!("agent-{}", size - 1)), ("x-scope", "customers.read".to_owned())];
         let echo = Tokens {
             agent: house::unix_agent(&front).await,

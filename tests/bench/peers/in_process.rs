@@ -234,19 +234,17 @@ fn bootstrap(size: usize) -> BootstrapConfig {
     let content = |body: &str| json!({ "encoding": "none", "content_type": "cedar", "body": body });
     let policy = |(id, text): (String, String)| (id, json!({ "description": "", "policy_content": content(&text) }));
     let policies: serde_json::Map<String, Value> = plain::policies(size).into_iter().map(policy).collect();
-    let store = json!({
-        "cedar_version": "v4.0.0",
-        "policy_stores": { "peers": {
-            "cedar_version": "v4.0.0", "name": "peers", "description": "",
-            "policies": policies, "schema": content(plain::SCHEMA),
-        } },
-    });
+    let store = json!({ "peers": {
+        "cedar_version": "v4.0.0", "name": "peers", "description": "",
+        "policies": policies, "schema": content(plain::SCHEMA),
+    } });
+    // What is JSON is YAML, but it is refused at the top.
+    let store = format!("cedar_version: v4.0.0\npolicy_stores: {store}\n");
     BootstrapConfig {
         application_name: "peers".to_owned(),
         log_config: LogConfig { log_type: LogTypeConfig::Off, log_level: LogLevel::ERROR },
-        // What is JSON is YAML.
         policy_store_config: PolicyStoreConfig {
-            source: PolicyStoreSource::Yaml(store.to_string()),
+            source: PolicyStoreSource::Yaml(store),
             ..PolicyStoreConfig::default()
         },
         jwt_config: JwtConfig::new_without_validation(),

@@ -28,9 +28,12 @@
 //! says more.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a benchmark measures time and prints"
 )]
@@ -104,7 +107,7 @@ async fn measure(size: usize, rounds: usize, calls: usize) -> Value {
     }
     println!("\n{size} permits, {IN_FLIGHT} in flight; median of {rounds} rounds of {calls} calls");
     println!(
-        "{:<16}{:>9}{:>10}{:>10}{:>10}{:>16}{:>16}",
+        "{:<16}{:>9}{:>10}{:>10}{:>10}{:>18}{:>16}",
         "", "calls/s", "p50 us", "p99 us", "cpu us", "ours/it, calls/s", "it/ours, cpu"
     );
     let mut figures = serde_json::Map::new();
@@ -116,7 +119,7 @@ async fn measure(size: usize, rounds: usize, calls: usize) -> Value {
         let (per_second, p50, p99, cpu) = (of(&|r| r.per_second), of(&|r| r.p50), of(&|r| r.p99), of(&|r| r.cpu));
         let rate = against(&|ours, it| ours.per_second / it.per_second);
         let saved = against(&|ours, it| it.cpu / ours.cpu);
-        println!("{name:<16}{per_second:>9.0}{p50:>10.0}{p99:>10.0}{cpu:>10.1}{rate:>16.2}{saved:>16.2}");
+        println!("{name:<16}{per_second:>9.0}{p50:>10.0}{p99:>10.0}{cpu:>10.1}{rate:>18.2}{saved:>16.2}");
         let figure = json!({
             "per_s": per_second, "p50_us": p50, "p99_us": p99, "cpu_us": cpu, "ours_by_it": rate, "cpu_by_ours": saved,
         });
