@@ -27,6 +27,10 @@ pub enum Exit {
     Ok = 0,
     /// The daemon refused, or answered that it does not serve; a replay found differences; a case failed.
     Refused = 1,
+    /// Policies differ, and allow no more than before.
+    Tighter = 2,
+    /// Whether policies allow more than before cannot be told.
+    Untold = 3,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// The policies, or the data to work on, are wrong.

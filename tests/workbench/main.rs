@@ -6,11 +6,19 @@
     clippy::panic,
     clippy::expect_used,
     clippy::print_stderr,
+    clippy::string_slice,
     reason = "each test uses a part"
 )]
 
+#[path = "../house/mod.rs"]
+mod house;
+
+mod comparing;
 mod starter;
 
+mod a_broken_solver_is_an_error;
+mod a_change_is_compared;
+mod a_change_of_a_foreign_set_is_compared;
 mod a_starter_set_is_sound;
 mod cases_are_run_and_counted;
 mod cedars_own_tests_run_unchanged;

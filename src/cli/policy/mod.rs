@@ -1,5 +1,8 @@
 //! `narrowgate policy`: the workbench of those who write policies. One file a command.
 
+mod diff;
+mod diff_json;
+mod diff_text;
 mod format;
 mod init;
 mod junit;
@@ -56,6 +59,18 @@ pub(super) enum PolicyCommand {
     /// Exit codes: 0 all the same · 1 differences · 64 wrong usage or configuration · 65 a line that is no event, or a
     /// decision that was made under other policies, schema or entities than those at hand.
     Replay(replay::ReplayArgs),
+    /// Say what a change of policies changes: policy by policy, for the requests of an audit log, and, where a solver is
+    /// installed, for every request there can be.
+    ///
+    /// OLD and NEW are folders or files of Cedar, judged with the agents, clients and APIs of --config; or configurations
+    /// (*.toml), each with its own; or, with --schema, sets of other software's. A solver is a cvc5: what it finds is
+    /// decided under both before it is told. It is the one program that narrowgate starts, and no daemon does.
+    ///
+    /// Exit codes: 0 nothing differs, or nothing that --fail-on is about · 1 NEW allows more, or demands less · 2 it differs
+    /// and allows no more (with --fail-on any) · 3 that cannot be told, as where a condition is another and no solver
+    /// answered · 64 wrong usage or configuration · 65 policies that do not load, or a log that cannot be asked in full ·
+    /// 69 a solver that is required and not there, or one that fails.
+    Diff(diff::DiffArgs),
 }
 
 /// Which set: that of a configuration, or any other of Cedar's.
@@ -104,6 +119,7 @@ pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
         PolicyCommand::Schema => output.text(policy::BASE_SCHEMA),
         PolicyCommand::Entities(config) => entities(&config, output),
         PolicyCommand::Replay(args) => replay::run(&args, output),
+        PolicyCommand::Diff(args) => diff::run(&args, output),
     }
 }
 

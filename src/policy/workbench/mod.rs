@@ -4,6 +4,13 @@
 mod cedar_tests;
 mod conditions;
 mod coverage;
+mod diff;
+mod diff_bounds;
+mod diff_catalog;
+mod diff_lines;
+mod diff_process;
+mod diff_solver;
+mod diff_terms;
 mod format;
 mod lint;
 mod lints;
@@ -13,6 +20,10 @@ mod starter;
 mod suite;
 
 pub use coverage::{Coverage, Covered, CoveredCondition};
+pub use diff::{Became, PolicyChange, SetDiff, compare};
+pub use diff_bounds::LooseTerms;
+pub use diff_solver::{Counterexample, PlainAnswer, Proved, RequestKind, SolverFailure, ask_solver, find_solver};
+pub use diff_terms::{AnnotationChange, Lean, of_terms};
 pub use format::{Layout, format_file, format_text, policy_files};
 pub use lint::{Lint, LintLevel, Linted, check_files, check_own};
 pub use set::{Files, Set};
