@@ -25,7 +25,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// The daemon refused, or answered that it does not serve; a replay found differences.
+    /// The daemon refused, or answered that it does not serve; a replay found differences; a case failed.
     Refused = 1,
     /// Policies differ, and allow no more than before.
     Tighter = 2,
@@ -179,6 +179,9 @@ pub fn run() -> Exit {
         }
     };
     let output = Output::new(cli.output);
+    if output.is_junit() && !matches!(&cli.command, Command::Policy(command) if command.has_junit()) {
+        return output.fail(Exit::Usage, "--output junit is for policy check and policy test; use text or json here");
+    }
     if let Command::Serve { config, log, log_json } = cli.command {
         crate::telemetry::start(&log, log_json);
         return serve::run(&config.config, &output);

@@ -13,7 +13,15 @@
 #[path = "../house/mod.rs"]
 mod house;
 
+mod comparing;
+mod starter;
+
 mod a_broken_solver_is_an_error;
 mod a_change_is_compared;
 mod a_change_of_a_foreign_set_is_compared;
-mod comparing;
+mod a_starter_set_is_sound;
+mod cases_are_run_and_counted;
+mod cedars_own_tests_run_unchanged;
+mod every_mistake_of_a_set_is_found;
+mod foreign_sets_are_checked_as_cedar_does;
+mod policies_are_laid_out;

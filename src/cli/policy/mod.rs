@@ -3,9 +3,14 @@
 mod diff;
 mod diff_json;
 mod diff_text;
+mod format;
+mod init;
+mod junit;
+mod lint;
 mod replay;
+mod test;
 
-use super::{ConfigArg, Exit, check, output::Output};
+use crate::cli::{ConfigArg, Exit, check, output::Output};
 use crate::{
     config::{self, Config},
     policy::{
@@ -18,6 +23,29 @@ use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
+    /// Write a set to start from: policies with their cases, agents, APIs, and a configuration that loads them.
+    ///
+    /// Exit codes: 0 written · 64 a file is there already, or cannot be written.
+    Init(init::InitArgs),
+    /// Look for mistakes in policy files: in one of narrowgate's own sets, or in any other of Cedar's.
+    ///
+    /// Strict validation, with warnings as errors. Of an own set also: attributes of principal and resource alone (level 1), a
+    /// unique @id, known annotations, a @code on each forbid, @expires. Of any: permits without scope, policies that never
+    /// match, characters that look like others or are not seen. Configuration, agents and cases are for `narrowgate check`
+    /// and `policy test`.
+    ///
+    /// Exit codes: 0 no error · 64 wrong usage or configuration · 65 errors (or, with --deny-warnings, warnings).
+    Check(lint::CheckArgs),
+    /// Run the cases of a set: its own (*.cases.toml), and tests in Cedar's form (*.tests.json, as `cedar run-tests`).
+    ///
+    /// Exit codes: 0 all passed · 1 a case failed, or too little was covered · 64 wrong usage or configuration, or no case ·
+    /// 65 the policies do not load, or a file of cases cannot be read.
+    Test(test::TestArgs),
+    /// Lay policy files out as Cedar's own formatter does. Comments stay.
+    ///
+    /// Exit codes: 0 done · 1 with --check: there is something to change · 64 wrong usage or configuration · 65 a file that does
+    /// not parse, or cannot be written; the others are done.
+    Fmt(format::FmtArgs),
     /// Print the schema that policies are validated against.
     Schema,
     /// Print the agents, clients, APIs and scopes of a configuration as policies see them: Cedar's entities, as JSON.
@@ -75,8 +103,19 @@ impl SetArgs {
     }
 }
 
+impl PolicyCommand {
+    /// Whether its result has a form as JUnit's XML.
+    pub(super) const fn has_junit(&self) -> bool {
+        matches!(self, Self::Check(_) | Self::Test(_))
+    }
+}
+
 pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
     match command {
+        PolicyCommand::Init(args) => init::run(&args, output),
+        PolicyCommand::Check(args) => lint::run(&args, output),
+        PolicyCommand::Test(args) => test::run(&args, output),
+        PolicyCommand::Fmt(args) => format::run(&args, output),
         PolicyCommand::Schema => output.text(policy::BASE_SCHEMA),
         PolicyCommand::Entities(config) => entities(&config, output),
         PolicyCommand::Replay(args) => replay::run(&args, output),

@@ -177,7 +177,7 @@ fn folder_of(file: &Path) -> PathBuf {
 }
 
 /// The Cedar files at or below a path, sorted within each folder. Hidden ones are skipped.
-fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(super) fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !fs::metadata(path)?.is_dir() {
         if is_named || path.extension().is_some_and(|extension| extension == "cedar") {
             into.push(path.to_owned());
@@ -189,7 +189,8 @@ fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result
     for entry in entries {
         let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         // A link to a folder above would lead in circles.
-        if !is_hidden && !(fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir()) {
+        let is_link_to_folder = fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir();
+        if !is_hidden && !is_link_to_folder {
             walk(&entry, false, into)?;
         }
     }
