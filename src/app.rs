@@ -96,9 +96,8 @@ impl Daemon {
         let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
         let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
-        let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
@@ -110,7 +109,6 @@ impl Daemon {
         }
         .map_err(Failure::Config)?;
         let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
-        let bundles = BundleSource::new(&config, file).map_err(Failure::Config)?.map(Arc::new);
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -129,7 +127,7 @@ impl Daemon {
             transactions,
             servers,
             resources,
-            bundles,
+            bundles: BundleSource::new(&config, file).map_err(Failure::Config)?,
             grants,
             recorder,
             clock,

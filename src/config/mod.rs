@@ -36,7 +36,7 @@ mod signing;
 pub use access_token::{AccessTokens, Contract};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
-pub use bundle::{BundleOrigin, PolicyBundle};
+pub use bundle::{BundleOrigin, OpenedBundle, PolicyBundle, WrongBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};

@@ -4,7 +4,7 @@
 
 use super::{
     Corridor, Toll,
-    bundles::{Read, from_bundle, prepare_first},
+    bundles::{First, Read, from_bundle, prepare_first},
     freeze::REVOKED_WITHIN,
 };
 use crate::{
@@ -93,7 +93,7 @@ pub fn first_set(
     let prepared = prepare_first(config, |sources| policy::prepare(config, sources, 1, Some(clock.wall())));
     let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes));
     match prepared {
-        Ok((Prepared { snapshot, cases_passed, digest }, signed, wrong)) => {
+        Ok(First { prepared: Prepared { snapshot, cases_passed, digest }, signed, wrong }) => {
             let event = activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed);
             recorder.report(from_bundle(event, signed.as_deref()));
             if !wrong.is_empty() {
