@@ -7,6 +7,7 @@ mod check;
 mod correlation;
 mod decision;
 mod describe;
+mod diff;
 mod event;
 mod line;
 mod ocsf;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use check::{Checked, self_check};
 pub use correlation::CorrelationKey;
+pub use diff::{Asker, Moved, Redecided, Way, redecide};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};
 pub use recover::OpenExchange;

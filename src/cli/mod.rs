@@ -26,8 +26,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// The daemon refused, or answered that it does not serve; a replay found differences.
+    /// The daemon refused, or answered that it does not serve; a replay found differences; a case failed.
     Refused = 1,
+    /// Policies differ, and allow no more than before.
+    Tighter = 2,
+    /// Whether policies allow more than before cannot be told.
+    Untold = 3,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// The policies, or the data to work on, are wrong.
@@ -176,6 +180,9 @@ pub fn run() -> Exit {
         }
     };
     let output = Output::new(cli.output);
+    if output.is_junit() && !matches!(&cli.command, Command::Policy(command) if command.has_junit()) {
+        return output.fail(Exit::Usage, "--output junit is for policy check and policy test; use text or json here");
+    }
     if let Command::Serve { config, log, log_json } = cli.command {
         crate::telemetry::start(&log, log_json);
         return serve::run(&config.config, &output);

@@ -106,6 +106,11 @@ impl<'d> Table<'d> {
         Self { document, name, span, entries, known: RefCell::default(), absent: RefCell::default() }
     }
 
+    /// Line and column at which the table begins, from 1.
+    pub fn position(&self) -> (usize, usize) {
+        position(&self.document.text, self.span.start)
+    }
+
     /// Reports a mistake of the whole table.
     pub fn wrong(&self, message: impl Into<String>, hint: Option<&str>) {
         self.document.report(self.span.clone(), message.into(), hint.map(str::to_owned));

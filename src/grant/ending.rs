@@ -134,7 +134,7 @@ impl Grants {
     pub fn end_where(&self, filter: &GrantFilter) -> (Vec<Arc<Grant>>, Saving) {
         let mut ended: Vec<Arc<Grant>> = self.copied();
         ended.retain(|grant| filter.takes(grant, &self.keyed));
-        let mut table = self.table();
+        let mut table = self.table_mut();
         ended.retain(|grant| {
             grant.finish();
             table.remove(&grant.handle).is_some()

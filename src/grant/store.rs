@@ -11,7 +11,7 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     config::Keeping,
-    model::{AgentId, AgentQuota, ByAgent, Fault, Handle, Owned, Reason, ScopeSet, Terms, fault::Detection},
+    model::{AgentId, AgentQuota, ByAgent, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
     oauth::{Disposal, Family, Issued, Kept, Obtained, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash, vault::Saving},
     policy::{Released, Verdict},
@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -69,18 +69,8 @@ pub struct Grants {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
-    table: Mutex<ByAgent<Grant>>,
+    table: RwLock<ByAgent<Grant>>,
     pub(super) endings: broadcast::Sender<Ending>,
-}
-
-impl Owned for Grant {
-    fn handle(&self) -> Handle {
-        self.handle
-    }
-
-    fn owner(&self) -> &AgentId {
-        &self.agent.id
-    }
 }
 
 /// Bounds of the store.
@@ -124,7 +114,7 @@ impl Grants {
             clock,
             entropy,
             keyed,
-            table: Mutex::default(),
+            table: RwLock::default(),
             endings: endings(),
         })
     }
@@ -238,7 +228,7 @@ impl Grants {
     }
 
     pub(super) fn insert(&self, grant: Arc<Grant>) {
-        self.table().insert(grant);
+        self.table_mut().insert(grant);
     }
 
     /// Looks for a token of this caller's grant that still lives and is what is wanted.
@@ -311,7 +301,7 @@ impl Grants {
     /// returned is done. Says whether it was there.
     pub fn end(&self, grant: &Grant, by: EndedBy) -> (bool, Saving) {
         grant.finish();
-        let was_there = self.table().remove(&grant.handle).is_some();
+        let was_there = self.table_mut().remove(&grant.handle).is_some();
         if was_there {
             self.tell(grant, by);
         }
@@ -339,7 +329,7 @@ impl Grants {
             if self.is_due(&grant).is_none() {
                 continue;
             }
-            let mut table = self.table();
+            let mut table = self.table_mut();
             let Some(due) = self.is_due(&grant) else { continue };
             if table.remove(&grant.handle).is_none() {
                 continue;
@@ -376,7 +366,7 @@ impl Grants {
     /// Takes out every grant: the end of the process.
     #[must_use]
     pub fn take_all(&self) -> Vec<Arc<Grant>> {
-        let mut all = self.table().take();
+        let mut all = self.table_mut().take();
         all.retain(|grant| !grant.is_dead());
         all.iter().for_each(|grant| grant.finish());
         all
@@ -394,7 +384,11 @@ impl Grants {
         self.table().is_empty()
     }
 
-    pub(super) fn table(&self) -> MutexGuard<'_, ByAgent<Grant>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn table(&self) -> RwLockReadGuard<'_, ByAgent<Grant>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn table_mut(&self) -> RwLockWriteGuard<'_, ByAgent<Grant>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ mod ask;
 mod asked;
 mod case_details;
 mod case_parts;
+mod case_run;
 mod cases;
 mod context;
 mod depth;

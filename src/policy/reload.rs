@@ -2,7 +2,7 @@
 //! never takes the place of what is.
 
 use super::{
-    Policies, Snapshot, cases,
+    Policies, Snapshot, case_run,
     load::build,
     sources::{Source, Sources},
 };
@@ -86,7 +86,7 @@ pub fn prepare(
         }
     };
     let snapshot = build(config, estate, &sources.policies, generation, now)?;
-    let tally = cases::run(config, &snapshot, &sources.cases);
+    let tally = case_run::run(config, &snapshot, &sources.cases);
     if !tally.findings.is_empty() {
         return Err(tally.findings);
     }
