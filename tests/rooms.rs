@@ -40,6 +40,7 @@ const DOORS: [(&str, &[&str]); 15] = [
         &[
             "api/wire.rs",
             "grant/saved.rs",
+            "oauth/approval.rs",
             "oauth/authorize.rs",
             "api/wire_proof.rs",
             "oauth/bound.rs",

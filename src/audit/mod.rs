@@ -3,6 +3,7 @@
 //! Invariant: a [`Recorded`] exists only if the event that describes exactly what it owns has survived fdatasync.
 //! One thread owns the file; the queue before it is bounded; what cannot be written is not done.
 
+mod candidate;
 mod check;
 mod correlation;
 mod decision;
@@ -18,8 +19,10 @@ mod segment;
 mod words;
 mod writer;
 
+pub use candidate::CandidateCode;
 pub use check::{Checked, self_check};
 pub use correlation::CorrelationKey;
+pub use decision::decision_facts;
 pub use diff::{Asker, Moved, Redecided, Way, redecide};
 pub use event::{Actor, ClientFacts, Code, Event, Session, Severity};
 pub use record::{Auditable, Queueable, Recorded, Recorder};

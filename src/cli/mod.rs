@@ -2,6 +2,8 @@
 
 mod admin;
 mod admin_policy;
+mod approve;
+mod bundles;
 mod challenge;
 mod check;
 mod client;
@@ -122,6 +124,9 @@ enum Command {
     Token(token::TokenCommand),
     /// Administer a daemon: look, revoke, freeze, stop.
     Admin(admin::Admin),
+    /// Approve what an agent asks for, as a person whose key the agents file names.
+    #[command(subcommand)]
+    Approve(approve::ApproveCommand),
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -205,6 +210,7 @@ pub fn run() -> Exit {
             Command::Metrics { socket } => metrics::run(&socket, &output).await,
             Command::Token(command) => token::run(command, &output).await,
             Command::Admin(command) => admin::run(command, &output).await,
+            Command::Approve(command) => approve::run(command, &output),
             Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

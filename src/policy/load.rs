@@ -139,7 +139,7 @@ pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snaps
     build(config, Arc::clone(&config.estate), &policies(config)?, generation, now)
 }
 
-/// Builds a set of these policies and this estate: the one place where a [`Snapshot`] is made.
+/// Builds a set of these policies and this estate.
 ///
 /// # Errors
 /// As [`load`].
@@ -150,7 +150,17 @@ pub(super) fn build(
     generation: u64,
     now: Option<Wall>,
 ) -> Result<Snapshot, Vec<Finding>> {
-    let folder = &config.policies;
+    build_in(&config.policies, config, estate, sources, (generation, now))
+}
+
+/// As [`build`], of policies that are in this folder: the one place where a [`Snapshot`] is made.
+pub(super) fn build_in(
+    folder: &Path,
+    config: &Config,
+    estate: Arc<Estate>,
+    sources: &[Source],
+    (generation, now): (u64, Option<Wall>),
+) -> Result<Snapshot, Vec<Finding>> {
     let schema = match &*SCHEMA {
         Ok(schema) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),

@@ -1,6 +1,7 @@
 //! What those who write policies ask of a set: whether it is sound, why it answered so, what a change of it would do, and
 //! who may have what. Nothing here permits anything.
 
+mod bundle;
 mod cedar_tests;
 mod conditions;
 mod coverage;
@@ -19,6 +20,7 @@ mod set;
 mod starter;
 mod suite;
 
+pub use bundle::{Bundled, bundle, policy_digest};
 pub use coverage::{Coverage, Covered, CoveredCondition};
 pub use diff::{Became, PolicyChange, SetDiff, compare};
 pub use diff_bounds::LooseTerms;
