@@ -110,7 +110,6 @@ fn list<'v>(said: &'v Value, key: &str) -> &'v Vec<Value> {
     said["solver"][key].as_array().unwrap_or_else(|| panic!("no {key}: {said}"))
 }
 
-// rows: POL-09
 #[tokio::test]
 async fn text_requests_and_solver_say_what_a_change_is() {
     let sets = Sets::recorded().await;
@@ -133,7 +132,7 @@ async fn text_requests_and_solver_say_what_a_change_is() {
     assert_eq!(more[0]["request"]["resource"], "Narrowgate::Scope::\"customers.delete\"", "{said}");
     let context = &more[0]["request"]["context"];
     assert!(
-        !context.to_string().contains("\"-") && context["base"]["scopes"].as_array().unwrap().len() >= 1,
+        !context.to_string().contains("\"-") && !context["base"]["scopes"].as_array().unwrap().is_empty(),
         "{context}"
     );
     // What annotations say, for every request: a lease of ten minutes may now be one of an hour.
