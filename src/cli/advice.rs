@@ -2,7 +2,7 @@
 
 use crate::api::proto::Advice;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tonic::Status;
 
 /// The advice in a status.
@@ -15,7 +15,7 @@ fn of(status: &Status) -> Option<Advice> {
 /// The lines that say what to do, and the same as JSON; `None` where the status has no advice.
 pub(super) fn told(status: &Status) -> Option<(String, Value)> {
     let advice = of(status)?;
-    let (mut text, mut value) = (String::new(), json!({}));
+    let (mut text, mut value) = (String::new(), Map::new());
     if let Some(step_up) = advice.step_up {
         let (acr, age) = (step_up.acr_values.join(" "), step_up.max_age.map(|age| age.seconds));
         let acr_shown = if acr.is_empty() { "any" } else { acr.as_str() };
@@ -23,7 +23,8 @@ pub(super) fn told(status: &Status) -> Option<(String, Value)> {
         if let Some(age) = age {
             text = format!("{text}, max_age {age}s");
         }
-        value["step_up"] = json!({ "acr_values": step_up.acr_values, "max_age_seconds": age });
+        let members = json!({ "acr_values": step_up.acr_values, "max_age_seconds": age });
+        value.insert("step_up".to_owned(), members);
     }
     if let Some(wanted) = advice.approval {
         let request = if wanted.request.is_empty() { "(begin again to be told)" } else { wanted.request.as_str() };
@@ -32,9 +33,10 @@ pub(super) fn told(status: &Status) -> Option<(String, Value)> {
              narrowgate approve sign --key KEY --approver ID --policy-digest {} --request '...'",
             wanted.policy_digest
         );
-        value["approval"] = json!({
+        let members = json!({
             "request": wanted.request, "request_digest": wanted.request_digest, "policy_digest": wanted.policy_digest,
         });
+        value.insert("approval".to_owned(), members);
     }
-    Some((text, value))
+    Some((text, Value::Object(value)))
 }

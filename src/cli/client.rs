@@ -139,7 +139,9 @@ pub(super) fn explain(status: &Status) -> (String, Value) {
     let mut value = json!({ "error": { "status": code_name(status.code()), "reason": reason, "message": status.message(), "metadata": metadata } });
     if let Some((advice, members)) = super::advice::told(status) {
         text = format!("{text}{advice}");
-        value["error"]["advice"] = members;
+        if let Some(error) = value.get_mut("error").and_then(Value::as_object_mut) {
+            error.insert("advice".to_owned(), members);
+        }
     }
     (text, value)
 }
