@@ -136,6 +136,12 @@ pub(super) fn explain(status: &Status) -> (String, Value) {
         text = format!("{text}\n  {key}: {value}");
     }
     let metadata: serde_json::Map<String, Value> = facts.into_iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-    let value = json!({ "error": { "status": code_name(status.code()), "reason": reason, "message": status.message(), "metadata": metadata } });
+    let mut value = json!({ "error": { "status": code_name(status.code()), "reason": reason, "message": status.message(), "metadata": metadata } });
+    if let Some((advice, members)) = super::advice::told(status) {
+        text = format!("{text}{advice}");
+        if let Some(error) = value.get_mut("error").and_then(Value::as_object_mut) {
+            error.insert("advice".to_owned(), members);
+        }
+    }
     (text, value)
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_policy;
+mod advice;
 mod approve;
 mod bundles;
 mod challenge;

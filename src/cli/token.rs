@@ -60,6 +60,12 @@ pub(super) struct Begin {
     /// What the token is for.
     #[arg(long, default_value = "")]
     purpose: String,
+    /// How the person must log in (acr), as a refusal names it; repeat it for more. Needs the scope openid.
+    #[arg(long = "acr")]
+    acr_values: Vec<String>,
+    /// An approver's record of this request: what `narrowgate approve sign` prints.
+    #[arg(long, default_value = "")]
+    approval: String,
     /// Wait for the callback on the redirect URI, which must be on the literal 127.0.0.1 or [::1], and redeem it. The
     /// daemon names the URI if the client has exactly one; else pass --redirect-uri.
     #[arg(long)]
@@ -186,6 +192,8 @@ async fn begin(args: Begin, output: &Output) -> Result<(), Wrong> {
         authorization_details: args.authorization_details,
         redirect_uri: args.redirect_uri,
         allow_partial: args.allow_partial,
+        acr_values: args.acr_values,
+        approval: args.approval,
         claimed: (!args.purpose.is_empty()).then(|| Claimed { purpose: args.purpose, ..Claimed::default() }),
         ..BeginAuthorizationRequest::default()
     };

@@ -49,6 +49,21 @@ async fn what_is_signed_there_counts_here() {
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["request_digest"], told.request_digest.as_str());
     begin(&mut agent, asking(&[DELETE], json["approval"].as_str().unwrap())).await.unwrap();
+    // The same at a terminal, by the command line alone.
+    let endpoint = house.endpoint();
+    let at = |more: &[&str]| {
+        let mut command = binary();
+        command.args(["token", "begin", "--client", "sales-crm", "--scope", DELETE, "--endpoint", &endpoint]);
+        run(command.args(["--redirect-uri", "http://127.0.0.1:50123/callback"]).args(more), "")
+    };
+    let no = at(&[]);
+    assert_eq!(no.status.code(), Some(1));
+    assert!(text(&no.stderr).contains(&format!("To be approved: {}", told.request)), "{no:?}");
+    let no: Value = serde_json::from_slice(&at(&["--output", "json"]).stdout).unwrap();
+    assert_eq!(no["error"]["advice"]["approval"]["policy_digest"], told.policy_digest.as_str());
+    let third = text(&sign(&["--request", &told.request], "").stdout);
+    let begun = at(&["--approval", third.trim()]);
+    assert!(begun.status.success(), "{begun:?}");
     // What is no request, or would count for too long, is not signed.
     for more in [
         ["--request", "no JSON"].as_slice(),
