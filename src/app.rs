@@ -3,14 +3,14 @@
 
 use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
-    audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
+    audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, Sink, StartError},
     config::{Config, Finding, about},
     exchange::{Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::{AuthorizationServers, ProtectedResources},
     platform::{
-        Clock, Entropy, SystemClock, SystemEntropy, Work, files,
+        Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
     policy::{self, Freezes, Witness},
@@ -100,11 +100,8 @@ impl Daemon {
         let (sink, open, audit_thread) =
             audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
-        let metrics = Arc::new(Metrics::default());
-        let witness = Arc::new(Witness::new(config.shadow.is_some()));
-        let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
-            .counting(Arc::clone(&metrics))
-            .seen_by(Arc::clone(&witness));
+        let (metrics, witness) = (Arc::new(Metrics::default()), Arc::new(Witness::new(config.shadow.is_some())));
+        let recorder = recorder(&config, sink, &keyed).counting(Arc::clone(&metrics)).seen_by(Arc::clone(&witness));
         let work = Arc::new(Work::default());
         let servers = {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
@@ -241,6 +238,10 @@ impl Daemon {
     pub fn corridor(&self) -> &Arc<Corridor> {
         &self.corridor
     }
+}
+
+fn recorder(config: &Config, sink: Sink, keyed: &Arc<KeyedHash>) -> Recorder {
+    Recorder::new(sink, Arc::clone(keyed), config.audit.commit_timeout, config.audit.outcome_hold)
 }
 
 fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
