@@ -5,10 +5,10 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, Sink, StartError},
     config::{Config, Finding, about},
-    exchange::{Corridor, first_set},
+    exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::{AuthorizationServers, ProtectedResources},
+    oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{
         Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
@@ -53,9 +53,17 @@ pub enum Failure {
     /// The freezes of the run before cannot be read.
     #[error("the list of freezes in {0} {1}")]
     Freezes(PathBuf, String),
+    /// The system has no entropy.
+    #[error("the system gives no random bits")]
+    NoEntropy,
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+}
+
+/// No approval was taken yet.
+fn approvals(entropy: &dyn Entropy) -> Result<Arc<Approvals>, Failure> {
+    Approvals::start(entropy).map_err(|_| Failure::NoEntropy)
 }
 
 /// A daemon that serves.
@@ -96,9 +104,8 @@ impl Daemon {
         let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
         let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
-        let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let (metrics, witness) = (Arc::new(Metrics::default()), Arc::new(Witness::new(config.shadow.is_some())));
         let recorder = recorder(&config, sink, &keyed).counting(Arc::clone(&metrics)).seen_by(Arc::clone(&witness));
@@ -109,6 +116,7 @@ impl Daemon {
         }
         .map_err(Failure::Config)?;
         let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
+        let bundles = BundleSource::new(&config, file).map_err(Failure::Config)?.map(Arc::new);
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -123,10 +131,12 @@ impl Daemon {
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor = Arc::new(Corridor {
+            approvals: approvals(&*entropy)?,
             policies,
             transactions,
             servers,
             resources,
+            bundles,
             grants,
             recorder,
             clock,
@@ -292,6 +302,7 @@ async fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Reco
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
     findings.extend(ProtectedResources::refused(config, file));
+    findings.extend(BundleSource::new(config, file).err().unwrap_or_default());
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));

@@ -145,6 +145,7 @@ impl Code {
                 Detection::IdTokenForged => "detect.id_token_forged",
                 Detection::MetadataDowngrade => "detect.metadata_downgrade",
                 Detection::SubjectTokenMisuse => "detect.subject_token_misuse",
+                Detection::ApprovalMisuse => "detect.approval_misuse",
                 Detection::DelegationStripped => "detect.delegation_stripped",
                 Detection::UnexpectedRefreshToken => "detect.unexpected_refresh_token",
                 Detection::UntrustedIssuer => "detect.untrusted_issuer",

@@ -137,6 +137,7 @@ fn of_detection(detection: Detection, agent: &str) -> String {
         Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
         Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
         Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
+        Detection::ApprovalMisuse => "An approval record was misused".to_owned(),
         Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
         Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
         Detection::UntrustedIssuer => {

@@ -4,11 +4,13 @@ use super::reader::Table;
 use std::{path::PathBuf, time::Duration};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How often a server is asked for a bundle.
+pub(super) const FETCH_EVERY: Duration = Duration::from_secs(60);
 
 /// How policies, agents and APIs are taken anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloading {
-    /// How often the files are looked at.
+    /// How often the files are looked at, or a bundle's server is asked.
     pub check_every: Duration,
     /// Whether nothing is served while they are mistaken. Otherwise the last sound set goes on.
     pub fail_closed: bool,
@@ -22,8 +24,9 @@ impl Default for Reloading {
     }
 }
 
-pub(super) fn reloading(table: &Table<'_>) -> Reloading {
+pub(super) fn reloading(table: &Table<'_>, check_every: Option<Duration>) -> Reloading {
     let default = Reloading::default();
+    let default = Reloading { check_every: check_every.unwrap_or(default.check_every), ..default };
     let fail_closed = table.optional("on_bad_reload", |word| match word {
         "keep" => Ok(false),
         "fail_closed" => Ok(true),

@@ -2,14 +2,19 @@
 //! against themselves, swapped whole; what has a mistake changes nothing. What is not registered any more loses what
 //! is held for it.
 
-use super::{Corridor, Toll, freeze::REVOKED_WITHIN, pending};
+use super::{
+    Corridor, Toll,
+    bundles::{Read, from_bundle, prepare_first},
+    freeze::REVOKED_WITHIN,
+    pending,
+};
 use crate::{
     audit::{Actor, Code, Event, Recorder, Severity},
     caller::AttestedOperator,
     config::{Api, Config, Estate, Finding, about},
     grant::GrantFilter,
     model::{AgentId, DecisionId, Fault, FreezeTarget, Reason},
-    platform::{Clock, trace},
+    platform::{Clock, bundle::Signed, trace},
     policy::{self, AdminAction, Freezes, Look, Pending, Policies, Prepared, Snapshot, Sources, Trigger, Witness},
     transaction::Opening,
 };
@@ -89,16 +94,23 @@ pub fn first_set(
     recorder: &Recorder,
     witness: Arc<Witness>,
 ) -> (Arc<Policies>, Vec<Finding>) {
-    let sources = Sources::read(config);
-    let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
+    let prepared = prepare_first(config, |sources| policy::prepare(config, sources, 1, Some(clock.wall())));
     let policies =
         |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes).seen_by(witness));
     match prepared {
-        Ok(Prepared { snapshot, cases_passed, digest, .. }) => {
-            recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));
+        Ok((Prepared { snapshot, cases_passed, digest, .. }, signed, wrong)) => {
+            let event = activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed);
+            recorder.report(from_bundle(event, signed.as_deref()));
+            if !wrong.is_empty() {
+                tracing::error!("the bundle that was taken last is in force: what is there now is not sound");
+                recorder.report(rejected(&wrong, Some(&snapshot), Trigger::Start));
+            }
             let policies = policies(Some(snapshot));
             policies.was_activated(1, Trigger::Start, digest);
-            (policies, Vec::new())
+            if !wrong.is_empty() {
+                policies.was_refused(&wrong, Trigger::Start);
+            }
+            (policies, wrong)
         }
         Err(findings) => {
             recorder.report(rejected(&findings, None, Trigger::Start));
@@ -169,12 +181,22 @@ impl Corridor {
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         let seen_through = trace::spawn(async move {
             let _turn = this.policies.turn().await;
-            let sources = Sources::settled(&this.config).await;
-            let look = match sources {
-                Ok(sources) => this.look(sources).await,
-                Err(findings) => Look::Refused(findings),
+            let (look, signed) = match this.read_sources(trigger).await {
+                Read::AsItWas => {
+                    this.policies.is_as_it_was();
+                    this.reload_shadow(trigger).await;
+                    return Reloaded::Unchanged(this.policies.current());
+                }
+                Read::Not(look) => (look, None),
+                Read::Texts(sources) => {
+                    let signed = sources.bundle().cloned();
+                    let look = this.look(sources).await;
+                    // What waits for an operator was not taken.
+                    let waits = matches!(&look, Look::Changed(it) if this.waits(it, trigger, accepted).is_some());
+                    (if waits { look } else { this.keep_bundle(signed.clone(), look).await }, signed)
+                }
             };
-            let reloaded = this.settle_look(look, trigger, by, accepted);
+            let reloaded = this.settle_look(look, (trigger, by), accepted, signed.as_deref());
             // Its estate is that of the active set.
             this.reload_shadow(trigger).await;
             drop(underway);
@@ -204,10 +226,11 @@ impl Corridor {
     fn settle_look(
         self: &Arc<Self>,
         look: Look,
-        trigger: Trigger,
-        by: Option<(Actor, DecisionId)>,
+        (trigger, by): (Trigger, Option<(Actor, DecisionId)>),
         accepted: bool,
+        signed: Option<&Signed>,
     ) -> Reloaded {
+        let withdraws = self.config.reloading.fail_closed && matches!(look, Look::Refused(_));
         let current = self.policies.current();
         let attributed = |event: Event| match &by {
             Some((actor, decision)) => Event { actor: Some(actor.clone()), ..event.of(*decision) },
@@ -218,9 +241,9 @@ impl Corridor {
                 self.policies.was_unchanged(digest);
                 Reloaded::Unchanged(current)
             }
-            Look::Refused(findings) => {
+            Look::Refused(findings) | Look::Unfetched(findings) => {
                 let is_new = self.policies.was_refused(&findings, trigger);
-                if self.config.reloading.fail_closed {
+                if withdraws {
                     self.policies.withdraw();
                 }
                 let current = self.policies.current();
@@ -243,7 +266,8 @@ impl Corridor {
                 let event = pending::weakening(event, &weakening);
                 let event = event.with("weakening_accepted", (accepted && weakening.allowed > 0).then_some(true));
                 // Before it counts: what is decided under it comes after it in the log.
-                self.recorder.report(attributed(event.with("registrations_removed", gone.len())));
+                let event = from_bundle(event.with("registrations_removed", gone.len()), signed);
+                self.recorder.report(attributed(event));
                 let (generation, policies) = (set.generation, set.len());
                 tracing::info!(generation, policies, trigger = trigger.as_str(), "another policy set is active");
                 self.policies.replace(set);
@@ -337,8 +361,15 @@ impl Corridor {
         let every = self.config.reloading.check_every;
         let mut seen = Some(at_start);
         let mut looks: u32 = 0;
+        if self.bundles.is_some() && (self.policies.current().is_none() || self.policies.has_failed()) {
+            self.reload(Trigger::Watch).await;
+        }
         loop {
             tokio::time::sleep(every).await;
+            if self.bundles.is_some() {
+                self.reload(Trigger::Watch).await;
+                continue;
+            }
             let config = Arc::clone(&self.config);
             let now = tokio::task::spawn_blocking(move || Sources::glance(&config)).await.ok();
             if now == seen && looks < READ_EVERY {

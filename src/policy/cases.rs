@@ -1,4 +1,4 @@
-//! Test cases beside the policies: `*.cases.toml`, run by `narrowgate check` through the same question as real calls.
+//! Test cases beside the policies: `*.cases.toml`, asked through the same question as real calls.
 
 use super::{
     Facts, Snapshot,
@@ -6,69 +6,30 @@ use super::{
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
     entities::{self, uid},
-    expected::Expected,
-    operator_cases::OperatorCase,
+    expected::{Step, steps},
     person,
     question::Question,
-    sources::Source,
     value::{Fields, Uid, Value},
 };
 use crate::{
     caller::Transport,
-    config::{Config, Document, Estate, Finding, ScopeHome, Table},
+    config::{Config, Estate, ScopeHome, Table},
     model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
-use cedar_policy::Entity;
+use cedar_policy::{Entities, Entity};
 use std::{collections::HashSet, time::Duration};
 
-/// What became of the cases.
-#[derive(Default)]
-pub(super) struct Tally {
-    /// Cases whose answer was as expected.
-    pub(super) passed: usize,
-    /// Cases that failed, and mistakes in the files.
-    pub(super) findings: Vec<Finding>,
-}
-
-/// Runs the cases in these texts.
-pub(super) fn run(config: &Config, snapshot: &Snapshot, sources: &[Source]) -> Tally {
-    let mut tally = Tally::default();
-    for source in sources {
-        let document = Document::of(&source.path, source.text.clone());
-        let mut names = HashSet::new();
-        let (passed, findings) = document.read(|root| {
-            let results = root.tables("case", |table| {
-                let (name, ran) = if table.holds("operator") {
-                    let case = OperatorCase::read(table, &snapshot.estate)?;
-                    (case.name.clone(), case.run(snapshot))
-                } else {
-                    let case = Case::read(table, (config, &snapshot.estate))?;
-                    (case.name.clone(), case.run(snapshot))
-                };
-                if !names.insert(name.clone()) {
-                    table.wrong(format!("case \"{name}\" is there twice"), None);
-                }
-                ran.map_err(|wrong| table.wrong(format!("case \"{name}\": {wrong}"), None)).ok()
-            });
-            Some(results.len())
-        });
-        tally.passed += passed.unwrap_or(0);
-        tally.findings.extend(findings);
-    }
-    tally
-}
-
-struct Case<'c> {
+/// A case about an agent.
+pub(super) struct Case<'c> {
     config: &'c Config,
     estate: &'c Estate,
-    name: String,
+    pub(super) name: String,
     action: String,
     agent: Agent,
     client: ClientAlias,
     scope: Option<Scope>,
     scopes: Vec<Scope>,
     facts: Facts,
-    now: Wall,
     bound: TokenBinding,
     claimed: Claimed,
     approval: Option<Approval>,
@@ -81,7 +42,7 @@ struct Case<'c> {
     delegated: Delegated,
     registered: Registered,
     detail: AskedDetail,
-    expected: Expected,
+    pub(super) steps: Vec<Step>,
 }
 
 struct Gate {
@@ -106,11 +67,10 @@ struct Token {
     tolerated_scopes: Vec<String>,
 }
 
-const NOW: &str = "2026-11-22T10:00:00Z";
 const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 
 impl<'c> Case<'c> {
-    fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
+    pub(super) fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
         let name = table.required("name", owned)?;
         let action = table.required("action", owned);
         let agent = table.required("agent", |t| {
@@ -123,8 +83,7 @@ impl<'c> Case<'c> {
         if scopes.is_empty() {
             scopes.extend(scope.clone());
         }
-        let expected = Expected::read(table);
-        let now = table.optional("now", instant).or_else(|| instant(NOW).ok());
+        let steps = steps(table);
         let facts = facts(table, agent.as_ref());
         let lifetime = table.span("lifetime", Duration::from_secs(3600), ANY_SPAN);
         let gate = gate(table);
@@ -151,7 +110,6 @@ impl<'c> Case<'c> {
             scope,
             scopes,
             facts,
-            now: now?,
             bound: table.optional("proof", binding).unwrap_or_default(),
             claimed,
             approval: table.table("approval", approval).flatten(),
@@ -163,11 +121,12 @@ impl<'c> Case<'c> {
             delegated: delegated(table),
             registered: registered(table),
             detail: asked_detail(table),
-            expected: expected?,
+            steps: steps?,
         })
     }
 
-    fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
+    /// What is asked at this time, and about which entities.
+    pub(super) fn question(&self, snapshot: &Snapshot, now: Wall) -> Result<(Question<'_>, Entities), String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
             (_, "grant_detail") => self.detail.resource()?,
@@ -178,10 +137,9 @@ impl<'c> Case<'c> {
             principal: Uid::new("Agent", self.agent.id.as_str()),
             action: Uid::new("Action", self.action.clone()),
             resource,
-            context: self.context()?,
+            context: self.context(now)?,
         };
-        let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
-        self.expected.hold(&answer, snapshot)
+        Ok((question, snapshot.entities_with(self.entities()?)?))
     }
 
     /// This case's agent and approver, which stand before the generation's.
@@ -198,12 +156,12 @@ impl<'c> Case<'c> {
         Ok(own)
     }
 
-    fn context(&self) -> Result<Fields<'_>, String> {
+    fn context(&self, at: Wall) -> Result<Fields<'_>, String> {
         if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
-            return Ok(context([("now", now(self.now)), ("caller", super::context::caller(&self.facts))]));
+            return Ok(context([("now", now(at)), ("caller", super::context::caller(&self.facts))]));
         }
         let base = Base {
-            now: self.now,
+            now: at,
             caller: &self.facts,
             scopes: self.scopes.iter().collect(),
             api: self.api(&self.scopes),

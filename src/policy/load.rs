@@ -29,7 +29,7 @@ pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
 static SCHEMA: LazyLock<Result<Schema, String>> =
     LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).map(|(schema, _)| schema).map_err(|e| e.to_string()));
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
-const LEVEL_MAX: u32 = 1;
+pub(super) const LEVEL_MAX: u32 = 1;
 
 /// One generation of policy: immutable, swapped whole.
 pub struct Snapshot {
@@ -313,12 +313,12 @@ pub(super) fn place(source: &Source, policy: &Policy) -> usize {
     policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0)
 }
 
-fn is_policy_id(id: &str) -> bool {
+pub(super) fn is_policy_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
 }
 
 /// The id as it is: its Display escapes.
-fn id_text(id: &PolicyId) -> String {
+pub(super) fn id_text(id: &PolicyId) -> String {
     AsRef::<str>::as_ref(id).to_owned()
 }
 

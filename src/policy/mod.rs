@@ -6,11 +6,13 @@
 //! policy port: it would let every implementor mint permits.
 
 mod admin;
+mod advice;
 mod annotations;
 mod ask;
 mod asked;
 mod case_details;
 mod case_parts;
+mod case_run;
 mod cases;
 mod context;
 mod depth;

@@ -2,7 +2,7 @@
 //! never takes the place of what is.
 
 use super::{
-    Pending, Policies, Snapshot, Weakening, cases,
+    Pending, Policies, Snapshot, Weakening, case_run,
     load::build,
     sources::{Source, Sources},
 };
@@ -68,6 +68,8 @@ pub enum Look {
     Changed(Box<Prepared>),
     /// None that can be used.
     Refused(Vec<Finding>),
+    /// They could not be fetched, which says nothing about them.
+    Unfetched(Vec<Finding>),
 }
 
 /// Makes a set of these texts, whole: agents and APIs with what refers to them, policies strictly validated, and its own
@@ -92,7 +94,7 @@ pub fn prepare(
         }
     };
     let snapshot = build(config, estate, &sources.policies, generation, now)?;
-    let tally = cases::run(config, &snapshot, &sources.cases);
+    let tally = case_run::run(config, &snapshot, &sources.cases);
     if !tally.findings.is_empty() {
         return Err(tally.findings);
     }

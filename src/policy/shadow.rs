@@ -3,7 +3,7 @@
 //! ten minutes ago, and a new shadow set makes the active one forget its cache.
 
 use super::{
-    Failure, Prepared, Snapshot, Trigger, Verdict, cases,
+    Failure, Prepared, Snapshot, Trigger, Verdict, case_run,
     load::build_in,
     sources::{self, Source},
     weakening::principal,
@@ -257,7 +257,7 @@ fn prepare_shadow(
     (generation, now): (u64, Wall),
 ) -> Result<Prepared, Vec<Finding>> {
     let snapshot = build_in(folder, config, estate, policies, (generation, Some(now)))?;
-    let tally = cases::run(config, &snapshot, cases);
+    let tally = case_run::run(config, &snapshot, cases);
     if tally.findings.is_empty() { Ok(Prepared::of(snapshot, tally.passed, [0; 32])) } else { Err(tally.findings) }
 }
 
