@@ -324,7 +324,9 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
     move || {
         let serving = readiness.borrow().is_none();
         let Some(corridor) = corridor.upgrade() else { return Held { serving, ..Held::default() } };
-        let standing = corridor.policies.standing();
+        let (standing, shadow) = (corridor.policies.standing(), &corridor.policies.witness().shadow);
+        let failed = shadow.standing().failure.is_some();
+        let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
         let policy = metrics::Policy {
             generation: corridor.policies.current().map_or(0, |set| set.generation),
             failed: standing.failed,
@@ -332,7 +334,7 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             reloads: [standing.activations, standing.unchanged, standing.refusals, standing.waits],
             pending: standing.pending.is_some(),
             weakened: standing.weakened,
-            shadow: shadow(&corridor),
+            shadow: metrics::Shadow { failed, compared, differences, dropped, unrecorded },
         };
         Held {
             transactions: corridor.transactions.open_count(),
@@ -342,13 +344,6 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             policy,
         }
     }
-}
-
-/// The shadow set at a moment.
-fn shadow(corridor: &Corridor) -> metrics::Shadow {
-    let shadow = &corridor.policies.witness().shadow;
-    let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
-    metrics::Shadow { failed: shadow.standing().failure.is_some(), compared, differences, dropped, unrecorded }
 }
 
 /// Closes what the run before left open: its code may have been sent, so nobody may think it was not.
