@@ -3,14 +3,14 @@
 
 use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
-    audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
+    audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, Sink, StartError},
     config::{Config, Finding, about},
     exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
     oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{
-        Clock, Entropy, SystemClock, SystemEntropy, Work, files,
+        Clock, Entropy, KeyedHash, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
     policy::{self, Freezes, Witness},
@@ -107,11 +107,8 @@ impl Daemon {
         let (sink, open, audit_thread) =
             audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
-        let metrics = Arc::new(Metrics::default());
-        let witness = Arc::new(Witness::new(config.shadow.is_some()));
-        let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
-            .counting(Arc::clone(&metrics))
-            .seen_by(Arc::clone(&witness));
+        let (metrics, witness) = (Arc::new(Metrics::default()), Arc::new(Witness::new(config.shadow.is_some())));
+        let recorder = recorder(&config, sink, &keyed).counting(Arc::clone(&metrics)).seen_by(Arc::clone(&witness));
         let work = Arc::new(Work::default());
         let servers = {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
@@ -252,6 +249,10 @@ impl Daemon {
     }
 }
 
+fn recorder(config: &Config, sink: Sink, keyed: &Arc<KeyedHash>) -> Recorder {
+    Recorder::new(sink, Arc::clone(keyed), config.audit.commit_timeout, config.audit.outcome_hold)
+}
+
 fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
     let (limits, keeping) = (&config.limits, config.keeping.clone());
     let lost_after = limits.replay_window + config.audit.outcome_hold;
@@ -322,7 +323,9 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
     move || {
         let serving = readiness.borrow().is_none();
         let Some(corridor) = corridor.upgrade() else { return Held { serving, ..Held::default() } };
-        let standing = corridor.policies.standing();
+        let (standing, shadow) = (corridor.policies.standing(), &corridor.policies.witness().shadow);
+        let failed = shadow.standing().failure.is_some();
+        let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
         let policy = metrics::Policy {
             generation: corridor.policies.current().map_or(0, |set| set.generation),
             failed: standing.failed,
@@ -330,7 +333,7 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             reloads: [standing.activations, standing.unchanged, standing.refusals, standing.waits],
             pending: standing.pending.is_some(),
             weakened: standing.weakened,
-            shadow: shadow(&corridor),
+            shadow: metrics::Shadow { failed, compared, differences, dropped, unrecorded },
         };
         Held {
             transactions: corridor.transactions.open_count(),
@@ -340,13 +343,6 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             policy,
         }
     }
-}
-
-/// The shadow set at a moment.
-fn shadow(corridor: &Corridor) -> metrics::Shadow {
-    let shadow = &corridor.policies.witness().shadow;
-    let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
-    metrics::Shadow { failed: shadow.standing().failure.is_some(), compared, differences, dropped, unrecorded }
 }
 
 /// Closes what the run before left open: its code may have been sent, so nobody may think it was not.

@@ -175,7 +175,7 @@ fn run(corridor: &Weak<Corridor>, waiting: &Receiver<Seen>) {
         corridor.tell_incomplete(&mut desk);
         drop(corridor);
         // So it never takes more than half of a processor.
-        thread::sleep(took.min(LOOK_EVERY));
+        thread::park_timeout(took.min(LOOK_EVERY));
     }
 }
 
