@@ -1,8 +1,11 @@
 //! Wiring: a checked configuration becomes parts, parts become a daemon that serves and drains. The only file that
 //! knows every room.
 
+mod doors;
+
+use self::doors::{bind, serve_doors};
 use crate::{
-    api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
+    api::{BindError, Doors, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, Sink, StartError},
     config::{Config, Finding, about},
     exchange::{Approvals, Corridor, first_set},
@@ -153,17 +156,13 @@ impl Daemon {
         if corridor.config.grant_store.is_some() {
             serving.spawn(Arc::clone(&corridor).watch_store(TIDY_EVERY));
         }
-        let doors = Arc::new(Doors::new(
+        let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
+        let doors = Doors::new(
             Arc::clone(&corridor),
             Readiness::new(readiness.clone(), Arc::clone(&corridor)),
             Arc::clone(&metrics),
-        ));
-        let authorities = corridor.config.tcp.as_ref().map(|tcp| tcp.authorities.clone()).unwrap_or_default();
-        let to_agents = unix.map(Door::Unix).into_iter().chain(mtls.map(|door| Door::Mtls(door, authorities)));
-        for door in to_agents.chain(admin.map(Door::Admin)) {
-            let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
-            serving.spawn(async move { doors.serve(door, stopping).await });
-        }
+        );
+        serve_doors(&mut serving, doors, (unix, mtls, admin), authorities, &stopping);
         if let Some(door) = numbers {
             let held = held(&corridor, readiness.clone());
             serving.spawn(serve_metrics(door, move || metrics.text(held()), stopping));
@@ -259,16 +258,6 @@ fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
     GrantBounds { per_agent: limits.grants_per_agent, lost_after, keeping, durable }
 }
 
-async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<MtlsDoor>), BindError> {
-    let unix = config.unix.as_ref().map(UnixDoor::bind).transpose()?;
-    let mtls = match &config.tcp {
-        Some(settings) => Some(MtlsDoor::bind(settings).await?),
-        None => None,
-    };
-    Ok((unix, mtls))
-}
-
-/// The decisions whose outcome the run before did not see.
 fn unfinished(open: &[OpenExchange]) -> BTreeSet<DecisionId> {
     open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId)).collect()
 }
