@@ -70,6 +70,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "api/service.rs",
             "api/wire.rs",
             "cli/admin.rs",
+            "cli/admin_explain.rs",
             "cli/admin_policy.rs",
             "cli/challenge.rs",
             "api/wire_proof.rs",
@@ -80,6 +81,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "config/reader.rs",
             "exchange/admin.rs",
             "exchange/begin.rs",
+            "exchange/explain.rs",
             "exchange/freeze.rs",
             "exchange/overtaken.rs",
             "exchange/redeem.rs",
@@ -93,6 +95,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     (
         ".into_parts(",
         &[
+            "api/policy.rs",
             "dev/oauth_http.rs",
             "exchange/overtaken.rs",
             "exchange/redeem.rs",

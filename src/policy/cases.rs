@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    asked::Keeping,
     case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
@@ -58,24 +59,25 @@ pub(super) fn run(config: &Config, snapshot: &Snapshot, sources: &[Source]) -> T
     tally
 }
 
-struct Case<'c> {
+/// One case about an agent.
+pub(super) struct Case<'c> {
     config: &'c Config,
     estate: &'c Estate,
     name: String,
-    action: String,
-    agent: Agent,
-    client: ClientAlias,
-    scope: Option<Scope>,
-    scopes: Vec<Scope>,
+    pub(super) action: String,
+    pub(super) agent: Agent,
+    pub(super) client: ClientAlias,
+    pub(super) scope: Option<Scope>,
+    pub(super) scopes: Vec<Scope>,
     facts: Facts,
-    now: Wall,
+    pub(super) now: Wall,
     bound: TokenBinding,
     claimed: Claimed,
     approval: Option<Approval>,
     /// Who logged in, as an ID token of the client's issuer would say.
     person: Option<Subject>,
     lifetime: Duration,
-    flow: String,
+    pub(super) flow: String,
     gate: Gate,
     token: Token,
     delegated: Delegated,
@@ -110,7 +112,8 @@ const NOW: &str = "2026-11-22T10:00:00Z";
 const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 
 impl<'c> Case<'c> {
-    fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
+    /// Reads a case.
+    pub(super) fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
         let name = table.required("name", owned)?;
         let action = table.required("action", owned);
         let agent = table.required("agent", |t| {
@@ -168,24 +171,41 @@ impl<'c> Case<'c> {
     }
 
     fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let answer = snapshot.ask(&self.question()?, &snapshot.entities_with(self.entities()?)?);
+        self.expected.hold(&answer, snapshot)
+    }
+
+    /// What it asks.
+    ///
+    /// # Errors
+    /// What it does not say.
+    pub(super) fn question(&self) -> Result<Question<'_>, String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
             (_, "grant_detail") => self.detail.resource()?,
             (_, "break_glass") => Uid::new("Daemon", entities::DAEMON),
             _ => Uid::new("Client", self.client.as_str()),
         };
-        let question = Question {
+        Ok(Question {
             principal: Uid::new("Agent", self.agent.id.as_str()),
             action: Uid::new("Action", self.action.clone()),
             resource,
             context: self.context()?,
-        };
-        let answer = snapshot.ask(&question, &snapshot.entities_with(self.entities()?)?);
-        self.expected.hold(&answer, snapshot)
+        })
+    }
+
+    /// Whether it says anything of authorization details.
+    pub(super) fn has_detail(&self) -> bool {
+        self.detail.resource().is_ok()
+    }
+
+    /// What its tokens are bound to, and whether they are for one API.
+    pub(super) fn keeping(&self) -> Keeping {
+        Keeping { bound: self.bound, audience: self.api(&self.scopes).is_some() }
     }
 
     /// This case's agent and approver, which stand before the generation's.
-    fn entities(&self) -> Result<Vec<Entity>, String> {
+    pub(super) fn entities(&self) -> Result<Vec<Entity>, String> {
         let mut own = vec![entities::agent(&self.agent)?];
         if let Some(approval) = &self.approval {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
