@@ -33,7 +33,11 @@ pub fn look_up(path: &Path, id: &str, bytes_max: Option<u64>) -> io::Result<Vec<
         return Ok(Vec::new());
     }
     let events = scan(path, id, bytes_max)?;
-    let is_it = |event: &Value| Decision::of(event).is_some_and(|it| it.uid() == id || it.exchange() == id);
+    // A hand-out is decided under an id of its own, which a refused caller is told.
+    let of_release = |event: &Value| fact(event, "release_decision_id").and_then(Value::as_str) == Some(id);
+    let is_it = |event: &Value| {
+        Decision::of(event).is_some_and(|it| it.uid() == id || it.exchange() == id || of_release(event))
+    };
     let mut found = Vec::new();
     for event in events.into_iter().filter(is_it) {
         let asked = match fact(&event, "asked") {
@@ -95,6 +99,46 @@ fn in_file(path: &Path, text: &str) -> io::Result<Vec<Value>> {
         }
         if std::str::from_utf8(&line).is_ok_and(|line| line.contains(text)) {
             found.extend(serde_json::from_slice::<Value>(&line).ok());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(uid: &str, exchange: &str, facts: Value) -> String {
+        let mut narrowgate = json!({ "schema_digest": "s" });
+        narrowgate.as_object_mut().unwrap().extend(facts.as_object().unwrap().clone());
+        let event = json!({
+            "metadata": { "uid": uid, "correlation_uid": exchange }, "policy": {}, "unmapped": { "narrowgate": narrowgate },
+        });
+        format!("{event}\n")
+    }
+
+    #[test]
+    fn a_decision_is_found_with_its_questions_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
+        let asked = json!({ "asked": { "a": 1 }, "asked_by": "decision-1" });
+        write("audit-000000000001-000.jsonl", event("uid-000001", "decision-1", asked));
+        let text = event("uid-000002", "decision-2", json!({ "answered_by": "decision-1" }));
+        let cut = event("uid-000003", "decision-2", json!({}));
+        write("audit-000000000002-000.jsonl", format!("{text}no json decision-2\n{}", cut.trim_end()));
+        for id in ["decision-2", "uid-000002"] {
+            let found = look_up(folder.path(), id, None).unwrap();
+            let asked: Vec<_> = found.into_iter().map(|found| found.asked).collect();
+            assert_eq!(asked, [Some(json!({ "a": 1 }))], "{id}");
+        }
+        assert_eq!(look_up(folder.path(), "decision-1", Some(10_000)).unwrap().len(), 1);
+        // No more is read than may be: the newest.
+        let newest = fs::metadata(folder.path().join("audit-000000000002-000.jsonl")).unwrap().len();
+        assert!(look_up(folder.path(), "decision-1", Some(newest)).unwrap().is_empty());
+        assert_eq!(look_up(folder.path(), "decision-2", Some(newest)).unwrap()[0].asked, None);
+        // What is no id is not looked for.
+        for id in ["", "dec", "decision \"", "{}[]{}[]"] {
+            assert!(look_up(folder.path(), id, None).unwrap().is_empty());
         }
     }
 }

@@ -19,6 +19,9 @@ use clap::Args;
 use std::collections::HashMap;
 use tonic::{Code, Status, transport::Channel};
 
+/// Bytes of an explanation: policies are long.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
 #[derive(Args)]
 pub(super) struct ExplainArgs {
     /// A decision of the daemon's recent audit log: the decision_id that the caller was told, or an event's uid.
@@ -40,7 +43,7 @@ pub(super) async fn explain(channel: Channel, args: ExplainArgs, output: &Output
             return Ok(output.fail(Exit::Usage, "what is to be explained? --event, or --agent and --client"));
         }
     };
-    let mut service = PolicyServiceClient::new(channel);
+    let mut service = PolicyServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
     let reply = service.explain(ExplainRequest { what: Some(what) }).await?.into_inner();
     told(reply.explanation, output)
 }
@@ -51,7 +54,7 @@ pub(super) async fn what_if(channel: Channel, asked: AskedArgs, output: &Output)
     };
     let mut facts: HashMap<String, String> = asked.fact.into_iter().collect();
     facts.extend(asked.now.map(|now| ("now".to_owned(), now)));
-    let mut service = PolicyServiceClient::new(channel);
+    let mut service = PolicyServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
     let request = WhatIfRequest { inquiry: Some(inquiry), facts };
     told(service.what_if(request).await?.into_inner().explanation, output)
 }

@@ -6,13 +6,18 @@ use crate::{
     audit::{Decision, LOOKUP_BYTES_MAX, RecordedDecision, look_up},
     caller::AttestedOperator,
     config::Config,
-    model::{AgentId, ClientAlias, DecisionId, Fault, Reason},
+    model::{AgentId, ClientAlias, DecisionId, Fault, Reason, fault::cut},
     policy::{
         AdminAction, Snapshot,
         workbench::{ExplainedDecision, Explanation, Inquiry},
     },
 };
 use std::sync::Arc;
+
+/// Decisions of one exchange that are explained. There are two, or three.
+const DECISIONS_MAX: usize = 8;
+/// Bytes of what is said to be wrong: it travels in the trailers.
+const WRONG_BYTES_MAX: usize = 1000;
 
 /// What is to be explained.
 pub enum ExplainInput {
@@ -80,7 +85,7 @@ fn explain(snapshot: &Snapshot, config: &Config, input: &ExplainInput) -> Result
         ExplainInput::Decision(id) => from_log(snapshot, config, id),
         ExplainInput::Inquiry(inquiry, ..) => snapshot
             .explain(config, inquiry)
-            .map_err(|wrong| Fault::field(Reason::FieldInvalid, "inquiry", wrong.join("; "))),
+            .map_err(|wrong| Fault::field(Reason::FieldInvalid, "inquiry", cut(wrong.join("; "), WRONG_BYTES_MAX))),
     }
 }
 
@@ -94,9 +99,11 @@ fn from_log(snapshot: &Snapshot, config: &Config, id: &str) -> Result<Explanatio
         let unknown = "is no decision of the newest part of the audit log";
         return Err(Fault::field(Reason::FieldInvalid, "decision", unknown));
     }
-    let decisions = found.iter().map(|found| recorded(snapshot, found));
+    let decisions = found.iter().take(DECISIONS_MAX).map(|found| recorded(snapshot, found));
     let decisions = decisions.collect::<Result<_, _>>();
-    decisions.map(Explanation::of).map_err(|wrong| Fault::field(Reason::FieldInvalid, "decision", wrong))
+    decisions
+        .map(Explanation::of)
+        .map_err(|wrong| Fault::field(Reason::FieldInvalid, "decision", cut(wrong, WRONG_BYTES_MAX)))
 }
 
 fn recorded(snapshot: &Snapshot, found: &RecordedDecision) -> Result<ExplainedDecision, String> {

@@ -194,6 +194,12 @@ impl<'c> Case<'c> {
         })
     }
 
+    /// Asks for this scope alone, and has it issued.
+    pub(super) fn ask_for(&mut self, scope: &Scope) {
+        self.scopes = vec![scope.clone()];
+        self.token.scopes.clone_from(&self.scopes);
+    }
+
     /// Whether it says anything of authorization details.
     pub(super) fn has_detail(&self) -> bool {
         self.detail.resource().is_ok()

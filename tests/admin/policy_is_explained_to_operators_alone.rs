@@ -71,6 +71,25 @@ async fn a_real_exchange_and_a_real_no() {
     assert!(near.clause.as_ref().unwrap().facts[0].value.contains("Team::\"sales\""));
 }
 
+// rows: POL-09
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_given_before_has_its_questions_where_they_are() {
+    let house = plan().open().await;
+    let (mut agent, grant) = granted(&house).await;
+    for number in 1..=4 {
+        crate::house::get(&mut agent, &grant).await.unwrap();
+        crate::house::eventually("its event", || (house.events("token.served").len() == number).then_some(())).await;
+    }
+    let cached = house.events("token.served").pop().unwrap();
+    assert!(facts(&cached)["asked"].is_null() && facts(&cached)["answered_by"].is_string(), "{cached:#}");
+    let mut service = service(&house).await;
+    for id in [&cached["metadata"]["uid"], &facts(&cached)["release_decision_id"]] {
+        let told = explain(&mut service, What::Decision(id.as_str().unwrap().to_owned())).await.unwrap();
+        assert_eq!(operations(&told), ["release_token"]);
+        assert!(told.allowed && told.decisions[0].differs.is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_be_and_nothing_comes_of_it() {
     let house = plan().open().await;

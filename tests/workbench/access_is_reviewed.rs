@@ -34,7 +34,7 @@ fn who_may_have_a_scope_how_and_on_what_terms() {
         );
     };
     no("courier", "forbidden: principal.trust < 2");
-    no("ledger", "Team::\\\\\\\"sales");
+    no("ledger", "Team::\\\"sales");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn what_hangs_on_the_request_is_told_as_a_condition() {
     // Whatever its terms would be then.
     assert!(row["terms"].to_string().contains("5m"), "{told:#}");
     let said = here.policy("who-can", &[&["customers.delete"][..], &NOW].concat()).out;
-    assert!(said.contains("if   quoter  sales-crm  customers.delete"), "{said}");
+    assert!(said.contains("if  quoter  sales-crm  customers.delete"), "{said}");
     assert!(said.contains("      if context.base has approval"), "{said}");
 }
 

@@ -1,6 +1,6 @@
 use crate::estate::{Said, cedar_samples, policy};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const SCHEMA: &str = "entity Team; entity User in [Team] = { level: Long }; entity Doc in [Team];\n\
     action view, edit appliesTo { principal: [User], resource: [Doc], context: { mfa?: Bool } };";
@@ -97,29 +97,42 @@ fn who_may_and_what() {
 #[test]
 fn cedars_own_samples() {
     let Some(samples) = cedar_samples() else { return };
-    let of = |sandbox: &str, policies: &str| {
-        [policies, "schema.cedarschema", "entities.json"].map(|name| Path::new(&samples).join(sandbox).join(name))
-    };
-    let ask = [
-        "--principal",
-        "User::\"alice\"",
-        "--action",
-        "Action::\"view\"",
-        "--resource",
-        "Photo::\"VacationPhoto94.jpg\"",
-    ];
-    let said = run("explain", of("sandbox_a", "policies_1.cedar"), &ask);
-    assert_eq!(said.code, 0, "{}", said.text());
-    let bob = ask.map(|word| if word == "User::\"alice\"" { "User::\"bob\"" } else { word });
-    let said = run("explain", of("sandbox_a", "policies_1.cedar"), &bob);
-    assert!(said.code == 1 && said.text().contains("it is for others"), "{}", said.text());
-    let said = run(
-        "who-can",
-        of("sandbox_a", "policies_2.cedar"),
-        &["--action", "Action::\"view\"", "--resource", "Photo::\"VacationPhoto94.jpg\""],
-    );
-    assert_eq!(said.code, 0, "{}", said.text());
-    let context = samples.join("sandbox_b/context.json").display().to_string();
-    let said = run("explain", of("sandbox_b", "policies_4.cedar"), &[&ask[..], &["--context", &context]].concat());
-    assert!([0, 1].contains(&said.code), "{}", said.text());
+    let of = |folder: &str, names: [&str; 3]| names.map(|name| samples.join(folder).join(name));
+    let photos = || of("tiny_sandboxes/sample2", ["policy.cedar", "schema.cedarschema", "entity.json"]);
+    let request = samples.join("tiny_sandboxes/sample2/request.json").display().to_string();
+    let said = run("explain", photos(), &["--request", &request]);
+    assert!(said.code == 0 && said.text().contains("by permit policy.cedar#1"), "{}", said.text());
+    let photo = "Photo::\"VacationPhoto94.jpg\"";
+    let ask = ["--principal", "User::\"ann\"", "--action", "Action::\"view\"", "--resource", photo];
+    let said = run("explain", photos(), &ask);
+    assert!(said.code == 1 && said.text().contains("no permit is near"), "{}", said.text());
+    let said = run("who-can", photos(), &["--action", "Action::\"view\"", "--resource", photo]);
+    assert!(said.code == 0 && said.text().contains("yes  User::\"bob\""), "{}", said.text());
+
+    let documents = || of("tpe_rfc", ["policies.cedar", "schema.cedarschema", "entities.json"]);
+    let document = r#"[{ "uid": { "type": "User", "id": "Alice" }, "attrs": {}, "parents": [] },
+        { "uid": { "type": "Document", "id": "d" }, "parents": [],
+          "attrs": { "isPublic": false, "owner": { "type": "User", "id": "Alice" } } }]"#;
+    let folder = tempfile::tempdir().unwrap();
+    let [entities, context] = ["entities.json", "context.json"].map(|name| folder.path().join(name));
+    std::fs::write(&entities, document).unwrap();
+    std::fs::write(&context, r#"{ "hasMFA": false }"#).unwrap();
+    let [policies, schema, _] = documents();
+    let set = || [policies.clone(), schema.clone(), entities.clone()];
+    let ask = ["--principal", "User::\"Alice\"", "--action", "Action::\"View\"", "--resource", "Document::\"d\""];
+    let context = context.display().to_string();
+    let said = run("explain", set(), &[&ask[..], &["--context", &context]].concat());
+    let text = said.text();
+    for piece in [
+        "its condition fails at: resource.isPublic",
+        "its condition fails at: context.hasMFA",
+        "context.hasMFA = false",
+    ] {
+        assert!(said.code == 1 && text.contains(piece), "{piece}: {text}");
+    }
+    let said = run("can", set(), &["--principal", "User::\"Alice\""]);
+    let text = said.text();
+    for piece in ["if context.hasMFA", "if context.srcIP.isInRange(ip(\"1.1.1.0/24\"))"] {
+        assert!(said.code == 0 && text.contains(piece), "{piece}: {text}");
+    }
 }

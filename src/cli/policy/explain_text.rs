@@ -19,11 +19,17 @@ pub(in crate::cli) fn text(explanation: &Explanation) -> String {
     lines.0.join("\n")
 }
 
+/// A line as several where it is too long; what follows the first stands four columns further.
+pub(in crate::cli) fn wrapped(indent: usize, text: &str) -> Vec<String> {
+    let mut lines = Lines::default();
+    lines.put(indent, text);
+    lines.0
+}
+
 #[derive(Default)]
 struct Lines(Vec<String>);
 
 impl Lines {
-    /// A line, broken where it is too long; what follows stands four columns further.
     fn put(&mut self, indent: usize, text: &str) {
         let mut line = " ".repeat(indent);
         let mut is_first = true;
@@ -43,7 +49,8 @@ impl Lines {
     }
 
     fn decision(&mut self, decision: &ExplainedDecision) {
-        let mut head = format!("{} {}", word(decision.allowed).to_uppercase(), short(&decision.operation));
+        let mut head =
+            format!("{} {}", word(decision.allowed).to_uppercase(), short(&decision.operation).trim_matches('"'));
         if let Some(kind) = &decision.deny_kind {
             head = format!("{head}: {kind}");
         }
@@ -69,7 +76,8 @@ impl Lines {
 
     fn question(&mut self, question: &ExplainedQuestion) {
         let ExplainedQuestion { part, principal, action, resource, .. } = question;
-        let (principal, action, resource) = (short(principal), short(action), short(resource));
+        let action = short(action).trim_matches('"').to_owned();
+        let (principal, resource) = (short(principal), short(resource));
         let code = question.code.as_ref().map(|code| format!(", {code}")).unwrap_or_default();
         self.put(2, &format!("{}{code}  {part}: {principal} {action} {resource}", word(question.allowed)));
         question.determining.iter().for_each(|policy| self.policy(policy));

@@ -1,6 +1,9 @@
 //! `narrowgate policy who-can` and `narrowgate policy can`: access reviews.
 
-use super::{Exit, Output, SetArgs, explain, explain_text::short};
+use super::{
+    Exit, Output, SetArgs, explain,
+    explain_text::{short, wrapped},
+};
 use crate::{
     platform::{Clock, SystemClock},
     policy::workbench::{Access, AccessRow},
@@ -122,11 +125,11 @@ fn table(rows: &[AccessRow], hidden: usize) -> String {
         lines.push(line(&head));
     }
     for (row, cells) in rows.iter().zip(&cells) {
-        lines.push(line(cells));
+        lines.extend(wrapped(0, &line(cells)));
         let word = if row.access == Access::If { "if" } else { "for" };
         for condition in &row.conditions {
             let policy = if condition.policy.is_empty() { String::new() } else { format!("  ({})", condition.policy) };
-            lines.push(format!("      {word} {}{policy}", short(&condition.clause)));
+            lines.extend(wrapped(6, &format!("{word} {}{policy}", short(&condition.clause))));
         }
     }
     if rows.is_empty() {

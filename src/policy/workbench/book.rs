@@ -1,14 +1,17 @@
 //! The policies of a set, to be asked why: those of files, with their places, or those that a daemon serves by.
 
-use super::Set;
+use super::{
+    Set,
+    clauses::{self, Clause},
+};
 use crate::policy::{Snapshot, index::acts_on};
 use cedar_policy::{Entities, EntityUid, Policy, PrincipalConstraint, ResourceConstraint, Schema};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 /// A set to be asked why.
 pub(super) struct Book<'a> {
-    policies: Vec<&'a Policy>,
+    policies: Vec<Entry<'a>>,
     pub(super) schema: &'a Schema,
     /// The groups of actions.
     hierarchy: Entities,
@@ -16,6 +19,18 @@ pub(super) struct Book<'a> {
     pub(super) own: Option<&'a Snapshot>,
     /// Where it was read from.
     files: Option<&'a Set>,
+}
+
+/// A policy, and what its condition is made of, which is found out once.
+pub(super) struct Entry<'a> {
+    pub(super) policy: &'a Policy,
+    clauses: OnceCell<Vec<Clause>>,
+}
+
+impl Entry<'_> {
+    pub(super) fn clauses(&self) -> &[Clause] {
+        self.clauses.get_or_init(|| clauses::of(self.policy))
+    }
 }
 
 /// A policy as it is shown to people.
@@ -77,6 +92,7 @@ impl<'a> Book<'a> {
         files: Option<&'a Set>,
     ) -> Result<Self, String> {
         policies.sort_by_cached_key(|policy| id_of(policy));
+        let policies = policies.into_iter().map(|policy| Entry { policy, clauses: OnceCell::new() }).collect();
         let hierarchy = schema.action_entities().map_err(|e| e.to_string())?;
         Ok(Self { policies, schema, hierarchy, own, files })
     }
@@ -86,17 +102,17 @@ impl<'a> Book<'a> {
         &'b self,
         (principal, action, resource): (&'b EntityUid, &'b EntityUid, &'b EntityUid),
         entities: &'b Entities,
-    ) -> impl Iterator<Item = (&'a Policy, Reach)> + 'b {
-        let about = self.policies.iter().filter(|policy| acts_on(policy, action, &self.hierarchy));
-        about.map(move |&policy| {
-            let fits = (principal_fits(policy, principal, entities), resource_fits(policy, resource, entities));
-            let reach = match fits {
+    ) -> impl Iterator<Item = (&'b Entry<'a>, Reach)> + 'b {
+        let about = self.policies.iter().filter(|entry| acts_on(entry.policy, action, &self.hierarchy));
+        about.map(move |entry| {
+            let policy = entry.policy;
+            let reach = match (principal_fits(policy, principal, entities), resource_fits(policy, resource, entities)) {
                 (true, true) => Reach::Fits,
                 (false, true) => Reach::OtherPrincipal,
                 (true, false) => Reach::OtherResource,
                 (false, false) => Reach::Beyond,
             };
-            (policy, reach)
+            (entry, reach)
         })
     }
 

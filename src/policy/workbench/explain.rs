@@ -267,7 +267,7 @@ impl Book<'_> {
             resource: about.2.to_string(),
             ..ExplainedQuestion::default()
         };
-        let set = match PolicySet::from_policies(fitting.map(|(policy, _)| policy.clone())) {
+        let set = match PolicySet::from_policies(fitting.map(|(entry, _)| entry.policy.clone())) {
             Ok(set) => set,
             Err(wrong) => {
                 explained.errors.push(wrong.to_string());

@@ -3,7 +3,7 @@
 
 use super::{
     book::{Book, Place, Reach, id_of, principal_words, resource_words},
-    clauses::{self, Clause, Fact, Outcome, placed},
+    clauses::{Clause, Fact, Outcome, placed},
 };
 use crate::model::Wall;
 use cedar_policy::{Effect, Entities, EntityUid, Policy, Request};
@@ -56,11 +56,12 @@ impl Book<'_> {
     pub(super) fn near_misses(&self, request: &Request, entities: &Entities, now: Option<Wall>) -> Near {
         let Some((principal, action, resource)) = parts(request) else { return Near::default() };
         let (mut misses, mut farther) = (Vec::new(), 0);
-        for (policy, reach) in self.about((principal, action, resource), entities) {
+        for (entry, reach) in self.about((principal, action, resource), entities) {
+            let policy = entry.policy;
             if policy.effect() != Effect::Permit {
                 continue;
             }
-            let clauses = clauses::of(policy);
+            let clauses = entry.clauses();
             let failed: Vec<&Clause> =
                 clauses.iter().filter(|clause| clause.outcome(request, entities) != Outcome::Holds).collect();
             let miss = |missed, clause: String, at, facts, also| NearMiss {

@@ -3,7 +3,7 @@
 
 use super::{
     book::{Book, Reach, id_of, principal_words, resource_words},
-    clauses::{self, Clause, Outcome},
+    clauses::{Clause, Outcome},
 };
 use crate::model::Wall;
 use cedar_policy::{Effect, Entities, Policy, Request};
@@ -59,10 +59,8 @@ impl StandingAccess {
             self.conditions.extend(other.conditions);
         }
         self.by.extend(other.by);
-        for list in [&mut self.conditions] {
-            list.sort();
-            list.dedup();
-        }
+        self.conditions.sort();
+        self.conditions.dedup();
         self.by.sort();
         self.by.dedup();
         self
@@ -83,9 +81,9 @@ impl Book<'_> {
         };
         let (mut holding, mut possible, mut guards) = (Vec::new(), Vec::<Vec<Condition>>::new(), Vec::new());
         let mut failing = Vec::new();
-        for (policy, reach) in self.about(about, entities) {
-            let clauses = clauses::of(policy);
-            let asked = Asked { clauses: &clauses, request, entities, fixed };
+        for (entry, reach) in self.about(about, entities) {
+            let policy = entry.policy;
+            let asked = Asked { clauses: entry.clauses(), request, entities, fixed };
             match (policy.effect(), reach) {
                 (Effect::Permit, Reach::Fits) if self.is_over(policy, now) => {
                     failing.push((1, condition(policy, "its last day is over".to_owned())));

@@ -3,9 +3,11 @@
 
 use super::{
     Set, TermShown,
+    book::Book,
     explain::{own_request, words},
     request::{FLOWS, Inquiry, cedar_request, is_open, steps, transport},
     review::{Access, Condition, StandingAccess},
+    set::Own,
 };
 use crate::{
     config::{Client, Config, ScopeHome},
@@ -72,6 +74,7 @@ impl Set {
         if let Some(unknown) = agent.filter(|id| !estate.registry.agents().any(|agent| agent.id.as_str() == *id)) {
             return Err(format!("the agent {unknown:?} is not registered"));
         }
+        let book = self.book()?;
         let mut agents: Vec<&Agent> = estate.registry.agents().map(|agent| &**agent).collect();
         agents.retain(|it| agent.is_none_or(|id| it.id.as_str() == id));
         agents.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
@@ -81,94 +84,12 @@ impl Set {
                 let Some(mut case) = orderly(agent, client, (config, snapshot), now)? else { continue };
                 for scope in estate.catalog.scopes.keys().filter(|it| scope.is_none_or(|name| it.as_str() == name)) {
                     if is_at_home(scope, client, snapshot) {
-                        rows.extend(self.rows(&mut case, (agent, client, scope))?);
+                        rows.extend(rows_of(own, &book, &mut case, (agent, client, scope))?);
                     }
                 }
             }
         }
         Ok(rows)
-    }
-
-    /// The lines of one agent, client and scope: the ways that have the same answer are one.
-    fn rows(
-        &self,
-        case: &mut Case<'_>,
-        (agent, client, scope): (&Agent, &Client, &Scope),
-    ) -> Result<Vec<AccessRow>, String> {
-        case.scopes = vec![scope.clone()];
-        let mut rows: Vec<AccessRow> = Vec::new();
-        for (flow, action) in
-            FLOWS.into_iter().filter(|(flow, _)| !matches!(*flow, "begin" | "hold") && is_open(flow, client))
-        {
-            flow.clone_into(&mut case.flow);
-            let (standing, terms) = self.one_way(case, action)?;
-            let terms = words(&terms).into_iter().map(|(term, value)| TermShown {
-                term: term.to_owned(),
-                value,
-                by: Vec::new(),
-            });
-            let row = AccessRow {
-                access: standing.access,
-                principal: agent.id.to_string(),
-                client: Some(client.alias.to_string()),
-                resource: scope.to_string(),
-                by: vec![flow.to_owned()],
-                permits: standing.by,
-                terms: terms.collect(),
-                conditions: standing.conditions,
-            };
-            // The gate's own permit says nothing new where it is another for each way.
-            let same = |it: &&mut AccessRow| {
-                (it.access, &it.conditions, &it.terms) == (row.access, &row.conditions, &row.terms)
-            };
-            match rows.iter_mut().find(same) {
-                Some(like) => {
-                    like.by.extend(row.by);
-                    like.permits.extend(row.permits);
-                    like.permits.sort();
-                    like.permits.dedup();
-                }
-                None => rows.push(row),
-            }
-        }
-        Ok(rows)
-    }
-
-    /// How one way stands: its gate, the scope, and the release.
-    fn one_way(&self, case: &mut Case<'_>, action: &str) -> Result<(StandingAccess, Terms), String> {
-        let (own, book) = (self.of_narrowgate()?, self.book()?);
-        let mut standing: Option<StandingAccess> = None;
-        let mut terms = Terms::default();
-        let mut questions = Vec::new();
-        for action in [action, "release_token"] {
-            questions.extend(steps(case, action)?.into_iter().filter_map(|step| step.question));
-        }
-        for question in &questions {
-            let answer = own.snapshot.ask(question, &own.snapshot.entities);
-            terms = terms.strictest(answer.terms.clone());
-            let this = if answer.allowed {
-                let permits = answer.determining.iter().map(|it| it.policy.to_string());
-                StandingAccess { access: Access::Yes, by: permits.collect(), conditions: Vec::new() }
-            } else {
-                let request = own_request(question, &book)?;
-                let this = book.standing(&request, &own.snapshot.entities, (&FIXED, question.now()));
-                for note in this.by.iter().filter_map(|id| own.snapshot.note(id)) {
-                    terms = terms.strictest(note.terms.clone());
-                }
-                this
-            };
-            standing = Some(match standing {
-                Some(before) => before.and(this),
-                None => this,
-            });
-        }
-        let standing = standing.unwrap_or_else(|| StandingAccess::no("", "nothing was asked".to_owned()));
-        match unmet(&terms, case.keeping(), action == REFRESH) {
-            Some(term) if standing.access != Access::No => {
-                Ok((StandingAccess::no("", format!("@{term} cannot be kept")), terms))
-            }
-            _ => Ok((standing, terms)),
-        }
     }
 
     /// Which principals of the entities may do `action` on `resource`, or what `principal` may do, of any set.
@@ -226,6 +147,84 @@ impl Set {
             }
         }
         Ok(rows)
+    }
+}
+
+/// The lines of one agent, client and scope: the ways that have the same answer are one.
+fn rows_of(
+    own: &Own,
+    book: &Book<'_>,
+    case: &mut Case<'_>,
+    (agent, client, scope): (&Agent, &Client, &Scope),
+) -> Result<Vec<AccessRow>, String> {
+    case.ask_for(scope);
+    let mut rows: Vec<AccessRow> = Vec::new();
+    for (flow, action) in
+        FLOWS.into_iter().filter(|(flow, _)| !matches!(*flow, "begin" | "hold") && is_open(flow, client))
+    {
+        flow.clone_into(&mut case.flow);
+        let (standing, terms) = one_way(own, book, case, action)?;
+        let terms =
+            words(&terms).into_iter().map(|(term, value)| TermShown { term: term.to_owned(), value, by: Vec::new() });
+        let row = AccessRow {
+            access: standing.access,
+            principal: agent.id.to_string(),
+            client: Some(client.alias.to_string()),
+            resource: scope.to_string(),
+            by: vec![flow.to_owned()],
+            permits: standing.by,
+            terms: terms.collect(),
+            conditions: standing.conditions,
+        };
+        // The gate's own permit says nothing new where it is another for each way.
+        let same =
+            |it: &&mut AccessRow| (it.access, &it.conditions, &it.terms) == (row.access, &row.conditions, &row.terms);
+        match rows.iter_mut().find(same) {
+            Some(like) => {
+                like.by.extend(row.by);
+                like.permits.extend(row.permits);
+                like.permits.sort();
+                like.permits.dedup();
+            }
+            None => rows.push(row),
+        }
+    }
+    Ok(rows)
+}
+
+/// How one way stands: its gate, the scope, and the release.
+fn one_way(own: &Own, book: &Book<'_>, case: &mut Case<'_>, action: &str) -> Result<(StandingAccess, Terms), String> {
+    let mut standing: Option<StandingAccess> = None;
+    let mut terms = Terms::default();
+    let mut questions = Vec::new();
+    for action in [action, "release_token"] {
+        questions.extend(steps(case, action)?.into_iter().filter_map(|step| step.question));
+    }
+    for question in &questions {
+        let answer = own.snapshot.ask(question, &own.snapshot.entities);
+        terms = terms.strictest(answer.terms.clone());
+        let this = if answer.allowed {
+            let permits = answer.determining.iter().map(|it| it.policy.to_string());
+            StandingAccess { access: Access::Yes, by: permits.collect(), conditions: Vec::new() }
+        } else {
+            let request = own_request(question, book)?;
+            let this = book.standing(&request, &own.snapshot.entities, (&FIXED, question.now()));
+            for note in this.by.iter().filter_map(|id| own.snapshot.note(id)) {
+                terms = terms.strictest(note.terms.clone());
+            }
+            this
+        };
+        standing = Some(match standing {
+            Some(before) => before.and(this),
+            None => this,
+        });
+    }
+    let standing = standing.unwrap_or_else(|| StandingAccess::no("", "nothing was asked".to_owned()));
+    match unmet(&terms, case.keeping(), action == REFRESH) {
+        Some(term) if standing.access != Access::No => {
+            Ok((StandingAccess::no("", format!("@{term} cannot be kept")), terms))
+        }
+        _ => Ok((standing, terms)),
     }
 }
 
