@@ -25,11 +25,14 @@ impl Deployment {
         let deployment = Self { folder: tempfile::tempdir().unwrap() };
         let policies = deployment.folder.path().join("policies");
         fs::create_dir_all(deployment.path("tls")).unwrap();
-        fs::create_dir(&policies).unwrap();
+        fs::create_dir_all(policies.join("base")).unwrap();
         fs::copy(root.join("deploy/narrowgate.toml"), deployment.path("narrowgate.toml")).unwrap();
-        for entry in fs::read_dir(root.join("policies")).unwrap() {
+        for name in ["agents.toml", "apis.toml"] {
+            fs::copy(root.join("policies").join(name), policies.join(name)).unwrap();
+        }
+        for entry in fs::read_dir(root.join("policies/base")).unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, policies.join(path.file_name().unwrap())).unwrap();
+            fs::copy(&path, policies.join("base").join(path.file_name().unwrap())).unwrap();
         }
         let ca = Ca::new("sample").unwrap();
         for name in ["as-ca.pem", "agents-ca.pem", "public-roots.pem"] {

@@ -222,7 +222,7 @@ impl Grants {
     pub fn save_uses(&self) {
         let Some(durable) = &self.durable else { return };
         let (now, step) = (self.clock.boot(), self.keeping.idle_lifetime / USED_PARTS);
-        for grant in self.all() {
+        for grant in self.copied() {
             let mut mark = grant.mark();
             let moved = grant.used().since(Boot(mark.used)) >= step && grant.used().0 > mark.used;
             if mark.generation.is_some() && moved {

@@ -134,7 +134,7 @@ impl Grants {
     pub fn end_where(&self, filter: &GrantFilter) -> (Vec<Arc<Grant>>, Saving) {
         let mut ended: Vec<Arc<Grant>> = self.copied();
         ended.retain(|grant| filter.takes(grant, &self.keyed));
-        let mut table = self.table();
+        let mut table = self.table_mut();
         ended.retain(|grant| {
             grant.finish();
             table.remove(&grant.handle).is_some()
@@ -148,7 +148,7 @@ impl Grants {
     }
 
     /// All of them, copied out: to look at each takes time, and agents wait for the table.
-    fn copied(&self) -> Vec<Arc<Grant>> {
+    pub(super) fn copied(&self) -> Vec<Arc<Grant>> {
         self.table().values().map(Arc::clone).collect()
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Keeping, Narrowing},
-    model::{Agent, Boot, Fault, Handle, Reason, ScopeSet, Terms},
+    model::{Agent, AgentId, Boot, Fault, Handle, Owned, Reason, ScopeSet, Terms},
     oauth::{Disposal, Family, Kept, ResourceNonces},
     platform::{Clock, KeyedHash},
 };
@@ -52,6 +52,16 @@ pub struct Grant {
     pub(super) restored: bool,
     /// Wakes those who watch it.
     pub(super) signal: Signal,
+}
+
+impl Owned for Grant {
+    fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    fn owner(&self) -> &AgentId {
+        &self.agent.id
+    }
 }
 
 impl Grant {

@@ -11,16 +11,15 @@ use crate::{
     audit::Recorded,
     caller::Caller,
     config::Keeping,
-    model::{AgentId, AgentQuota, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
+    model::{AgentId, AgentQuota, ByAgent, Fault, Handle, Reason, ScopeSet, Terms, fault::Detection},
     oauth::{Disposal, Family, Issued, Kept, Obtained, ResourceNonces},
     platform::{Clock, Entropy, KeyedHash, vault::Saving},
     policy::{Released, Verdict},
     transaction::{BoundKey, Closing},
 };
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -52,6 +51,14 @@ pub enum Ended {
     Undelivered,
 }
 
+/// What is to be done with a grant that is swept.
+enum Due {
+    /// It ends.
+    Ended(Ended),
+    /// It had ended; now it is not remembered either.
+    Forgotten,
+}
+
 /// Every grant of every agent.
 pub struct Grants {
     per_agent: usize,
@@ -62,7 +69,7 @@ pub struct Grants {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keyed: Arc<KeyedHash>,
-    table: Mutex<HashMap<Handle, Arc<Grant>>>,
+    table: RwLock<ByAgent<Grant>>,
     pub(super) endings: broadcast::Sender<Ending>,
 }
 
@@ -107,7 +114,7 @@ impl Grants {
             clock,
             entropy,
             keyed,
-            table: Mutex::default(),
+            table: RwLock::default(),
             endings: endings(),
         })
     }
@@ -118,8 +125,11 @@ impl Grants {
     /// [`Reason::QuotaExceeded`].
     pub fn room_for(&self, agent: &AgentId) -> Result<(), Fault> {
         let table = self.table();
-        let held = table.values().filter(|g| g.agent.id == *agent && !g.is_dead());
-        let ends = held.map(|g| g.ends(&self.keeping));
+        // Those that their server has ended are among them.
+        if table.count_of(agent) < self.per_agent {
+            return Ok(());
+        }
+        let ends = table.of(agent).filter(|grant| !grant.is_dead()).map(|grant| grant.ends(&self.keeping));
         let (count, soonest) =
             ends.fold((0usize, None), |(n, soonest), end| (n + 1, soonest.into_iter().chain([end]).min()));
         if count < self.per_agent {
@@ -218,7 +228,7 @@ impl Grants {
     }
 
     pub(super) fn insert(&self, grant: Arc<Grant>) {
-        self.table().insert(grant.handle, grant);
+        self.table_mut().insert(grant);
     }
 
     /// Looks for a token of this caller's grant that still lives and is what is wanted.
@@ -291,7 +301,7 @@ impl Grants {
     /// returned is done. Says whether it was there.
     pub fn end(&self, grant: &Grant, by: EndedBy) -> (bool, Saving) {
         grant.finish();
-        let was_there = self.table().remove(&grant.handle).is_some();
+        let was_there = self.table_mut().remove(&grant.handle).is_some();
         if was_there {
             self.tell(grant, by);
         }
@@ -310,48 +320,56 @@ impl Grants {
         grant.remains()
     }
 
-    /// Takes out what has ended by itself.
+    /// Takes out what has ended by itself. To look at each takes time, and agents wait for the table: only what there is to
+    /// take out is looked at once more while they do.
     #[must_use]
     pub fn sweep(&self) -> Vec<(Arc<Grant>, Ended)> {
-        let now = self.clock.boot();
         let mut ended = Vec::new();
-        self.table().retain(|_, grant| {
-            if let Some(died) = *grant.died.lock().unwrap_or_else(PoisonError::into_inner) {
-                return now < died.plus(self.lost_after);
+        for grant in self.copied() {
+            if self.is_due(&grant).is_none() {
+                continue;
             }
-            grant.shelf().retain(|held| !held.remaining(&*self.clock).is_zero());
-            let lost = !grant.delivered.load(Ordering::Acquire) && now >= grant.kept.at.0.plus(self.lost_after);
-            let over = match &grant.family {
-                None => remaining(&grant.kept, &*self.clock).is_zero() || now >= grant.ends(&self.keeping),
-                Some(_) => grant.is_over(&self.keeping, &*self.clock),
-            };
-            let why = if over {
-                Ended::Expired
-            } else if lost {
-                Ended::Undelivered
-            } else {
-                return true;
-            };
-            grant.finish();
-            drop(self.forget(grant));
-            self.tell(grant, EndedBy::Itself);
-            ended.push((Arc::clone(grant), why));
-            false
-        });
+            let mut table = self.table_mut();
+            let Some(due) = self.is_due(&grant) else { continue };
+            if table.remove(&grant.handle).is_none() {
+                continue;
+            }
+            if let Due::Ended(why) = due {
+                grant.finish();
+                drop(table);
+                drop(self.forget(&grant));
+                self.tell(&grant, EndedBy::Itself);
+                ended.push((grant, why));
+            }
+        }
         ended
+    }
+
+    /// Whether a grant has ended by itself, or was remembered long enough after its server ended it.
+    fn is_due(&self, grant: &Grant) -> Option<Due> {
+        let now = self.clock.boot();
+        if let Some(died) = *grant.died.lock().unwrap_or_else(PoisonError::into_inner) {
+            return (now >= died.plus(self.lost_after)).then_some(Due::Forgotten);
+        }
+        grant.shelf().retain(|held| !held.remaining(&*self.clock).is_zero());
+        let over = match &grant.family {
+            None => remaining(&grant.kept, &*self.clock).is_zero() || now >= grant.ends(&self.keeping),
+            Some(_) => grant.is_over(&self.keeping, &*self.clock),
+        };
+        let lost = || !grant.delivered.load(Ordering::Acquire) && now >= grant.kept.at.0.plus(self.lost_after);
+        match over {
+            true => Some(Due::Ended(Ended::Expired)),
+            false => lost().then_some(Due::Ended(Ended::Undelivered)),
+        }
     }
 
     /// Takes out every grant: the end of the process.
     #[must_use]
     pub fn take_all(&self) -> Vec<Arc<Grant>> {
-        let mut all: Vec<Arc<Grant>> = self.table().drain().map(|(_, grant)| grant).collect();
+        let mut all = self.table_mut().take();
         all.retain(|grant| !grant.is_dead());
         all.iter().for_each(|grant| grant.finish());
         all
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<Grant>> {
-        self.table().values().cloned().collect()
     }
 
     /// How many grants are held.
@@ -366,7 +384,11 @@ impl Grants {
         self.table().is_empty()
     }
 
-    pub(super) fn table(&self) -> MutexGuard<'_, HashMap<Handle, Arc<Grant>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn table(&self) -> RwLockReadGuard<'_, ByAgent<Grant>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn table_mut(&self) -> RwLockWriteGuard<'_, ByAgent<Grant>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    model::{AgentId, AgentQuota, Boot, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, StateValue},
+    model::{AgentId, AgentQuota, Boot, ByAgent, CodeVerifier, Fault, FreezeTarget, Handle, Nonce, Owned, StateValue},
     platform::{Clock, Entropy, KeyedHash, entropy::random_base64url},
 };
 use std::{
@@ -17,6 +17,9 @@ use std::{
 
 /// Ended transactions remembered per open one an agent may have: beyond this an agent must wait.
 const REMEMBERED_PER_OPEN: usize = 32;
+
+/// Transactions looked through per second of the pause before: some hundredths of the time at most go into it.
+const SWEPT_PER_SECOND: u64 = 50_000;
 
 /// The bounds that the store keeps.
 #[derive(Clone)]
@@ -50,7 +53,7 @@ pub struct Transactions {
 
 #[derive(Default)]
 pub(super) struct Tables {
-    pub(super) entries: HashMap<Handle, Arc<Entry>>,
+    pub(super) entries: ByAgent<Entry>,
     /// Codes seen: where, and when first.
     pub(super) codes: HashMap<[u8; 32], (Handle, Boot)>,
     swept: Option<Boot>,
@@ -145,8 +148,7 @@ impl Transactions {
         self.sweep(&mut tables, begun.at);
         self.admit(&tables, begun.opening.begun_by(), begun.at)?;
         let status = Mutex::new(Status::Open { once, wrong_tries: 0 });
-        let handle = begun.handle;
-        tables.entries.insert(handle, Arc::new(Entry { begun, state, status, attempts: AtomicU32::new(0) }));
+        tables.entries.insert(Arc::new(Entry { begun, state, status, attempts: AtomicU32::new(0) }));
         Ok(())
     }
 
@@ -193,41 +195,60 @@ impl Transactions {
     /// Whether an agent may begin another. What a front end registers is its own doing: it takes no room of the agent's
     /// that it names.
     fn admit(&self, tables: &Tables, agent: &AgentId, now: Boot) -> Result<(), Fault> {
-        let of_agent = tables.entries.values().filter(|e| e.begun.opening.begun_by() == agent);
+        let most = self.bounds.open_per_agent;
+        if tables.entries.count_of(agent) < most {
+            return Ok(());
+        }
         let (mut open, mut ended) = (Vec::new(), Vec::new());
-        for entry in of_agent {
+        for entry in tables.entries.of(agent) {
             match &*entry.lock() {
-                Status::Terminal { at, .. } => ended.push(at.plus(self.bounds.replay_window)),
-                _ => open.push(entry.begun.ends),
+                // Those that were not swept yet take no room.
+                Status::Open { .. } => open.extend(Some(entry.begun.ends).filter(|end| now < *end)),
+                // Past its end too: it is being redeemed right now.
+                Status::Locked { .. } => open.push(entry.begun.ends.max(now)),
+                Status::Terminal { at, .. } => {
+                    ended.extend(Some(at.plus(self.bounds.replay_window)).filter(|end| now < *end));
+                }
             }
         }
-        let most = self.bounds.open_per_agent;
         let (quota, room) = match () {
             () if open.len() >= most => (AgentQuota::TransactionsOpen, open),
             () if open.len() + ended.len() >= most * REMEMBERED_PER_OPEN => (AgentQuota::TransactionsRemembered, ended),
             () => return Ok(()),
         };
         let soonest = room.into_iter().min();
-        // What is being redeemed right now may be past its end.
         let wait = soonest.map_or(self.bounds.ttl, |end| end.since(now)).max(Duration::from_millis(100));
         Err(quota.met(wait))
     }
 
-    /// Forgets what has ended and can no longer be asked for. At most once a second.
+    /// Forgets what has ended and can no longer be asked for. At most once a second, and less often the more there is to
+    /// look through: agents wait meanwhile.
     fn sweep(&self, tables: &mut Tables, now: Boot) {
-        if tables.swept.is_some_and(|at| now.since(at) < Duration::from_secs(1)) {
+        let pause = Duration::from_secs(1 + tables.entries.len() as u64 / SWEPT_PER_SECOND);
+        if tables.swept.is_some_and(|at| now.since(at) < pause) {
             return;
         }
         tables.swept = Some(now);
         let window = self.bounds.replay_window;
-        tables.entries.retain(|_, entry| match &*entry.lock() {
+        tables.entries.retain(|entry| match &*entry.lock() {
             Status::Open { .. } => now < entry.begun.ends,
             Status::Locked { .. } => true,
             Status::Terminal { at, .. } => now < at.plus(window),
         });
         let Tables { entries, codes, .. } = tables;
         // A code is remembered for as long as its transaction, however long the server takes.
-        codes.retain(|_, (handle, seen)| now < seen.plus(window) || entries.contains_key(handle));
+        codes.retain(|_, (handle, seen)| now < seen.plus(window) || entries.contains(handle));
+    }
+}
+
+impl Owned for Entry {
+    fn handle(&self) -> Handle {
+        self.begun.handle
+    }
+
+    /// Who began it: whose room it takes.
+    fn owner(&self) -> &AgentId {
+        self.begun.opening.begun_by()
     }
 }
 

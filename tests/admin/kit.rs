@@ -28,7 +28,8 @@ pub(crate) fn plan() -> Plan {
 /// The same, but whoever runs the tests is the agent `quoter`, and nobody is the operator.
 pub(crate) fn plain() -> Plan {
     let plan = Plan::new().config("[audit]", "[listen.admin]\npath = \"@FOLDER@/run/admin.sock\"\n\n[audit]");
-    let policy = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/operators.cedar")).unwrap();
+    let policy =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/base/operators.cedar")).unwrap();
     plan.policy(&policy)
 }
 

@@ -1,5 +1,6 @@
 //! What a held token costs to hand out: `cargo bench --bench get_token`, with `-- --short` for few rounds and
-//! `-- --held=1000000` for a million held tokens (it fetches each, which takes the better part of an hour).
+//! `-- --held=1000000` for a million held tokens (it fetches each, which takes the better part of an hour; of the
+//! audit log of the gathering only the newest files are left on the disk).
 //!
 //! `GetToken` against a bare tonic service that answers the same message on a Unix socket of its own; both run as
 //! processes of their own. Rounds are taken A B A B … in one run, at 1, 8 and 64 calls in flight, with one held token
@@ -23,7 +24,11 @@ mod house;
 
 mod bare;
 
-use house::{Agent, House, Plan, unix_agent};
+use house::{
+    Agent, House, Plan,
+    scripted_as::behaviour::{Behaviour, Script},
+    unix_agent,
+};
 use narrowgate::api::proto::GetTokenRequest;
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Stdio, sync::Arc, time::Instant};
@@ -35,6 +40,9 @@ const IN_FLIGHT: [usize; 3] = [1, 8, 64];
 const GATHERING: usize = 32;
 /// Tokens of one grant: with both scopes, and with either.
 const TOKENS_PER_GRANT: usize = 3;
+
+/// Logins, or grants refreshed, between two words of progress.
+const PROGRESS_EVERY: usize = 10_000;
 
 /// How much is measured.
 struct Amount {
@@ -99,7 +107,16 @@ async fn open() -> House {
         grants_per_agent = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\ncalls_in_flight = 1000";
     let mut plan = Plan::new().config("[limits]", limits);
     plan.log = "warn".to_owned();
-    plan.open().await
+    // None ends, or is renewed, while others are gathered.
+    plan = plan.config("[[client]]", "[[client]]\nmax_token_lifetime = \"12h\"");
+    for (_, text) in &mut plan.policies {
+        *text = text
+            .replace("@max_lifetime(\"10m\")", "@max_lifetime(\"12h\")")
+            .replace("@max_lifetime(\"5m\")", "@max_lifetime(\"12h\")");
+    }
+    let house = plan.open().await;
+    house.server.always(Script::Token(Behaviour::Lifetime(json!(43_200))));
+    house
 }
 
 /// A server that is measured.
@@ -187,8 +204,10 @@ async fn gather(house: &Arc<House>, agent: &Agent, count: usize) -> (Vec<GetToke
             logins.spawn(async move { house.login(&mut agent, &SCOPES).await.unwrap().grant });
         }
         fresh.extend(logins.join_all().await);
+        progress("logins", fresh.len(), grants, house);
     }
     let with_grants = resident(house.pid());
+    let mut refreshed = 0;
     for some in fresh.chunks(GATHERING) {
         let mut refreshes = JoinSet::new();
         for grant in some {
@@ -200,6 +219,8 @@ async fn gather(house: &Arc<House>, agent: &Agent, count: usize) -> (Vec<GetToke
             });
         }
         refreshes.join_all().await;
+        refreshed += some.len();
+        progress("grants refreshed", refreshed, grants, house);
     }
     let with_tokens = resident(house.pid());
     for grant in &fresh {
@@ -216,6 +237,18 @@ async fn gather(house: &Arc<House>, agent: &Agent, count: usize) -> (Vec<GetToke
         format!("resident set with {count} held tokens: {:.1} MiB", with_tokens / 1024.0 / 1024.0),
     ];
     (held, grown)
+}
+
+/// Says how far the gathering has come, and removes the audit files that are closed: they would fill the disk.
+fn progress(what: &str, done: usize, of: usize, house: &House) {
+    if of < PROGRESS_EVERY || done / PROGRESS_EVERY == done.saturating_sub(GATHERING) / PROGRESS_EVERY {
+        return;
+    }
+    eprintln!("{done} of {of} {what}, {:.0} MiB", resident(house.pid()) / 1024.0 / 1024.0);
+    let mut files: Vec<_> = fs::read_dir(house.path("audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    files.iter().rev().skip(2).for_each(|file| fs::remove_file(file).unwrap());
 }
 
 fn chunks(mut number: usize) -> impl Iterator<Item = usize> {

@@ -72,7 +72,7 @@ impl Set {
         fs::create_dir(folder.path().join("policies")).unwrap();
         put("policies/permits.cedar", &permits);
         put("policies/gate.cedar", gate);
-        put("policies/guardrails.cedar", &sample("guardrails.cedar"));
+        put("policies/guardrails.cedar", &sample("base/guardrails.cedar"));
         put("agents.toml", &agents(policies));
         put("apis.toml", &sample("apis.toml"));
         let servers = Ca::new("servers").unwrap();

@@ -21,7 +21,7 @@ fn plan() -> Plan {
     plan.agents = plan.agents.replace("uid = 4200000000", "uid = @OPERATOR@");
     plan.agents =
         plan.agents.replace(&format!("uid = {own}\n"), "uid = 1001\n").replace("@OPERATOR@", &own.to_string());
-    plan.policy(include_str!("../../policies/operators.cedar"))
+    plan.policy(include_str!("../../policies/base/operators.cedar"))
 }
 
 const EXCHANGING: &str = r#"

@@ -19,6 +19,7 @@ mod a_freeze_reaches_what_stands_on_a_grant;
 mod a_grant_is_narrowed_by_exchange;
 mod a_grant_lends_no_more_than_it_has;
 mod a_malformed_exchange_goes_nowhere;
+mod a_policy_tightened_meanwhile_wins;
 mod a_result_ends_with_its_subject;
 mod a_subject_token_is_its_agents_own;
 mod a_token_is_exchanged_for_fewer_scopes;

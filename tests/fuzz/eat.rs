@@ -189,7 +189,7 @@ const NEXT_FILE: &str = "\n%%%%\n";
 impl Deployment {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("narrowgate-fuzz-").tempdir().unwrap();
-        for name in ["deploy", "deploy/tls", "policies"] {
+        for name in ["deploy", "deploy/tls", "policies", "policies/base"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let this = Self(folder);

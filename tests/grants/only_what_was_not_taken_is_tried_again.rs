@@ -3,9 +3,10 @@ use crate::{
     house::{
         COURIER, Plan, reason,
         scripted_as::behaviour::{Behaviour, Script},
+        write,
     },
 };
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -50,6 +51,26 @@ async fn a_short_wait_is_waited_for() {
     assert_eq!(house.server.refreshes().len(), 6);
     let failed = house.event("exchange.failed").await;
     assert_eq!(failed["unmapped"]["narrowgate"]["tries"], 3);
+}
+
+// rows: CACH-04
+#[tokio::test]
+async fn a_policy_tightened_between_two_tries_ends_them() {
+    let (house, mut agent, redeemed) = granted(unbroken()).await;
+    house.server.behave(busy(503, "4"));
+    let (mut waiting, grant) = (agent.clone(), redeemed.grant.clone());
+    let refreshing = tokio::spawn(async move { narrow(&mut waiting, &grant, &[READ]).await });
+    until("the first try", || async { (house.server.refreshes().len() == 1).then_some(()) }).await;
+    let no =
+        "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
+    write(&house.path(".draft"), no);
+    std::fs::rename(house.path(".draft"), house.path("policies/later.cedar")).unwrap();
+    house.tell(rustix::process::Signal::HUP);
+    until("the new set", || async { (house.events("policy.activated").len() == 2).then_some(()) }).await;
+    // The decision of the first try is none any more; the next call is decided by the current set.
+    refused(refreshing.await.unwrap(), Code::Unavailable, "AS_UNAVAILABLE");
+    refused(narrow(&mut agent, &redeemed.grant, &[READ]).await, Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(house.server.refreshes().len(), 1);
 }
 
 // rows: TOK-15

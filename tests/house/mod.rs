@@ -125,7 +125,8 @@ impl Plan {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let read = |name: &str| fs::read_to_string(sample.join(name)).unwrap();
         let uid = rustix::process::geteuid().as_raw();
-        let policies = ["guardrails.cedar", "flows.cedar", "grants.cedar"].map(|n| (n.to_owned(), read(n)));
+        let policies =
+            ["guardrails.cedar", "flows.cedar", "grants.cedar"].map(|n| (n.to_owned(), read(&format!("base/{n}"))));
         Self {
             config: CONFIG.to_owned(),
             agents: read("agents.toml")

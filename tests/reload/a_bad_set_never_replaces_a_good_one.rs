@@ -60,7 +60,7 @@ fn of_policies() -> Vec<Harm> {
             name: "a case that fails",
             words: "expected deny, got allow",
             harm: |h| {
-                let cases = include_str!("../../policies/operators.cases.toml");
+                let cases = include_str!("../../policies/base/operators.cases.toml");
                 let first = cases.split("[[case]]").nth(1).unwrap().split("# ----").next().unwrap();
                 put(h, "policies/extra.cases.toml", &format!("[[case]]{}", first.replace("\"allow\"", "\"deny\"")));
             },

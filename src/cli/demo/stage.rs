@@ -33,14 +33,14 @@ const CLIENTS: [Registration; 3] = [
 const REDIRECT: &str = "http://127.0.0.1/callback";
 
 const POLICIES: [(&str, &str); 8] = [
-    ("guardrails.cedar", include_str!("../../../policies/guardrails.cedar")),
-    ("guardrails.cases.toml", include_str!("../../../policies/guardrails.cases.toml")),
-    ("flows.cedar", include_str!("../../../policies/flows.cedar")),
-    ("flows.cases.toml", include_str!("../../../policies/flows.cases.toml")),
-    ("grants.cedar", include_str!("../../../policies/grants.cedar")),
-    ("grants.cases.toml", include_str!("../../../policies/grants.cases.toml")),
-    ("operators.cedar", include_str!("../../../policies/operators.cedar")),
-    ("operators.cases.toml", include_str!("../../../policies/operators.cases.toml")),
+    ("guardrails.cedar", include_str!("../../../policies/base/guardrails.cedar")),
+    ("guardrails.cases.toml", include_str!("../../../policies/base/guardrails.cases.toml")),
+    ("flows.cedar", include_str!("../../../policies/base/flows.cedar")),
+    ("flows.cases.toml", include_str!("../../../policies/base/flows.cases.toml")),
+    ("grants.cedar", include_str!("../../../policies/base/grants.cedar")),
+    ("grants.cases.toml", include_str!("../../../policies/base/grants.cases.toml")),
+    ("operators.cedar", include_str!("../../../policies/base/operators.cedar")),
+    ("operators.cases.toml", include_str!("../../../policies/base/operators.cases.toml")),
 ];
 const AGENTS: &str = include_str!("../../../policies/agents.toml");
 const APIS: &str = include_str!("../../../policies/apis.toml");
