@@ -67,7 +67,7 @@ fn a_forbid_shows_its_words_and_what_is_missing_so_that_it_would_not_apply() {
 #[test]
 fn a_case_one_question_or_another_way_to_the_token() {
     let here = OnDisk::sample();
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/guardrails.cases.toml");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/base/guardrails.cases.toml");
     assert_eq!(here.policy("explain", &["--case", sample]).code, 65, "which of them was not said");
     here.write(
         "case.json",

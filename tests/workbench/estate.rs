@@ -80,7 +80,7 @@ impl OnDisk {
             it.write(name, &fs::read_to_string(sample.join(name)).unwrap());
         }
         for name in ["guardrails", "flows", "grants"].map(|name| format!("{name}.cedar")) {
-            it.write(&format!("policies/{name}"), &fs::read_to_string(sample.join(&name)).unwrap());
+            it.write(&format!("policies/{name}"), &fs::read_to_string(sample.join("base").join(&name)).unwrap());
         }
         it
     }

@@ -5,7 +5,7 @@ mod explain_text;
 mod replay;
 mod who_can;
 
-use super::{ConfigArg, Exit, check, output::Output};
+use crate::cli::{ConfigArg, Exit, check, output::Output};
 use crate::{
     config::{self, Config},
     policy::{

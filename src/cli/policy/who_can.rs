@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     platform::{Clock, SystemClock},
-    policy::workbench::{Access, AccessRow},
+    policy::workbench::{AccessRow, Entitlement},
 };
 use clap::Args;
 use serde_json::json;
@@ -96,11 +96,11 @@ fn review(
         Err(wrong) => return output.fail(Exit::Policy, &wrong),
     };
     rows.sort_by_key(|row| row.access);
-    let refused = rows.iter().filter(|row| row.access == Access::No).count();
-    rows.retain(|row| how.all || row.access != Access::No);
+    let refused = rows.iter().filter(|row| row.access == Entitlement::No).count();
+    rows.retain(|row| how.all || row.access != Entitlement::No);
     let shown = if how.all { 0 } else { refused };
     output.result(&table(&rows, shown), &json!({ "rows": rows, "refused": refused }));
-    if rows.iter().any(|row| row.access != Access::No) { Exit::Ok } else { Exit::Refused }
+    if rows.iter().any(|row| row.access != Entitlement::No) { Exit::Ok } else { Exit::Refused }
 }
 
 /// The rows in columns, what each hangs on below it.
@@ -126,7 +126,7 @@ fn table(rows: &[AccessRow], hidden: usize) -> String {
     }
     for (row, cells) in rows.iter().zip(&cells) {
         lines.extend(wrapped(0, &line(cells)));
-        let word = if row.access == Access::If { "if" } else { "for" };
+        let word = if row.access == Entitlement::If { "if" } else { "for" };
         for condition in &row.conditions {
             let policy = if condition.policy.is_empty() { String::new() } else { format!("  ({})", condition.policy) };
             lines.extend(wrapped(6, &format!("{word} {}{policy}", short(&condition.clause))));
@@ -143,9 +143,9 @@ fn table(rows: &[AccessRow], hidden: usize) -> String {
 
 fn cells(row: &AccessRow) -> Vec<String> {
     let access = match row.access {
-        Access::Yes => "yes",
-        Access::If => "if",
-        Access::No => "no",
+        Entitlement::Yes => "yes",
+        Entitlement::If => "if",
+        Entitlement::No => "no",
     };
     let terms = row.terms.iter().map(|it| format!("{} {}", it.term, it.value).trim().to_owned());
     let by: Vec<String> = row.by.iter().map(|word| short(word)).collect();

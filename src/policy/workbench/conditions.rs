@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn the_parts_together_are_the_tree_that_cedar_makes() {
         let samples = ["flows", "grants", "guardrails", "operators"];
-        let samples = samples.map(|name| format!("{}/policies/{name}.cedar", env!("CARGO_MANIFEST_DIR")));
+        let samples = samples.map(|name| format!("{}/policies/base/{name}.cedar", env!("CARGO_MANIFEST_DIR")));
         let mut seen = 0;
         for sample in samples {
             let set = PolicySet::from_str(&std::fs::read_to_string(sample).unwrap()).unwrap();

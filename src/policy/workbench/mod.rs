@@ -16,6 +16,6 @@ pub use clauses::Fact;
 pub use explain::{DeterminingPolicy, ExplainedDecision, ExplainedQuestion, Explanation, MissingCondition, TermShown};
 pub use near::{Missed, NearMiss};
 pub use request::Inquiry;
-pub use review::{Access, Condition};
+pub use review::{Condition, Entitlement};
 pub use set::{Files, Set};
 pub use who_can::AccessRow;

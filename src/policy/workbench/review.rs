@@ -15,7 +15,7 @@ const REASONS_MAX: usize = 3;
 /// Whether something may be had.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Access {
+pub enum Entitlement {
     /// By an orderly request.
     Yes,
     /// If the conditions hold, which are about the request.
@@ -36,16 +36,20 @@ pub struct Condition {
 /// How one request stands.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct StandingAccess {
-    pub(super) access: Access,
+    pub(super) access: Entitlement,
     /// The permits that hold, or could.
     pub(super) by: Vec<String>,
-    /// What must hold, where it is [`Access::If`]; what fails, where it is [`Access::No`].
+    /// What must hold, where it is [`Entitlement::If`]; what fails, where it is [`Entitlement::No`].
     pub(super) conditions: Vec<Condition>,
 }
 
 impl StandingAccess {
     pub(super) fn no(policy: &str, clause: String) -> Self {
-        Self { access: Access::No, by: Vec::new(), conditions: vec![Condition { policy: policy.to_owned(), clause }] }
+        Self {
+            access: Entitlement::No,
+            by: Vec::new(),
+            conditions: vec![Condition { policy: policy.to_owned(), clause }],
+        }
     }
 
     /// Both must hold.
@@ -100,7 +104,7 @@ impl Book<'_> {
                 (Effect::Forbid, Reach::Fits) => match asked.forbid(policy) {
                     Ok(condition) => guards.extend(condition),
                     Err(applies) => {
-                        return StandingAccess { access: Access::No, by: Vec::new(), conditions: vec![applies] };
+                        return StandingAccess { access: Entitlement::No, by: Vec::new(), conditions: vec![applies] };
                     }
                 },
                 _ => {}
@@ -112,7 +116,7 @@ impl Book<'_> {
             if conditions.is_empty() {
                 conditions.push(Condition { policy: String::new(), clause: "no permit is about this".to_owned() });
             }
-            return StandingAccess { access: Access::No, by: Vec::new(), conditions };
+            return StandingAccess { access: Entitlement::No, by: Vec::new(), conditions };
         }
         if holding.is_empty() {
             // The one that asks for least.
@@ -121,7 +125,7 @@ impl Book<'_> {
             holding.extend(least.first().map(|it| it.policy.clone()));
             guards.extend(least);
         }
-        let access = if guards.is_empty() { Access::Yes } else { Access::If };
+        let access = if guards.is_empty() { Entitlement::Yes } else { Entitlement::If };
         StandingAccess { access, by: holding, conditions: guards }
     }
 

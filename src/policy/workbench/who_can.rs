@@ -6,7 +6,7 @@ use super::{
     book::Book,
     explain::{own_request, words},
     request::{FLOWS, Inquiry, cedar_request, is_open, steps, transport},
-    review::{Access, Condition, StandingAccess},
+    review::{Condition, Entitlement, StandingAccess},
     set::Own,
 };
 use crate::{
@@ -37,7 +37,7 @@ const FIXED: [&str; 6] = [
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct AccessRow {
     /// Whether it may be had.
-    pub access: Access,
+    pub access: Entitlement,
     /// The agent, or Cedar's principal.
     pub principal: String,
     /// The client it goes by; `None` in another set than narrowgate's.
@@ -205,7 +205,7 @@ fn one_way(own: &Own, book: &Book<'_>, case: &mut Case<'_>, action: &str) -> Res
         terms = terms.strictest(answer.terms.clone());
         let this = if answer.allowed {
             let permits = answer.determining.iter().map(|it| it.policy.to_string());
-            StandingAccess { access: Access::Yes, by: permits.collect(), conditions: Vec::new() }
+            StandingAccess { access: Entitlement::Yes, by: permits.collect(), conditions: Vec::new() }
         } else {
             let request = own_request(question, book)?;
             let this = book.standing(&request, &own.snapshot.entities, (&FIXED, question.now()));
@@ -221,7 +221,7 @@ fn one_way(own: &Own, book: &Book<'_>, case: &mut Case<'_>, action: &str) -> Res
     }
     let standing = standing.unwrap_or_else(|| StandingAccess::no("", "nothing was asked".to_owned()));
     match unmet(&terms, case.keeping(), action == REFRESH) {
-        Some(term) if standing.access != Access::No => {
+        Some(term) if standing.access != Entitlement::No => {
             Ok((StandingAccess::no("", format!("@{term} cannot be kept")), terms))
         }
         _ => Ok((standing, terms)),
