@@ -25,7 +25,8 @@ impl Administration {
     ) -> Result<ExplainReply, Status> {
         let (operator, _in_flight) = self.operator(&request, operation).await?;
         let Ok(_one) = self.explaining.try_acquire() else {
-            let busy = Fault::new(Reason::QuotaExceeded).with("quota", "explanations").retry_after(RETRY_AFTER);
+            let busy = Fault::new(Reason::QuotaExceeded).with("quota", "explanations");
+            let busy = busy.in_detail("One explanation is made at a time.").retry_after(RETRY_AFTER);
             return Err(refused(&busy));
         };
         let (_, _, message) = request.into_parts();

@@ -53,7 +53,7 @@ impl Corridor {
         let permitted = self.admit(operator, operation, action).await?;
         // The names have been looked at: the log takes no text from outside.
         let about = match &input {
-            ExplainInput::Decision(_) => None,
+            ExplainInput::Decision(id) => uuid::Uuid::parse_str(id).ok().map(|id| format!("decision {id}")),
             ExplainInput::Inquiry(_, agent, client) => Some(format!("{agent} by {client}")),
         };
         let permitted = match about {

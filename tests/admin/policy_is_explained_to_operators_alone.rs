@@ -52,6 +52,7 @@ async fn a_real_exchange_and_a_real_no() {
     assert_eq!((gate.part.as_str(), gate.policies[0].id.as_str()), ("gate", "flow.own-client"));
     assert!(gate.policies[0].text.contains("principal in resource.owner"));
     assert_eq!((told.decisions[0].terms[0].value.as_str(), &told.policy_generation), ("2m", &1));
+    assert_eq!(facts(&house.events("admin.decided")[0])["target"], format!("decision {decision}"));
     // One event of it alone.
     let uid = event["metadata"]["uid"].as_str().unwrap().to_owned();
     assert_eq!(operations(&explain(&mut service, What::Decision(uid)).await.unwrap()), ["redeem_code"]);

@@ -51,7 +51,8 @@ fn a_forbid_shows_its_words_and_what_is_missing_so_that_it_would_not_apply() {
     assert_eq!(guard["annotations"]["advice"], "approval");
     let facts = guard["missing"][0]["facts"].as_array().unwrap();
     assert_eq!(guard["missing"][0]["clause"], "context.base has approval");
-    assert!(facts.contains(&json!({ "name": "context.base.approval", "value": "absent" })), "{facts:?}");
+    assert_eq!(facts[..], [json!({ "name": "context.base.approval", "value": "absent" })]);
+    assert!(told["notes"][0].as_str().unwrap().starts_with("a call would end with the first decision"), "{told:#}");
     // A permit holds: nothing is near, it is the forbid alone.
     assert_eq!(question["near_misses"], json!([]));
 

@@ -52,6 +52,7 @@ fn what_hangs_on_the_request_is_told_as_a_condition() {
     let said = here.policy("who-can", &[&["customers.delete"][..], &NOW].concat()).out;
     assert!(said.contains("if  quoter  sales-crm  customers.delete"), "{said}");
     assert!(said.contains("      if context.base has approval"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
 }
 
 #[test]

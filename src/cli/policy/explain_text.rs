@@ -3,8 +3,10 @@
 use crate::policy::workbench::{
     DeterminingPolicy, ExplainedDecision, ExplainedQuestion, Explanation, Fact, Missed, NearMiss, Place, TermShown,
 };
+use std::collections::BTreeSet;
 
-const COLUMNS: usize = 100;
+/// The width of a terminal.
+pub(in crate::cli) const COLUMNS: usize = 100;
 
 /// All of it.
 pub(in crate::cli) fn text(explanation: &Explanation) -> String {
@@ -26,8 +28,9 @@ pub(in crate::cli) fn wrapped(indent: usize, text: &str) -> Vec<String> {
     lines.0
 }
 
+/// The lines, and the policies whose texts are among them.
 #[derive(Default)]
-struct Lines(Vec<String>);
+struct Lines(Vec<String>, BTreeSet<String>);
 
 impl Lines {
     fn put(&mut self, indent: usize, text: &str) {
@@ -101,8 +104,10 @@ impl Lines {
 
     fn policy(&mut self, it: &DeterminingPolicy) {
         let policy = &it.policy;
-        self.put(4, &format!("by {} {}{}", policy.effect, policy.id, place(policy.place.as_ref())));
-        for line in policy.text.lines().filter(|line| !line.starts_with("@id(")) {
+        let is_new = self.1.insert(policy.id.clone());
+        let above = if is_new { "" } else { ", above" };
+        self.put(4, &format!("by {} {}{}{above}", policy.effect, policy.id, place(policy.place.as_ref())));
+        for line in policy.text.lines().filter(|line| is_new && !line.starts_with("@id(")) {
             // As its writer broke it.
             self.0.push(format!("    | {line}"));
         }

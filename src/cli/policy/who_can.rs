@@ -2,7 +2,7 @@
 
 use super::{
     Exit, Output, SetArgs, explain,
-    explain_text::{short, wrapped},
+    explain_text::{COLUMNS, short, wrapped},
 };
 use crate::{
     platform::{Clock, SystemClock},
@@ -125,8 +125,14 @@ fn table(rows: &[AccessRow], hidden: usize) -> String {
         lines.push(line(&head));
     }
     for (row, cells) in rows.iter().zip(&cells) {
-        lines.extend(wrapped(0, &line(cells)));
-        let word = if row.access == Entitlement::If { "if" } else { "for" };
+        match (line(cells), cells.split_last()) {
+            (whole, Some((terms, others))) if whole.chars().count() > COLUMNS => {
+                lines.push(line(others));
+                lines.extend(wrapped(6, &format!("on {terms}")));
+            }
+            (whole, _) => lines.push(whole),
+        }
+        let word = if row.access == Entitlement::If { "if" } else { "because" };
         for condition in &row.conditions {
             let policy = if condition.policy.is_empty() { String::new() } else { format!("  ({})", condition.policy) };
             lines.extend(wrapped(6, &format!("{word} {}{policy}", short(&condition.clause))));

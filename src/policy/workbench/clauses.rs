@@ -84,11 +84,14 @@ impl Clause {
         if self.kind == Kind::When { Outcome::Holds } else { Outcome::Fails }
     }
 
-    /// What would have to hold so that an `unless` applies, and does not: the first such conjunct, on one line.
-    pub(super) fn way_out(&self, request: &Request, entities: &Entities) -> Option<String> {
-        let parts = self.parts.iter().filter(|part| part.kind == Kind::Unless);
-        let missing = parts.into_iter().find(|part| part.holds(request, entities) != Ok(true));
-        missing.map(|part| one_line(&part.text))
+    /// What would have to hold so that an `unless` applies, and does not: the first such conjunct, on one line, and what
+    /// it reads.
+    pub(super) fn way_out(&self, request: &Request, entities: &Entities) -> Option<(String, Vec<Fact>)> {
+        let mut parts = self.parts.iter().filter(|part| part.kind == Kind::Unless);
+        let missing = parts.find(|part| part.holds(request, entities) != Ok(true))?;
+        let mut reads = BTreeSet::new();
+        read(&missing.text, &mut reads);
+        Some((one_line(&missing.text), facts(&reads, request, entities)))
     }
 
     /// Whether it is an `unless`.
@@ -98,7 +101,7 @@ impl Clause {
 
     /// What it reads, and what that is in this request.
     pub(super) fn facts(&self, request: &Request, entities: &Entities) -> Vec<Fact> {
-        self.reads.iter().map(|name| Fact { name: name.clone(), value: value(name, request, entities) }).collect()
+        facts(&self.reads, request, entities)
     }
 
     /// Whether it reads anything of the context but these.
@@ -106,6 +109,10 @@ impl Clause {
         let mut of_context = self.reads.iter().filter(|name| is_below(name, "context"));
         of_context.any(|name| !fixed.iter().any(|fixed| is_below(name, fixed)))
     }
+}
+
+fn facts(reads: &BTreeSet<String>, request: &Request, entities: &Entities) -> Vec<Fact> {
+    reads.iter().map(|name| Fact { name: name.clone(), value: value(name, request, entities) }).collect()
 }
 
 fn is_below(name: &str, above: &str) -> bool {

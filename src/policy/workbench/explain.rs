@@ -108,7 +108,7 @@ pub struct DeterminingPolicy {
 pub struct MissingCondition {
     /// The first conjunct of the `unless` that does not hold, as it is written.
     pub clause: String,
-    /// What the `unless` reads, and what that is in the request.
+    /// What it reads, and what that is in the request.
     pub facts: Vec<Fact>,
 }
 
@@ -334,8 +334,8 @@ fn missing(policy: &cedar_policy::Policy, request: &Request, entities: &Entities
     let unless = clauses::of(policy).into_iter().filter(clauses::Clause::is_unless);
     let holding = unless.filter(|clause| clause.outcome(request, entities) == Outcome::Holds);
     let missing = holding.filter_map(|clause| {
-        let facts = clause.facts(request, entities);
-        Some(MissingCondition { clause: clause.way_out(request, entities)?, facts })
+        let (clause, facts) = clause.way_out(request, entities)?;
+        Some(MissingCondition { clause, facts })
     });
     missing.collect()
 }

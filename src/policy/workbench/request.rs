@@ -228,6 +228,12 @@ impl Snapshot {
             let client = &client.alias;
             explanation.notes.push(format!("the client {client} is not configured for {flow}: policy is not asked"));
         }
+        if let [first, _, ..] = explanation.decisions.as_slice()
+            && !first.allowed
+        {
+            let after = "a call would end with the first decision; what comes after it is asked all the same";
+            explanation.notes.push(after.to_owned());
+        }
         Ok(explanation)
     }
 }

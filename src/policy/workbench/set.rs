@@ -168,7 +168,7 @@ fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result
     for entry in entries {
         let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         // A link to a folder above would lead in circles.
-        if !is_hidden && !(fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir()) {
+        if !(is_hidden || fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir()) {
             walk(&entry, false, into)?;
         }
     }
