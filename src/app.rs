@@ -5,15 +5,15 @@ use crate::{
     api::{BindError, Door, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, StartError},
     config::{Config, Finding, about},
-    exchange::{Corridor, first_set},
+    exchange::{Approvals, Corridor, first_set},
     grant::{Durable, GrantBounds, Grants, OpenedStore, Records, open_store},
     model::DecisionId,
-    oauth::{AuthorizationServers, ProtectedResources},
+    oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{
         Clock, Entropy, SystemClock, SystemEntropy, Work, files,
         vault::{OpenError, Rejected},
     },
-    policy::{self, Freezes},
+    policy::{self, Freezes, Witness},
     telemetry::{
         Metrics,
         metrics::{self, Held},
@@ -53,9 +53,17 @@ pub enum Failure {
     /// The freezes of the run before cannot be read.
     #[error("the list of freezes in {0} {1}")]
     Freezes(PathBuf, String),
+    /// The system has no entropy.
+    #[error("the system gives no random bits")]
+    NoEntropy,
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+}
+
+/// No approval was taken yet.
+fn approvals(entropy: &dyn Entropy) -> Result<Arc<Approvals>, Failure> {
+    Approvals::start(entropy).map_err(|_| Failure::NoEntropy)
 }
 
 /// A daemon that serves.
@@ -96,13 +104,14 @@ impl Daemon {
         let key = CorrelationKey::open(log, &*entropy).map_err(|w| Failure::Key(CorrelationKey::path(log), w))?;
         let keyed = Arc::new(key.keyed());
         let installation = Installation { uid: keyed.reference("installation", b""), hostname: hostname() };
-        let disk = Arc::new(files::Disk);
         let (sink, open, audit_thread) =
-            audit::open(log, key, installation, disk, Arc::clone(&clock), Arc::clone(&entropy))?;
+            audit::open(log, key, installation, Arc::new(files::Disk), Arc::clone(&clock), Arc::clone(&entropy))?;
         let store = open_store(&config, &clock, &entropy)?;
         let metrics = Arc::new(Metrics::default());
+        let witness = Arc::new(Witness::new(config.shadow.is_some()));
         let recorder = Recorder::new(sink, Arc::clone(&keyed), config.audit.commit_timeout, config.audit.outcome_hold)
-            .counting(Arc::clone(&metrics));
+            .counting(Arc::clone(&metrics))
+            .seen_by(Arc::clone(&witness));
         let work = Arc::new(Work::default());
         let servers = {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
@@ -110,6 +119,7 @@ impl Daemon {
         }
         .map_err(Failure::Config)?;
         let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
+        let bundles = BundleSource::new(&config, file).map_err(Failure::Config)?.map(Arc::new);
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -118,16 +128,18 @@ impl Daemon {
         let address = mtls.as_ref().and_then(|door| door.address().ok());
         // Before they are read: what is written from here on is a change.
         let glance = policy::Sources::glance(&config);
-        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder);
+        let (policies, policy_findings) = first_set(&config, Arc::clone(&clock), freezes, &recorder, witness);
         let bounds = Bounds::from(&config.limits);
         let transactions = Transactions::new(bounds, Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&keyed));
         let (durable, found) = store.map(OpenedStore::into_halves).unzip();
         let grants = Grants::new(grant_bounds(&config, durable), Arc::clone(&clock), Arc::clone(&entropy), keyed);
         let corridor = Arc::new(Corridor {
+            approvals: approvals(&*entropy)?,
             policies,
             transactions,
             servers,
             resources,
+            bundles,
             grants,
             recorder,
             clock,
@@ -136,6 +148,7 @@ impl Daemon {
             config,
         });
         take_up(&corridor, found, open).await;
+        corridor.start_shadow().await;
         let (stop, stopping) = watch::channel(false);
         let readiness = follow_readiness(&corridor, stopping.clone());
         let mut serving = JoinSet::new();
@@ -288,6 +301,7 @@ async fn take_up(corridor: &Arc<Corridor>, found: Option<(Option<Rejected>, Reco
 pub fn would_refuse(config: &Config, file: &Path) -> Vec<Finding> {
     let mut findings = AuthorizationServers::refused(config, file);
     findings.extend(ProtectedResources::refused(config, file));
+    findings.extend(BundleSource::new(config, file).err().unwrap_or_default());
     let sockets = [("listen.unix", &config.unix), ("metrics", &config.metrics)];
     for (table, socket) in sockets.into_iter().filter_map(|(table, socket)| Some((table, socket.as_ref()?))) {
         findings.extend(UnixDoor::refused(socket).map(|wrong| about(file, format!("`{table}.path`: {wrong}"))));
@@ -314,7 +328,10 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             generation: corridor.policies.current().map_or(0, |set| set.generation),
             failed: standing.failed,
             unchecked: standing.checked.map(|(at, _)| corridor.clock.boot().since(at)).unwrap_or_default(),
-            reloads: [standing.activations, standing.unchanged, standing.refusals],
+            reloads: [standing.activations, standing.unchanged, standing.refusals, standing.waits],
+            pending: standing.pending.is_some(),
+            weakened: standing.weakened,
+            shadow: shadow(&corridor),
         };
         Held {
             transactions: corridor.transactions.open_count(),
@@ -324,6 +341,13 @@ fn held(corridor: &Arc<Corridor>, readiness: watch::Receiver<Option<&'static str
             policy,
         }
     }
+}
+
+/// The shadow set at a moment.
+fn shadow(corridor: &Corridor) -> metrics::Shadow {
+    let shadow = &corridor.policies.witness().shadow;
+    let policy::ShadowCounts { compared, differences, dropped, unrecorded } = shadow.counts();
+    metrics::Shadow { failed: shadow.standing().failure.is_some(), compared, differences, dropped, unrecorded }
 }
 
 /// Closes what the run before left open: its code may have been sent, so nobody may think it was not.

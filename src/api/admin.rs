@@ -61,7 +61,8 @@ impl AdminService for Administration {
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         let (operator, _in_flight) = self.operator(&request, "GetStatus").await?;
         let reply = self.corridor.admin_status(operator).await.map_err(|f| refused(&f))?;
-        Ok(Response::new(wire::status(reply)))
+        let shadow = self.corridor.config.shadow.as_ref().map(|_| &self.corridor.policies.witness().shadow);
+        Ok(Response::new(wire::status(reply, shadow)))
     }
 
     async fn list_grants(&self, request: Request<ListGrantsRequest>) -> Result<Response<ListGrantsResponse>, Status> {
@@ -108,7 +109,8 @@ impl AdminService for Administration {
 
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         let (operator, _in_flight) = self.operator(&request, "Reload").await?;
-        let reply = self.corridor.admin_reload(operator).await.map_err(|f| refused(&f))?;
+        let accept = request.get_ref().accept_weakening;
+        let reply = self.corridor.admin_reload(operator, accept).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire_reload::reloaded(&reply)))
     }
 

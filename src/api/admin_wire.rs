@@ -5,7 +5,7 @@ use crate::{
     exchange::{FrozenReply, GrantsReply, PAGE, StatusReply, Toll},
     grant::{GrantFilter, GrantSummary},
     model::{Fault, FreezeTarget, OperatorId, Reason},
-    policy::Freeze,
+    policy::{Freeze, Shadow},
 };
 use proto::{revoke_grants_request::Which, target::Kind};
 
@@ -53,7 +53,7 @@ fn is_fingerprint(text: &str) -> bool {
     digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-pub(super) fn status(reply: StatusReply) -> proto::GetStatusResponse {
+pub(super) fn status(reply: StatusReply, shadow: Option<&Shadow>) -> proto::GetStatusResponse {
     let policy = reply.policy.as_deref().map(wire_reload::set);
     let standing = reply.standing;
     let issuers = reply.issuers.into_iter().map(|(issuer, left_alone)| proto::IssuerStatus { issuer, left_alone });
@@ -65,6 +65,8 @@ pub(super) fn status(reply: StatusReply) -> proto::GetStatusResponse {
         policy_trigger: standing.activated.map(|(_, trigger)| trigger.as_str().to_owned()).unwrap_or_default(),
         policy_check_time: standing.checked.map(|(_, at)| timestamp(at)),
         policy_failure: standing.failure.as_ref().map(|failure| wire_reload::failure(failure, standing.failed)),
+        policy_pending: standing.pending.as_deref().map(wire_reload::pending),
+        shadow: shadow.map(wire_reload::shadow),
         policy,
         audit_writable: reply.audit_writable,
         grants: count(reply.grants),

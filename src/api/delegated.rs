@@ -2,7 +2,7 @@
 
 use super::{
     proto,
-    wire::{claimed, grant_handle, required, token},
+    wire::{approval, claimed, grant_handle, required, token},
 };
 use crate::{
     audit::Recorded,
@@ -59,6 +59,7 @@ pub(super) fn exchange(request: proto::ExchangeTokenRequest) -> Result<ExchangeI
         audiences: request.audiences,
         wanted,
         claimed: claimed(request.claimed)?,
+        approval: approval(request.approval)?,
     })
 }
 
@@ -88,6 +89,7 @@ pub(super) fn obtain(request: proto::ObtainTokenRequest) -> Result<ObtainInput, 
         scopes: request.scopes,
         resource: request.resource,
         claimed: claimed(request.claimed)?,
+        approval: approval(request.approval)?,
     })
 }
 

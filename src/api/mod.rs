@@ -4,6 +4,7 @@
 
 mod admin;
 mod admin_wire;
+mod advice;
 mod calls;
 mod calm;
 mod count;

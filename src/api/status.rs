@@ -26,6 +26,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeNotInTransaction
         | R::ScopeNotGranted
         | R::PolicyDenied
+        | R::HumanApprovalRequired
         | R::PolicyEvalError
         | R::ObligationUnmet
         | R::ScopeNoLongerAllowed
@@ -46,6 +47,7 @@ pub const fn code_of(reason: Reason) -> Code {
         | R::ScopeUndeclared
         | R::AuthorizationDetailsInvalid
         | R::SubjectTokenInvalid
+        | R::ApprovalInvalid
         | R::ActorTokenForbidden => Code::InvalidArgument,
         R::MethodUnknown | R::EncodingUnsupported => Code::Unimplemented,
         R::ServiceUnknown
@@ -145,7 +147,8 @@ pub fn status_of(fault: &Fault) -> Status {
     if let Some((field, wrong)) = &fault.field {
         message = format!("{message} `{field}` {wrong}.");
     }
-    Status::with_error_details(code_of(fault.reason), format!("{message} {}", fault.reason.next_step()), details)
+    let message = format!("{message} {}", fault.reason.next_step());
+    super::advice::attached(Status::with_error_details(code_of(fault.reason), message, details), fault)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use crate::{
     exchange::{BeginInput, BegunReply, RedeemInput, RegisterInput, RegisteredReply, RevokedReply, TokenInput},
     grant::{self, By, Reply, Wanted},
     model::{
-        Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet, TokenBinding,
-        TokenType, Wall, scope::SCOPES_MAX,
+        ApprovalRecord, Boot, Claimed, CodeVerifier, DpopProof, Fault, Handle, LoginDemand, Reason, Scope, ScopeSet,
+        TokenBinding, TokenType, Wall, scope::SCOPES_MAX,
     },
     oauth::Outcome,
     transaction::{self, Callback, Registration},
@@ -29,7 +29,17 @@ pub(super) fn begin(request: proto::BeginAuthorizationRequest) -> Result<BeginIn
         allow_partial: request.allow_partial,
         claimed: claimed(request.claimed)?,
         proof: proof(request.dpop_proof),
+        approval: approval(request.approval)?,
     })
+}
+
+/// The record that a person approves, where one comes.
+pub(super) fn approval(text: String) -> Result<Option<ApprovalRecord>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || Fault::field(Reason::FieldInvalid, "approval", "is no compact JWS of at most 4096 bytes");
+    ApprovalRecord::parse(text).map(Some).ok_or_else(wrong)
 }
 
 pub(super) fn begun(reply: BegunReply) -> proto::BeginAuthorizationResponse {
@@ -70,6 +80,7 @@ pub(super) fn register(request: proto::RegisterAuthorizationRequest) -> Result<R
             allow_partial: false,
             claimed: claimed(request.claimed)?,
             proof: None,
+            approval: None,
         },
     })
 }

@@ -4,7 +4,7 @@ use super::{proto, wire::timestamp};
 use crate::{
     config::Finding,
     exchange::{ReloadReply, Reloaded},
-    policy::{Failure, Snapshot},
+    policy::{Failure, Pending, Shadow, Snapshot},
 };
 use proto::reload_response::Outcome;
 
@@ -37,6 +37,7 @@ pub(super) fn reloaded(reply: &ReloadReply) -> proto::ReloadResponse {
     let (outcome, current, findings) = match &reply.reloaded {
         Reloaded::Activated(now) => (Outcome::Activated, Some(now), [].as_slice()),
         Reloaded::Unchanged(now) => (Outcome::Unchanged, now.as_ref(), [].as_slice()),
+        Reloaded::Pending(_, now) => (Outcome::Pending, now.as_ref(), [].as_slice()),
         Reloaded::Refused(findings, now) => (Outcome::Refused, now.as_ref(), findings.as_slice()),
     };
     proto::ReloadResponse {
@@ -45,6 +46,44 @@ pub(super) fn reloaded(reply: &ReloadReply) -> proto::ReloadResponse {
         mistakes: findings.iter().take(MISTAKES_MAX).map(mistake).collect(),
         mistake_count: count(findings.len()),
         decision_id: reply.decision.to_string(),
+        pending: match &reply.reloaded {
+            Reloaded::Pending(waiting, _) => Some(pending(waiting)),
+            _ => None,
+        },
+    }
+}
+
+pub(super) fn pending(pending: &Pending) -> proto::PendingSet {
+    let first = pending.weakening.first.iter().map(|it| proto::Weakened {
+        decision_id: it.decision.to_string(),
+        agent: it.principal.to_string(),
+        scopes: it.scopes.iter().map(ToString::to_string).collect(),
+    });
+    proto::PendingSet {
+        time: Some(timestamp(pending.at)),
+        trigger: pending.trigger.as_str().to_owned(),
+        policy_digest: pending.policy_digest.to_string(),
+        entities_digest: pending.entities_digest.to_string(),
+        denials_asked: count(pending.weakening.asked),
+        weakened: count(pending.weakening.allowed),
+        first: first.collect(),
+    }
+}
+
+pub(super) fn shadow(shadow: &Shadow) -> proto::ShadowStatus {
+    let (standing, counts) = (shadow.standing(), shadow.counts());
+    let [would_allow, would_deny, other_terms, errors] = counts.differences;
+    proto::ShadowStatus {
+        policy: shadow.current().map(|now| set(&now)),
+        time: standing.since.map(timestamp),
+        failure: standing.failure.as_ref().map(|it| failure(it, true)),
+        compared: counts.compared,
+        would_allow,
+        would_deny,
+        other_terms,
+        errors,
+        dropped: counts.dropped,
+        unrecorded: counts.unrecorded,
     }
 }
 

@@ -54,6 +54,21 @@ pub(super) fn facts(verdict: &Verdict) -> Map<String, Value> {
     facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// A decision in short, inside an event that is not its own.
+#[must_use]
+pub fn decision_facts(verdict: &Verdict) -> Value {
+    let mut record = facts(verdict);
+    for whose in ["decision_cache", "answered_by"] {
+        record.remove(whose);
+    }
+    let policies = verdict.determining.iter().map(|d| json!({ "policy": &*d.policy, "forbids": d.forbids }));
+    record.insert("verdict".to_owned(), json!(if verdict.denied.is_some() { "deny" } else { "allow" }));
+    record.insert("granted_scopes".to_owned(), json!(verdict.granted.iter().map(Scope::as_str).collect::<Vec<_>>()));
+    record.insert("policies".to_owned(), policies.collect());
+    record.insert("evaluation_errors".to_owned(), json!(verdict.errors));
+    Value::Object(record)
+}
+
 fn terms(terms: &Terms) -> Value {
     let said = |flag: bool| flag.then_some(true);
     json!({

@@ -1,5 +1,6 @@
 //! An event as the corridor tells it: typed fields only, no free text from outside.
 
+use super::CandidateCode;
 use crate::{
     caller::{Attestation, AttestedOperator, Caller},
     config::{Client, Issuer},
@@ -79,6 +80,8 @@ pub enum Code {
     /// A grant of the run before is not held any more: what it belonged to is no longer configured, or its outcome never
     /// came on record.
     GrantDropped,
+    /// Of a policy set that decides nothing.
+    Candidate(CandidateCode),
     /// Something the SOC should look at.
     Detected(Detection),
 }
@@ -121,6 +124,7 @@ impl Code {
             Self::GrantStoreFailed => "grants.store_failed",
             Self::GrantStoreResumed => "grants.store_resumed",
             Self::GrantDropped => "grant.dropped",
+            Self::Candidate(code) => code.as_str(),
             Self::Detected(detection) => match detection {
                 Detection::UnknownAgent => "detect.unknown_agent",
                 Detection::UnknownOperator => "detect.unknown_operator",
@@ -141,6 +145,7 @@ impl Code {
                 Detection::IdTokenForged => "detect.id_token_forged",
                 Detection::MetadataDowngrade => "detect.metadata_downgrade",
                 Detection::SubjectTokenMisuse => "detect.subject_token_misuse",
+                Detection::ApprovalMisuse => "detect.approval_misuse",
                 Detection::DelegationStripped => "detect.delegation_stripped",
                 Detection::UnexpectedRefreshToken => "detect.unexpected_refresh_token",
                 Detection::UntrustedIssuer => "detect.untrusted_issuer",

@@ -1,7 +1,7 @@
 //! Events as OCSF 1.8.0 JSON lines. Everything is escaped to ASCII; nothing is null or empty.
 
 use super::{
-    Code, Event, Installation, decision,
+    Code, Event, Installation, candidate, decision,
     line::{prune, write_line},
     words::{Class, class, fact, message, severity},
 };
@@ -56,7 +56,7 @@ impl Renderer {
     /// What every event has.
     fn frame(&self, event: &Event, sequence: u64) -> Map<String, Value> {
         let (Class(uid, name, category, category_name), activity, activity_name) = class(event.code);
-        let now = self.clock.wall().0;
+        let (now, type_of) = (self.clock.wall().0, if activity == 99 { "Other" } else { activity_name });
         let profiles: &[&str] = match (uid, event.trace) {
             // The one class that has the profile; elsewhere the trace is among our own facts alone.
             (6003, Some(_)) => &["security_control", "host", "trace"],
@@ -80,7 +80,7 @@ impl Renderer {
             "category_uid": category, "category_name": category_name,
             "class_uid": uid, "class_name": name,
             "activity_id": activity, "activity_name": activity_name,
-            "type_uid": u64::from(uid) * 100 + u64::from(activity), "type_name": format!("{name}: {activity_name}"),
+            "type_uid": u64::from(uid) * 100 + u64::from(activity), "type_name": format!("{name}: {type_of}"),
             "time": now, "timezone_offset": 0,
             "severity_id": severity_id, "severity": severity,
             "message": message(event),
@@ -221,11 +221,14 @@ impl Renderer {
                 let (alias, id) = client.map(|c| (c.alias.as_str(), c.client_id.as_str())).unwrap_or_default();
                 json!({ "name": alias, "uid": id, "type_id": 99, "type": "Client registration" })
             }
+            Code::Candidate(code) => candidate::entity(event, code, record),
             _ => json!({ "name": "policies", "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" }),
         };
         let of_issuer =
             matches!(event.code, Code::IssuerUnavailable | Code::IssuerRecovered | Code::ClientAuthenticationWeak);
-        outcome(record, of_issuer || event.reason.is_none());
+        if !matches!(event.code, Code::Candidate(_)) {
+            outcome(record, of_issuer || event.reason.is_none());
+        }
         put(record, "entity", entity);
         put(record, "src_endpoint", self.source(event));
     }

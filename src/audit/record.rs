@@ -1,12 +1,13 @@
 //! Where [`Recorded`] is minted: the event about exactly this value is durable.
 
 use super::{
-    Event, Sink,
+    Event, Sink, decision,
     writer::{Ack, Job},
 };
 use crate::{
     model::{Fault, Reason},
     platform::{KeyedHash, trace},
+    policy::{Verdict, Witness},
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ pub struct Recorder {
     commit_timeout: Duration,
     outcome_hold: Duration,
     metrics: Option<Arc<Metrics>>,
+    witness: Option<Arc<Witness>>,
 }
 
 /// How long between two tries to record an outcome.
@@ -55,13 +57,19 @@ impl Recorder {
     /// Records into this sink.
     #[must_use]
     pub const fn new(sink: Sink, keyed: Arc<KeyedHash>, commit_timeout: Duration, outcome_hold: Duration) -> Self {
-        Self { sink, keyed, commit_timeout, outcome_hold, metrics: None }
+        Self { sink, keyed, commit_timeout, outcome_hold, metrics: None, witness: None }
     }
 
     /// Also counts what it records.
     #[must_use]
     pub fn counting(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Also shows the decisions that are on record to this.
+    #[must_use]
+    pub fn seen_by(self, witness: Arc<Witness>) -> Self {
+        Self { witness: Some(witness), ..self }
     }
 
     /// The keyed hash of this installation.
@@ -122,7 +130,10 @@ impl Recorder {
     /// # Errors
     /// As [`Self::record`], if the log is known not to be writable or its queue is full.
     pub fn record_queued<T: Queueable>(&self, value: T) -> Result<Recorded<T>, Box<(T, Fault)>> {
-        if self.is_writable() && self.send(value.event(&self.keyed), Ack::None) {
+        let event = value.event(&self.keyed);
+        let to_be_seen = self.to_be_seen(&event);
+        if self.is_writable() && self.send(event, Ack::None) {
+            self.show(to_be_seen);
             return Ok(Recorded(value));
         }
         Err(Box::new((value, Reason::AuditUnavailable.into())))
@@ -139,6 +150,12 @@ impl Recorder {
         }
     }
 
+    /// Whether the log keeps up with its queue.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.sink.has_room() && self.is_writable()
+    }
+
     /// Whether the log can be written right now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
@@ -150,6 +167,7 @@ impl Recorder {
         let (sender, done) = oneshot::channel();
         let (ack, began) = (ack(sender), self.sink.tick());
         let counted = matches!(ack, Ack::Effect(_)).then(|| event.counted());
+        let to_be_seen = self.to_be_seen(&event);
         if !self.send(event, ack) {
             return None;
         }
@@ -158,7 +176,23 @@ impl Recorder {
             metrics.committed(self.sink.tick().saturating_sub(began));
             counted.into_iter().for_each(|counted| metrics.recorded(counted));
         }
+        if written == Some(true) {
+            self.show(to_be_seen);
+        }
         written
+    }
+
+    /// The decision of an event that the witness wants to see once it is on record.
+    fn to_be_seen(&self, event: &Event) -> Option<(&'static str, Verdict)> {
+        let verdict =
+            decision::of(event).filter(|verdict| self.witness.as_ref().is_some_and(|it| it.wants(verdict)))?;
+        Some((event.operation, verdict.clone()))
+    }
+
+    fn show(&self, seen: Option<(&'static str, Verdict)>) {
+        if let (Some(witness), Some((operation, verdict))) = (&self.witness, seen) {
+            witness.saw(operation, verdict);
+        }
     }
 
     /// Sends an event, tied to the trace of the call that runs: here and nowhere earlier, so that nothing that leads to

@@ -152,6 +152,20 @@ impl<'e> Decision<'e> {
         self.text("/actor/user/uid")
     }
 
+    /// The client that it went by, if it went by one.
+    #[must_use]
+    pub fn client(&self) -> &'e str {
+        self.text("/actor/app_name")
+    }
+
+    /// The scopes asked for; for a grant that is held, those it has.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<&'e str> {
+        let list = |key: &str| self.0.pointer(&format!("/unmapped/narrowgate/{key}")).and_then(Value::as_array);
+        let scopes = list("requested_scopes").or_else(|| list("granted_scopes"));
+        scopes.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
     /// Which of policies, schema and entities are not those that it was made under, with the digest recorded and the one
     /// at hand. None: a replay is exact.
     #[must_use]
@@ -165,24 +179,30 @@ impl<'e> Decision<'e> {
         differ.map(|(word, pointer, at_hand)| (word, self.text(pointer).to_owned(), at_hand.to_owned())).collect()
     }
 
-    /// Asks it again. A decision that was answered from the cache has its questions in an earlier event.
+    /// Its questions. A decision that was answered from the cache has them in an earlier event.
+    ///
+    /// # Errors
+    /// Where they are missing.
+    pub fn asked(&self, earlier: &Questions) -> Result<Cow<'e, Value>, String> {
+        let by = self.text("/unmapped/narrowgate/answered_by");
+        match (self.0.pointer("/unmapped/narrowgate/asked"), by) {
+            (Some(asked), _) => Ok(Cow::Borrowed(asked)),
+            (None, "") => Err("the event holds no questions: an earlier narrowgate wrote it".to_owned()),
+            (None, by) => {
+                let asked = earlier.asked.get(by).and_then(|text| serde_json::from_str(text).ok());
+                asked
+                    .map(Cow::Owned)
+                    .ok_or_else(|| format!("its questions are those of decision {by}, which is not in this log"))
+            }
+        }
+    }
+
+    /// Asks it again.
     ///
     /// # Errors
     /// Why it cannot be asked: its questions are missing or do not fit the schema.
     pub fn again(&self, snapshot: &Snapshot, earlier: &Questions) -> Result<Vec<Difference>, String> {
-        let by = self.text("/unmapped/narrowgate/answered_by");
-        let asked = match (self.0.pointer("/unmapped/narrowgate/asked"), by) {
-            (Some(asked), _) => Cow::Borrowed(asked),
-            (None, "") => return Err("the event holds no questions: an earlier narrowgate wrote it".to_owned()),
-            (None, by) => {
-                let asked = earlier.asked.get(by).and_then(|text| serde_json::from_str(text).ok());
-                Cow::Owned(
-                    asked
-                        .ok_or_else(|| format!("its questions are those of decision {by}, which is not in this log"))?,
-                )
-            }
-        };
-        self.against(snapshot, &asked)
+        self.against(snapshot, &*self.asked(earlier)?)
     }
 
     /// Holds it against what this set says to the same questions.

@@ -42,6 +42,7 @@ pub(super) fn class(code: Code) -> (Class, u8, &'static str) {
         Code::DaemonStopped => (LIFECYCLE, 4, "Stop"),
         Code::AuditResumed => (EVENT_LOG, 9, "Enable"),
         Code::AuditFileLost => (EVENT_LOG, 2, "Delete"),
+        Code::Candidate(code) => (ENTITY_MANAGEMENT, code.activity().0, code.activity().1),
         Code::Detected(_) => (FINDING, 1, "Create"),
     }
 }
@@ -108,6 +109,7 @@ pub(super) fn message(event: &Event) -> String {
         | Code::GrantStoreFailed
         | Code::GrantStoreResumed
         | Code::GrantDropped => of_the_store(event.code).to_owned(),
+        Code::Candidate(code) => code.message().to_owned(),
         Code::Detected(detection) => of_detection(detection, agent),
     }
 }
@@ -135,6 +137,7 @@ fn of_detection(detection: Detection, agent: &str) -> String {
         Detection::JwksWeakKey => "An issuer publishes a key too weak to be used".to_owned(),
         Detection::IdTokenForged => "An ID token was not made for its transaction".to_owned(),
         Detection::SubjectTokenMisuse => "A subject token was misused".to_owned(),
+        Detection::ApprovalMisuse => "An approval record was misused".to_owned(),
         Detection::DelegationStripped => "A delegation came back without its actors".to_owned(),
         Detection::UnexpectedRefreshToken => "A refresh token came unasked".to_owned(),
         Detection::UntrustedIssuer => {

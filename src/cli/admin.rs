@@ -60,7 +60,11 @@ enum AdminCommand {
     /// Take policies, agents and APIs anew from their files; list every mistake if there is one.
     ///
     /// Exit codes: 0 another set is current, or nothing is new · 1 not allowed · 65 mistakes; nothing was changed.
-    Reload,
+    Reload {
+        /// Have a set become current although it allows what was denied of late (`[policy] require_ack_for_weakening`).
+        #[arg(long)]
+        accept_weakening: bool,
+    },
     /// Say why policy answered as it did, or would answer a request: which policies determine it, and which nearly do.
     ///
     /// Exit codes: 0 allowed · 1 denied, or not allowed to ask · 64 wrong usage.
@@ -146,7 +150,9 @@ pub(super) async fn run(admin: Admin, output: &Output) -> Exit {
         }
         AdminCommand::Unfreeze { of } => unfreeze(&mut service, target(of.agent, of.client, of.issuer), output).await,
         AdminCommand::Freezes => freezes(&mut service, output).await,
-        AdminCommand::Reload => return answered(admin_policy::reload(&mut service, output).await, output),
+        AdminCommand::Reload { accept_weakening } => {
+            return answered(admin_policy::reload(&mut service, accept_weakening, output).await, output);
+        }
         AdminCommand::Drain => drain(&mut service, output).await,
     };
     answered(done.map(|()| Exit::Ok), output)

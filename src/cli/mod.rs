@@ -3,6 +3,8 @@
 mod admin;
 mod admin_explain;
 mod admin_policy;
+mod approve;
+mod bundles;
 mod challenge;
 mod check;
 mod client;
@@ -26,8 +28,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// The daemon refused, or answered that it does not serve; a replay found differences.
+    /// The daemon refused, or answered that it does not serve; a replay found differences; a case failed.
     Refused = 1,
+    /// Policies differ, and allow no more than before.
+    Tighter = 2,
+    /// Whether policies allow more than before cannot be told.
+    Untold = 3,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// The policies, or the data to work on, are wrong.
@@ -119,6 +125,9 @@ enum Command {
     Token(token::TokenCommand),
     /// Administer a daemon: look, revoke, freeze, stop.
     Admin(admin::Admin),
+    /// Approve what an agent asks for, as a person whose key the agents file names.
+    #[command(subcommand)]
+    Approve(approve::ApproveCommand),
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -176,6 +185,9 @@ pub fn run() -> Exit {
         }
     };
     let output = Output::new(cli.output);
+    if output.is_junit() && !matches!(&cli.command, Command::Policy(command) if command.has_junit()) {
+        return output.fail(Exit::Usage, "--output junit is for policy check and policy test; use text or json here");
+    }
     if let Command::Serve { config, log, log_json } = cli.command {
         crate::telemetry::start(&log, log_json);
         return serve::run(&config.config, &output);
@@ -199,6 +211,7 @@ pub fn run() -> Exit {
             Command::Metrics { socket } => metrics::run(&socket, &output).await,
             Command::Token(command) => token::run(command, &output).await,
             Command::Admin(command) => admin::run(command, &output).await,
+            Command::Approve(command) => approve::run(command, &output),
             Command::Policy(command) => policy::run(command, &output),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -15,6 +15,8 @@ pub(super) enum Format {
     Text,
     /// One JSON value on standard output.
     Json,
+    /// JUnit's XML, of `policy check` and `policy test`: what CI systems read.
+    Junit,
 }
 
 /// Whether a command line that clap could not read asks for JSON all the same.
@@ -41,6 +43,15 @@ impl Output {
         self.format == Format::Json
     }
 
+    pub(super) fn is_junit(&self) -> bool {
+        self.format == Format::Junit
+    }
+
+    /// Whether colours are wanted: by a terminal, unless NO_COLOR says otherwise (no-color.org).
+    pub(super) fn is_coloured(&self) -> bool {
+        self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// Whether what is printed goes to a person's eyes.
     pub(super) fn is_terminal(&self) -> bool {
         io::stdout().is_terminal()
@@ -57,7 +68,7 @@ impl Output {
     /// Prints a result in the format asked for.
     pub(super) fn result(&self, text: &str, value: &Value) {
         match self.format {
-            Format::Text => self.text(&format!("{text}\n")),
+            Format::Text | Format::Junit => self.text(&format!("{text}\n")),
             Format::Json => self.text(&format!("{value:#}\n")),
         };
     }
@@ -70,7 +81,7 @@ impl Output {
     /// Prints why the command failed.
     pub(super) fn fail(&self, exit: Exit, text: &str) -> Exit {
         match self.format {
-            Format::Text => self.say(&format!("narrowgate: {text}")),
+            Format::Text | Format::Junit => self.say(&format!("narrowgate: {text}")),
             Format::Json => {
                 self.text(&format!("{:#}\n", json!({ "error": { "message": text, "exit_code": exit as u8 } })));
             }

@@ -3,7 +3,7 @@
 use super::{Exit, output::Output};
 use crate::{
     app::{Daemon, Failure},
-    config::{self, Config},
+    config::Config,
     exchange::Corridor,
     platform::{
         process,
@@ -28,8 +28,14 @@ use tokio::{
 pub(super) fn run(file: &Path, output: &Output) -> Exit {
     process::harden();
     process::take_descriptors();
-    let config = match config::load(file) {
-        Ok(config) => config,
+    // A bundle is fetched now already: its agents say how far the sandbox can be closed.
+    let config = match super::bundles::load(file) {
+        Ok((config, unfetched)) => {
+            if let Some(finding) = unfetched {
+                tracing::error!("{finding}");
+            }
+            config
+        }
         Err(findings) => return super::check::report(&findings, Exit::Usage, output),
     };
     if let Err(why) = close(&config, file) {
@@ -144,7 +150,7 @@ fn refuse(failure: Failure, output: &Output) -> Exit {
         Failure::Key(..) | Failure::Freezes(..) | Failure::Store(OpenError::WrongKey(_) | OpenError::Later(..)) => {
             output.fail(Exit::Usage, &failure.to_string())
         }
-        Failure::Audit(_) | Failure::Bind(_) | Failure::Store(_) => {
+        Failure::Audit(_) | Failure::Bind(_) | Failure::NoEntropy | Failure::Store(_) => {
             output.fail(Exit::Unavailable, &failure.to_string())
         }
     }

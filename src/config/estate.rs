@@ -36,12 +36,14 @@ pub struct EstateFiles {
     pub agents: PathBuf,
     /// The APIs and scopes.
     pub apis: PathBuf,
+    /// The folder that paths in them start from, where that is not their own: those of a bundle have none.
+    pub base: Option<PathBuf>,
 }
 
 impl EstateFiles {
     pub(super) fn of(main: &Path, agents: PathBuf, apis: PathBuf) -> Self {
         let owner = std::fs::metadata(main).ok().map(|meta| meta.uid());
-        Self { main: main.to_owned(), owner, agents, apis }
+        Self { main: main.to_owned(), owner, agents, apis, base: None }
     }
 }
 
@@ -87,6 +89,13 @@ impl Estate {
     /// # Errors
     /// Every mistake in them, and what of the configuration refers to nothing in them.
     pub fn reread(agents: String, apis: String, config: &Config) -> Result<Self, Vec<Finding>> {
+        let (estate, mut findings) = Self::of_texts(agents, apis, config);
+        findings.extend(estate.hidden_programs(config));
+        if findings.is_empty() { Ok(estate) } else { Err(findings) }
+    }
+
+    /// An estate of these texts, held against a configuration; and every mistake.
+    pub(super) fn of_texts(agents: String, apis: String, config: &Config) -> (Self, Vec<Finding>) {
         let files = &config.estate_files;
         let referring = Referring {
             file: &files.main,
@@ -96,10 +105,8 @@ impl Estate {
             is_named: &|issuer| config.issuers.contains_key(issuer),
             administered: (config.environment, config.admin.is_some()),
         };
-        let documents = [Document::of(&files.agents, agents), Document::of(&files.apis, apis)].map(Ok);
-        let (estate, mut findings) = Self::read(documents, &referring);
-        findings.extend(estate.hidden_programs(config));
-        if findings.is_empty() { Ok(estate) } else { Err(findings) }
+        let document = |path, text| Ok(Document::of(path, text).based_on(files.base.clone()));
+        Self::read([document(&files.agents, agents), document(&files.apis, apis)], &referring)
     }
 
     /// Agents whose programs the sandbox hides, which was closed when there were none ([`Config::places`]).

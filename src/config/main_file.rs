@@ -3,6 +3,7 @@
 use super::{
     AuditLog, Client, Config, Estate, EstateFiles, Finding, Issuer, Keeping, Limits, TcpListener, UnixListener,
     assertion::unfit,
+    bundle::{BundleOrigin, PolicyBundle, PolicyOrigin, bundled_estate, policy_origin},
     estate::Referring,
     grant_store::{GrantStore, grant_store},
     issuers::{client, issuer},
@@ -11,11 +12,14 @@ use super::{
     pem,
     reader::{Document, Table},
     registry::environment,
-    reloading::{Reloading, reloading},
+    reloading::{FETCH_EVERY, Reloading, reloading, shadow},
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
-    platform::sandbox::Sandbox,
+    platform::{
+        bundle::{AGENTS, APIS, POLICIES},
+        sandbox::Sandbox,
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -35,22 +39,43 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let files = document.files();
     let (draft, mut findings) = document.read(draft);
     let Some(draft) = draft else { return Err(findings) };
-    let estate_files = EstateFiles::of(path, draft.agents.clone(), draft.apis.clone());
+    let (policies, bundle) = match draft.policies {
+        PolicyOrigin::Folder(folder) => (folder, None),
+        PolicyOrigin::Bundle(origin, keys) => {
+            let bundle = PolicyBundle::new(origin, keys, &draft.audit.directory, path);
+            (bundle.place().join(POLICIES), Some(bundle))
+        }
+    };
+    let estate_files = match (&bundle, draft.data) {
+        (None, Some((agents, apis))) => EstateFiles::of(path, agents, apis),
+        (bundle, _) => {
+            let place = bundle.as_ref().map(PolicyBundle::place).unwrap_or_default();
+            let base = path.parent().map(Path::to_owned);
+            EstateFiles { base, ..EstateFiles::of(path, place.join(AGENTS), place.join(APIS)) }
+        }
+    };
     let referring = Referring {
         file: path,
-        apis: &draft.apis,
+        apis: &estate_files.apis,
         clients: &draft.clients,
         issuers: &draft.issuers,
         is_named: &|issuer| draft.named.may_be(issuer),
         administered: (draft.environment, draft.admin.is_some()),
     };
-    let documents = [&draft.agents, &draft.apis].map(|file| Document::open(file));
-    let (estate, more) = Estate::read(documents, &referring);
-    findings.extend(more);
+    let estate = match &bundle {
+        None => {
+            let documents = [&estate_files.agents, &estate_files.apis].map(|file| Document::open(file));
+            let (estate, more) = Estate::read(documents, &referring);
+            findings.extend(more);
+            estate
+        }
+        // Held against the rest below.
+        Some(_) => Estate::default(),
+    };
     if !findings.is_empty() {
         return Err(findings);
     }
-    let config = Config {
+    let mut config = Config {
         environment: draft.environment,
         unix: draft.unix,
         serves_people: draft.serves_people,
@@ -58,7 +83,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         admin: draft.admin,
         metrics: draft.metrics,
         audit: draft.audit,
-        policies: draft.policies,
+        policies,
+        bundle,
+        shadow: draft.shadow,
         reloading: draft.reloading,
         estate: Arc::new(estate),
         estate_files,
@@ -70,6 +97,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         sandbox: draft.sandbox,
         files: files.take(),
     };
+    if config.bundle.is_some() {
+        config.estate = Arc::new(bundled_estate(&config));
+    }
     let mut mixed_up = undefended(path, &config);
     mixed_up.extend(unfit(path, &config));
     if mixed_up.is_empty() { Ok(config) } else { Err(mixed_up) }
@@ -106,10 +136,11 @@ struct Draft {
     admin: Option<UnixListener>,
     metrics: Option<UnixListener>,
     audit: AuditLog,
-    policies: PathBuf,
+    policies: PolicyOrigin,
+    shadow: Option<PathBuf>,
     reloading: Reloading,
-    agents: PathBuf,
-    apis: PathBuf,
+    /// The agents and the APIs, unless they are in a bundle.
+    data: Option<(PathBuf, PathBuf)>,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
     named: Named<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
@@ -142,15 +173,21 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         }
     }
     let audit = section(root, "audit", audit).flatten();
-    let policies = section(root, "policy", |t| (t.required_path("directory"), reloading(t)));
-    let data = section(root, "registry", |t| (t.required_path("agents"), t.required_path("apis")));
+    let policies = section(root, "policy", |t| {
+        let origin = policy_origin(t);
+        let is_fetched = matches!(origin, Some(PolicyOrigin::Bundle(BundleOrigin::Url { .. }, _)));
+        let active = if let Some(PolicyOrigin::Folder(folder)) = &origin { Some(folder) } else { None };
+        let shadow = shadow(t, active);
+        (origin, shadow, t.holds("bundle"), reloading(t, is_fetched.then_some(FETCH_EVERY)))
+    });
+    let is_bundled = policies.as_ref().is_some_and(|(.., is_bundled, _)| *is_bundled);
+    let data = registry_files(root, is_bundled);
     let limits = root.table("limits", limits).unwrap_or_default();
     let (keeping, grant_store) = root.table("grants", |t| (keeping(t), grant_store(t))).unwrap_or_default();
     let sandbox = root.table("process", |t| t.optional("sandbox", sandbox)).flatten().unwrap_or_default();
     let (issuers, named) = issuers(root, daemon);
     let clients = clients(root, daemon, &named);
-    let (agents, apis) = data.unwrap_or_default();
-    let (policies, reloading) = policies.unwrap_or_default();
+    let (policies, shadow, _, reloading) = policies?;
     Some(Draft {
         environment: declared?,
         unix,
@@ -160,9 +197,9 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         metrics,
         audit: audit?,
         policies: policies?,
+        shadow,
         reloading,
-        agents: agents?,
-        apis: apis?,
+        data: if is_bundled { None } else { Some(data?) },
         issuers,
         named,
         clients,
@@ -171,6 +208,22 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
         grant_store,
         sandbox,
     })
+}
+
+/// `[registry]`: the agents and the APIs. A bundle has its own.
+fn registry_files(root: &Table<'_>, is_bundled: bool) -> Option<(PathBuf, PathBuf)> {
+    let read = |t: &Table<'_>| t.required_path("agents").zip(t.required_path("apis"));
+    if !is_bundled {
+        return section(root, "registry", read).flatten();
+    }
+    if root.table("registry", read).is_some() {
+        root.wrong_at(
+            "registry",
+            "is in the bundle, with the policies",
+            Some("take [registry] out, or [policy.bundle]"),
+        );
+    }
+    None
 }
 
 fn section<'d, T>(root: &Table<'d>, key: &'static str, read: impl FnOnce(&Table<'d>) -> T) -> Option<T> {

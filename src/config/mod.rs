@@ -3,9 +3,11 @@
 //! Invariant: a `Config` that exists is consistent. Nothing later looks at a file's text again.
 
 mod access_token;
+mod approvers;
 mod assertion;
 mod authorization_details;
 mod binding;
+mod bundle;
 mod catalog;
 mod client_auth;
 mod delegation;
@@ -33,8 +35,10 @@ mod share;
 mod signing;
 
 pub use access_token::{AccessTokens, Contract};
+pub use approvers::{Approver, Approvers};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
+pub use bundle::{BundleOrigin, PolicyBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};
@@ -91,8 +95,12 @@ pub struct Config {
     pub metrics: Option<UnixListener>,
     /// The audit log.
     pub audit: AuditLog,
-    /// The folder of Cedar policies.
+    /// The folder of Cedar policies, on disk or in the bundle.
     pub policies: PathBuf,
+    /// The signed bundle that policies, agents and APIs are in, where they are in one.
+    pub bundle: Option<PolicyBundle>,
+    /// The folder of policies that are compared with them and decide nothing, if there is one.
+    pub shadow: Option<PathBuf>,
     /// How policies, agents and APIs are taken anew.
     pub reloading: Reloading,
     /// Who may call and what may be asked for, as it was at the start: a reload brings another

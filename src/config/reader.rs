@@ -24,6 +24,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 8 << 20;
 /// A file being read, and the mistakes found in it so far.
 pub struct Document {
     path: PathBuf,
+    base: Option<PathBuf>,
     text: String,
     findings: RefCell<Vec<Finding>>,
     files: Rc<RefCell<Vec<PathBuf>>>,
@@ -46,7 +47,13 @@ impl Document {
     /// A document whose text was read before.
     #[must_use]
     pub fn of(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, findings: RefCell::default(), files: Rc::default() }
+        Self { path: path.to_owned(), base: None, text, findings: RefCell::default(), files: Rc::default() }
+    }
+
+    /// The same, with paths in it that start from this folder instead of its own.
+    #[must_use]
+    pub fn based_on(self, base: Option<PathBuf>) -> Self {
+        Self { base, ..self }
     }
 
     /// The files and folders that the document names; filled while it is read.
@@ -71,7 +78,8 @@ impl Document {
 
     /// A path in the file, made absolute by the file's folder.
     fn resolve(&self, path: &str) -> PathBuf {
-        let path = self.path.parent().unwrap_or(Path::new(".")).join(path);
+        let folder = self.base.as_deref().or_else(|| self.path.parent());
+        let path = folder.unwrap_or(Path::new(".")).join(path);
         self.files.borrow_mut().push(path.clone());
         path
     }
@@ -96,6 +104,11 @@ pub struct Table<'d> {
 impl<'d> Table<'d> {
     fn new(document: &'d Document, name: String, span: Range<usize>, entries: &'d DeTable<'d>) -> Self {
         Self { document, name, span, entries, known: RefCell::default(), absent: RefCell::default() }
+    }
+
+    /// Line and column at which the table begins, from 1.
+    pub fn position(&self) -> (usize, usize) {
+        position(&self.document.text, self.span.start)
     }
 
     /// Reports a mistake of the whole table.
@@ -266,6 +279,14 @@ impl<'d> Table<'d> {
     /// A file's or folder's path, relative to the document's folder.
     pub fn path(&self, key: &'static str) -> Option<PathBuf> {
         self.optional(
+            key,
+            |text| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(self.document.resolve(text)) },
+        )
+    }
+
+    /// A list of paths, each as [`Self::path`] reads one.
+    pub fn paths(&self, key: &'static str) -> Vec<PathBuf> {
+        self.list(
             key,
             |text| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(self.document.resolve(text)) },
         )

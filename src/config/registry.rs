@@ -1,6 +1,7 @@
 //! `agents.toml`: who may call, and how each proves itself.
 
 use super::{
+    approvers::Approvers,
     findings::Finding,
     operators::Operators,
     reader::{Document, Table},
@@ -23,13 +24,16 @@ pub struct Registry {
     by_spiffe_id: HashMap<String, AgentId>,
     /// Who may administer the daemon.
     pub operators: Operators,
+    /// Whose approval of a request counts.
+    pub approvers: Approvers,
 }
 
 impl Registry {
     /// Reads the file's text.
     pub(super) fn read(document: Document) -> (Self, Vec<Finding>) {
         let (registry, findings) = document.read(|root| {
-            let mut registry = Self { operators: Operators::read(root), ..Self::default() };
+            let (operators, approvers) = (Operators::read(root), Approvers::read(root));
+            let mut registry = Self { operators, approvers, ..Self::default() };
             let mut written = false;
             root.tables("agent", |table| {
                 written = true;

@@ -6,8 +6,9 @@ use crate::{
 };
 use aws_lc_rs::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use std::{fmt, path::Path, sync::Arc};
 use zeroize::Zeroizing;
@@ -49,6 +50,23 @@ impl SigningKey {
         let pair = p256.or_else(|_| Ed25519KeyPair::from_pkcs8(der).map(Pair::Ed25519));
         let pair = pair.map_err(|_| format!("{} holds neither a P-256 nor an Ed25519 key", path.display()))?;
         Ok(Self { pair: Arc::new(pair), kid })
+    }
+
+    /// The public key as a JWK (RFC 7517 §4), with the members that RFC 7638 §3.2 digests, in its order.
+    #[must_use]
+    pub fn jwk(&self) -> String {
+        let encode = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
+        match &*self.pair {
+            Pair::Ed25519(pair) => {
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(pair.public_key().as_ref()))
+            }
+            Pair::P256(pair) => {
+                // An uncompressed point (SEC 1 §2.3.3): 4, then both coordinates of 32 octets.
+                let point = pair.public_key().as_ref();
+                let [x, y] = [point.get(1..33), point.get(33..)].map(|half| encode(half.unwrap_or_default()));
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+        }
     }
 
     /// What it signs with.

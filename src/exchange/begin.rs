@@ -6,8 +6,8 @@ use crate::{
     caller::{Attestation, Caller},
     config::{Api, Client, Endpoints, Estate, Issuer, ParUse, ScopeHome},
     model::{
-        AuthorizationDetails, Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand, Reason, RedirectUri, Scope,
-        ScopeSet, TokenBinding, Wall,
+        Approvable, ApprovalRecord, AuthorizationDetails, Claimed, DecisionId, DpopProof, Fault, Handle, LoginDemand,
+        Reason, RedirectUri, Scope, ScopeSet, TokenBinding, Wall,
         scope::{OFFLINE_ACCESS, SCOPES_MAX},
     },
     oauth::{possession, requested_details, supported_details},
@@ -38,6 +38,8 @@ pub struct BeginInput {
     pub proof: Option<DpopProof>,
     /// How the person is to log in.
     pub login: LoginDemand,
+    /// The record that a person approves of it.
+    pub approval: Option<ApprovalRecord>,
 }
 
 /// An authorization that was begun.
@@ -70,10 +72,15 @@ impl Corridor {
         self.plausible_clock()?;
         self.refuse_frozen("BeginAuthorization", &caller).await?;
         let event = refusal("BeginAuthorization", &caller);
-        let proof = input.proof.take();
+        let (proof, record) = (input.proof.take(), input.approval.take());
         let resolved = self.resolve(input).and_then(|ask| usable_binding(&caller, &ask.client).map(|()| ask));
-        let proven = resolved.and_then(|ask| Ok((possession(&ask.client, proof.as_ref(), self.clock.wall())?, ask)));
-        let (agent_jkt, ask) = match proven {
+        let proven = resolved.and_then(|mut ask| {
+            let jkt = possession(&ask.client, proof.as_ref(), self.clock.wall())?;
+            ask.approvable = self.approvable(&caller.agent().id, &ask);
+            let taken = self.take_approval(&mut ask.approvable, &ask.scopes, record.as_ref())?;
+            Ok((jkt, taken, ask))
+        });
+        let (agent_jkt, taken, ask) = match proven {
             Ok(proven) => proven,
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
@@ -93,7 +100,12 @@ impl Corridor {
         };
         let permitted = self.recorder.record(permitted).await.map_err(|unrecorded| unrecorded.1)?.into_inner();
         match self.open(&permitted, (client, issuer), agent_jkt).await {
-            Ok(reply) => Ok(reply),
+            Ok(reply) => {
+                if let Some(taken) = taken {
+                    taken.keep();
+                }
+                Ok(reply)
+            }
             Err(fault) => Err(self.refuse(event.of(permitted.verdict().id), fault).await),
         }
     }
@@ -126,6 +138,7 @@ impl Corridor {
             agent_jkt,
             decision: verdict.id,
             registered_by: None,
+            approvable: ask.approvable.clone(),
         })?;
         let provisional = self.transactions.provisional(&minted);
         let request = self.servers.authorization_request(&minted).await?;
@@ -182,13 +195,14 @@ impl Corridor {
         let details = requested_details(&input.authorization_details, &estate.catalog, alias)?;
         let redirect = redirect(&client, &input.redirect_uri)?;
         let BeginInput { allow_partial, claimed, login, .. } = input;
+        let approvable = Approvable::default();
         if login.needs_proof() && !scopes.asks_identity() {
             let field = if login.max_age.is_some() { "max_age" } else { "acr_values" };
             return Err(Fault::field(Reason::FieldInvalid, field, "needs the scope openid, or nobody could check it"));
         }
         let issuer = self.config.issuers.get(&client.issuer).ok_or(Reason::IssuerUnknown)?;
         let pushed = issuer.par == ParUse::Required;
-        Ok(BeginAsk { client, api, scopes, details, redirect, allow_partial, claimed, login, pushed })
+        Ok(BeginAsk { client, api, scopes, details, redirect, allow_partial, claimed, login, pushed, approvable })
     }
 
     /// The one API that all scopes belong to, but for capabilities of its issuer; `None` where there are only those.

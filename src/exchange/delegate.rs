@@ -11,8 +11,8 @@ use crate::{
     config::{Api, Client, Subjects, TokenExchange},
     grant::{Grant, Lendable, Reply},
     model::{
-        AgentId, Claimed, ClientAlias, Fault, Handle, Reason, ScopeSet, SubjectToken, TokenBinding, TokenType,
-        agent::Identity, scope::OFFLINE_ACCESS,
+        AgentId, ApprovalRecord, Claimed, ClientAlias, Fault, Handle, Reason, ScopeSet, SubjectToken, TokenBinding,
+        TokenType, agent::Identity, scope::OFFLINE_ACCESS,
     },
     oauth::{PresentedSubject, Purpose, VerifiedSubject},
     transaction::{Actors, Delegation, Flow},
@@ -37,6 +37,8 @@ pub struct ExchangeInput {
     pub wanted: TokenType,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The record that a person approves of it.
+    pub approval: Option<ApprovalRecord>,
 }
 
 /// Whose rights are handed on.
@@ -59,6 +61,8 @@ pub struct ObtainInput {
     pub resource: String,
     /// The caller's own words.
     pub claimed: Claimed,
+    /// The record that a person approves of it.
+    pub approval: Option<ApprovalRecord>,
 }
 
 /// A token request whose names are resolved.
@@ -68,6 +72,7 @@ pub(super) struct Draft {
     pub(super) scopes: ScopeSet,
     pub(super) flow: Flow,
     pub(super) subject: Option<VerifiedSubject>,
+    pub(super) approval: Option<ApprovalRecord>,
 }
 
 /// Why there is no draft.
@@ -145,7 +150,8 @@ impl Corridor {
         carried(&scopes, subject.scopes())?;
         let delegation = self.delegation(caller, subjects, &subject, exchange.actor_key.is_some(), audiences)?;
         let flow = Flow::TokenExchange(delegation, input.wanted);
-        Ok(Draft { api, scopes, flow, subject: Some(subject), client: Arc::clone(&client) })
+        let approval = input.approval;
+        Ok(Draft { api, scopes, flow, subject: Some(subject), approval, client: Arc::clone(&client) })
     }
 
     async fn obtain_draft(self: &Arc<Self>, caller: &Caller, input: ObtainInput) -> Result<Draft, Fault> {
@@ -170,7 +176,7 @@ impl Corridor {
                 (Flow::JwtBearer(delegation), Some(subject))
             }
         };
-        Ok(Draft { api, scopes, flow, subject, client: Arc::clone(&client) })
+        Ok(Draft { api, scopes, flow, subject, approval: input.approval, client: Arc::clone(&client) })
     }
 
     /// A token with fewer scopes than a grant's, by exchange of the one that is held, where that is how the issuer narrows.
@@ -216,7 +222,8 @@ impl Corridor {
             self.delegation(caller, &exchange.subjects, &subject, exchange.actor_key.is_some(), audiences)?;
         let flow = Flow::TokenExchange(delegation, TokenType::AccessToken);
         let api = opening.api.clone();
-        Ok((Draft { api, scopes, flow, subject: Some(subject), client: Arc::clone(&client) }, grant))
+        let subject = Some(subject);
+        Ok((Draft { api, scopes, flow, subject, approval: None, client: Arc::clone(&client) }, grant))
     }
 
     fn client(&self, alias: &str) -> Result<Arc<Client>, Fault> {

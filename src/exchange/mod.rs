@@ -7,13 +7,16 @@
 //! [`revoke`](Corridor::revoke) each read top to bottom. So do those of operators, [`freeze`](Corridor::freeze) first.
 
 mod admin;
+mod approval;
 mod begin;
+mod bundles;
 mod challenge;
 mod delegate;
 mod explain;
 mod freeze;
 mod keeping;
 mod overtaken;
+mod pending;
 mod person;
 mod proof;
 mod redeem;
@@ -22,10 +25,12 @@ mod register;
 mod reload;
 mod request;
 mod revoke;
+mod shadow;
 mod token;
 mod watch;
 
 pub use admin::{GrantsReply, PAGE, PAGE_MAX, StatusReply};
+pub use approval::{Approvals, request_digest};
 pub use begin::{BeginInput, BegunReply};
 pub use challenge::{AuthorizationOption, ChallengeInput, ResolvedReply};
 pub use delegate::{ExchangeInput, ObtainInput, SubjectInput};
@@ -45,7 +50,7 @@ use crate::{
     config::Config,
     grant::{Ended, Grants},
     model::{DecisionId, Fault, Reason, Wall, fault::Detection},
-    oauth::{AuthorizationServers, ProtectedResources},
+    oauth::{AuthorizationServers, BundleSource, ProtectedResources},
     platform::{Clock, Entropy, Work, entropy::uuid_v7},
     policy::{Policies, Refused},
     transaction::{Begun, Transactions},
@@ -65,6 +70,8 @@ pub struct Corridor {
     pub servers: Arc<AuthorizationServers>,
     /// APIs' own metadata.
     pub resources: Arc<ProtectedResources>,
+    /// The server of policy bundles, if they come from one.
+    pub bundles: Option<Arc<BundleSource>>,
     /// Grants.
     pub grants: Arc<Grants>,
     /// The audit log.
@@ -75,6 +82,8 @@ pub struct Corridor {
     pub entropy: Arc<dyn Entropy>,
     /// What is under way.
     pub work: Arc<Work>,
+    /// Approvals that were taken.
+    pub approvals: Arc<Approvals>,
 }
 
 /// A request that was registered.

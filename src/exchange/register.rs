@@ -43,6 +43,7 @@ impl Corridor {
             Err(fault) if is_slip(fault.reason) => return Err(fault),
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
+        let ask = BeginAsk { approvable: self.approvable(&agent.id, &ask), ..ask };
         let client = Arc::clone(&ask.client);
         let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
         let requested = ask.scopes.to_strings();
@@ -83,6 +84,7 @@ impl Corridor {
             agent_jkt: None,
             decision: verdict.id,
             registered_by: Some(front_end.id.clone()),
+            approvable: ask.approvable.clone(),
         };
         let begun = match self.transactions.register(opening, registration) {
             Ok(begun) => begun,

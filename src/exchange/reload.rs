@@ -2,15 +2,20 @@
 //! against themselves, swapped whole; what has a mistake changes nothing. What is not registered any more loses what
 //! is held for it.
 
-use super::{Corridor, Toll, freeze::REVOKED_WITHIN};
+use super::{
+    Corridor, Toll,
+    bundles::{Read, from_bundle, prepare_first},
+    freeze::REVOKED_WITHIN,
+    pending,
+};
 use crate::{
     audit::{Actor, Code, Event, Recorder, Severity},
     caller::AttestedOperator,
     config::{Api, Config, Estate, Finding, about},
     grant::GrantFilter,
     model::{AgentId, DecisionId, Fault, FreezeTarget, Reason},
-    platform::{Clock, trace},
-    policy::{self, AdminAction, Freezes, Look, Policies, Prepared, Snapshot, Sources, Trigger},
+    platform::{Clock, bundle::Signed, trace},
+    policy::{self, AdminAction, Freezes, Look, Pending, Policies, Prepared, Snapshot, Sources, Trigger, Witness},
     transaction::Opening,
 };
 use std::{fmt, sync::Arc};
@@ -20,7 +25,7 @@ const READ_EVERY: u32 = 30;
 /// Why a token is revoked.
 const REMOVED: &str = "registration_removed";
 /// Mistakes that are logged one by one.
-const LOGGED_MAX: usize = 200;
+pub(super) const LOGGED_MAX: usize = 200;
 /// Bytes of a mistake in the audit log.
 const MISTAKE_BYTES_MAX: usize = 512;
 
@@ -31,6 +36,8 @@ pub enum Reloaded {
     Activated(Arc<Snapshot>),
     /// Nothing is new; the set that is current, if one is.
     Unchanged(Option<Arc<Snapshot>>),
+    /// A sound set that waits for an operator's word. The set that is current goes on, if one is.
+    Pending(Arc<Pending>, Option<Arc<Snapshot>>),
     /// Every mistake. The set that is current goes on, if one is.
     Refused(Vec<Finding>, Option<Arc<Snapshot>>),
 }
@@ -85,16 +92,25 @@ pub fn first_set(
     clock: Arc<dyn Clock>,
     freezes: Freezes,
     recorder: &Recorder,
+    witness: Arc<Witness>,
 ) -> (Arc<Policies>, Vec<Finding>) {
-    let sources = Sources::read(config);
-    let prepared = sources.and_then(|sources| policy::prepare(config, &sources, 1, Some(clock.wall())));
-    let policies = |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes));
+    let prepared = prepare_first(config, |sources| policy::prepare(config, sources, 1, Some(clock.wall())));
+    let policies =
+        |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes).seen_by(witness));
     match prepared {
-        Ok(Prepared { snapshot, cases_passed, digest }) => {
-            recorder.report(activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed));
+        Ok((Prepared { snapshot, cases_passed, digest, .. }, signed, wrong)) => {
+            let event = activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed);
+            recorder.report(from_bundle(event, signed.as_deref()));
+            if !wrong.is_empty() {
+                tracing::error!("the bundle that was taken last is in force: what is there now is not sound");
+                recorder.report(rejected(&wrong, Some(&snapshot), Trigger::Start));
+            }
             let policies = policies(Some(snapshot));
             policies.was_activated(1, Trigger::Start, digest);
-            (policies, Vec::new())
+            if !wrong.is_empty() {
+                policies.was_refused(&wrong, Trigger::Start);
+            }
+            (policies, wrong)
         }
         Err(findings) => {
             recorder.report(rejected(&findings, None, Trigger::Start));
@@ -144,7 +160,7 @@ fn rejected(findings: &[Finding], current: Option<&Snapshot>, trigger: Trigger) 
 }
 
 /// The beginning of a text.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let end = (0..=MISTAKE_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.get(..end).unwrap_or_default().to_owned()
 }
@@ -153,19 +169,36 @@ impl Corridor {
     /// Takes policies, agents and APIs anew, if there is anything new. One at a time; it is seen through whether anyone
     /// waits for it or not.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Reloaded {
-        self.reload_by(trigger, None).await
+        self.reload_by(trigger, None, false).await
     }
 
-    async fn reload_by(self: &Arc<Self>, trigger: Trigger, by: Option<(Actor, DecisionId)>) -> Reloaded {
+    async fn reload_by(
+        self: &Arc<Self>,
+        trigger: Trigger,
+        by: Option<(Actor, DecisionId)>,
+        accepted: bool,
+    ) -> Reloaded {
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         let seen_through = trace::spawn(async move {
             let _turn = this.policies.turn().await;
-            let sources = Sources::settled(&this.config).await;
-            let look = match sources {
-                Ok(sources) => this.look(sources).await,
-                Err(findings) => Look::Refused(findings),
+            let (look, signed) = match this.read_sources(trigger).await {
+                Read::AsItWas => {
+                    this.policies.is_as_it_was();
+                    this.reload_shadow(trigger).await;
+                    return Reloaded::Unchanged(this.policies.current());
+                }
+                Read::Not(look) => (look, None),
+                Read::Texts(sources) => {
+                    let signed = sources.bundle().cloned();
+                    let look = this.look(sources).await;
+                    // What waits for an operator was not taken.
+                    let waits = matches!(&look, Look::Changed(it) if this.waits(it, trigger, accepted).is_some());
+                    (if waits { look } else { this.keep_bundle(signed.clone(), look).await }, signed)
+                }
             };
-            let reloaded = this.settle_look(look, trigger, by);
+            let reloaded = this.settle_look(look, (trigger, by), accepted, signed.as_deref());
+            // Its estate is that of the active set.
+            this.reload_shadow(trigger).await;
             drop(underway);
             reloaded
         });
@@ -175,16 +208,29 @@ impl Corridor {
     /// Parses away from the threads that serve calls.
     async fn look(self: &Arc<Self>, sources: Sources) -> Look {
         let (config, running) = (Arc::clone(&self.config), self.policies.current());
+        let policies = Arc::clone(&self.policies);
         let (next, sound) = ((self.policies.next_generation(), self.clock.wall()), self.policies.standing().sound);
-        let looking =
-            tokio::task::spawn_blocking(move || policy::look(&config, &sources, (running.as_deref(), sound), next));
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut look = policy::look(&config, &sources, (running.as_deref(), sound), next);
+            if let Look::Changed(prepared) = &mut look {
+                prepared.weakening = policies.witness().denials.again(&prepared.snapshot);
+            }
+            look
+        });
         looking.await.unwrap_or_else(|_| {
             let fault = "could not be looked at: a fault in narrowgate";
             Look::Refused(vec![about(&self.config.policies, fault)])
         })
     }
 
-    fn settle_look(self: &Arc<Self>, look: Look, trigger: Trigger, by: Option<(Actor, DecisionId)>) -> Reloaded {
+    fn settle_look(
+        self: &Arc<Self>,
+        look: Look,
+        (trigger, by): (Trigger, Option<(Actor, DecisionId)>),
+        accepted: bool,
+        signed: Option<&Signed>,
+    ) -> Reloaded {
+        let withdraws = self.config.reloading.fail_closed && matches!(look, Look::Refused(_));
         let current = self.policies.current();
         let attributed = |event: Event| match &by {
             Some((actor, decision)) => Event { actor: Some(actor.clone()), ..event.of(*decision) },
@@ -195,9 +241,9 @@ impl Corridor {
                 self.policies.was_unchanged(digest);
                 Reloaded::Unchanged(current)
             }
-            Look::Refused(findings) => {
+            Look::Refused(findings) | Look::Unfetched(findings) => {
                 let is_new = self.policies.was_refused(&findings, trigger);
-                if self.config.reloading.fail_closed {
+                if withdraws {
                     self.policies.withdraw();
                 }
                 let current = self.policies.current();
@@ -207,15 +253,26 @@ impl Corridor {
                 Reloaded::Refused(findings, current)
             }
             Look::Changed(prepared) => {
-                let Prepared { snapshot: set, cases_passed, digest } = *prepared;
+                if let Some(pending) = self.waits(&prepared, trigger, accepted) {
+                    let known = self.policies.was_kept_waiting(Arc::clone(&pending));
+                    if !known || trigger != Trigger::Watch {
+                        self.recorder.report(attributed(pending::activation_refused(&pending, current.as_deref())));
+                    }
+                    return Reloaded::Pending(pending, current);
+                }
+                let Prepared { snapshot: set, cases_passed, digest, weakening } = *prepared;
                 let gone = self.departed(&set);
                 let event = activated(&set, current.as_deref(), trigger).with("cases_passed", cases_passed);
+                let event = pending::weakening(event, &weakening);
+                let event = event.with("weakening_accepted", (accepted && weakening.allowed > 0).then_some(true));
                 // Before it counts: what is decided under it comes after it in the log.
-                self.recorder.report(attributed(event.with("registrations_removed", gone.len())));
+                let event = from_bundle(event.with("registrations_removed", gone.len()), signed);
+                self.recorder.report(attributed(event));
                 let (generation, policies) = (set.generation, set.len());
                 tracing::info!(generation, policies, trigger = trigger.as_str(), "another policy set is active");
                 self.policies.replace(set);
                 self.policies.was_activated(generation, trigger, digest);
+                self.policies.was_weakened(&weakening);
                 gone.into_iter().for_each(|it| self.deregister(it));
                 // A large set takes time to be taken apart.
                 drop(tokio::task::spawn_blocking(move || drop(current)));
@@ -271,19 +328,25 @@ impl Corridor {
         drop((self.revoke_all(ended, REMOVED, decision), forgotten));
     }
 
-    /// Takes policies, agents and APIs anew, because an operator says so.
+    /// Takes policies, agents and APIs anew, because an operator says so; on their word also what allows what was denied
+    /// of late.
     ///
     /// # Errors
     /// What the operator is told; recorded. A set with mistakes is none of them: the reply says what they are.
-    pub async fn admin_reload(self: &Arc<Self>, operator: AttestedOperator) -> Result<ReloadReply, Fault> {
+    pub async fn admin_reload(
+        self: &Arc<Self>,
+        operator: AttestedOperator,
+        accept_weakening: bool,
+    ) -> Result<ReloadReply, Fault> {
         let _underway = self.work.enter()?;
         let permitted = self.admit_recorded(operator, "Reload", AdminAction::Reload).await?;
         let decision = permitted.verdict().id;
         let by = (Actor::from(permitted.operator()), decision);
-        let reloaded = self.reload_by(Trigger::Operator, Some(by)).await;
+        let reloaded = self.reload_by(Trigger::Operator, Some(by), accept_weakening).await;
         let (word, mistakes) = match &reloaded {
             Reloaded::Activated(_) => ("activated", 0),
             Reloaded::Unchanged(_) => ("unchanged", 0),
+            Reloaded::Pending(..) => ("pending", 0),
             Reloaded::Refused(findings, _) => ("refused", findings.len()),
         };
         let generation = self.policies.current().map(|set| set.generation);
@@ -298,8 +361,15 @@ impl Corridor {
         let every = self.config.reloading.check_every;
         let mut seen = Some(at_start);
         let mut looks: u32 = 0;
+        if self.bundles.is_some() && (self.policies.current().is_none() || self.policies.has_failed()) {
+            self.reload(Trigger::Watch).await;
+        }
         loop {
             tokio::time::sleep(every).await;
+            if self.bundles.is_some() {
+                self.reload(Trigger::Watch).await;
+                continue;
+            }
             let config = Arc::clone(&self.config);
             let now = tokio::task::spawn_blocking(move || Sources::glance(&config)).await.ok();
             if now == seen && looks < READ_EVERY {

@@ -1,6 +1,6 @@
 //! Request: what exchange and obtain share. Decide, record, POST, judge, release, record, reply.
 
-use super::{Corridor, delegate::Draft, refusal};
+use super::{Corridor, approval::Taken, delegate::Draft, refusal};
 use crate::{
     audit::{Code, Event, Recorded, Severity},
     caller::Caller,
@@ -25,7 +25,7 @@ impl Corridor {
         underway: Underway,
     ) -> Result<Recorded<Reply>, Fault> {
         let event = refusal(draft.flow.operation(), &caller);
-        let (request, passage) = match self.ready_to_ask(caller, draft, home.as_ref()).await {
+        let (request, passage, taken) = match self.ready_to_ask(caller, draft, home.as_ref()).await {
             Ok(ready) => ready,
             Err(fault) => return Err(self.refuse(event, fault).await),
         };
@@ -34,6 +34,10 @@ impl Corridor {
             Ok(permitted) => permitted,
             Err(no) => return Err(self.deny(event, no.1).await),
         };
+        // Nobody can tell later whether it left.
+        if let Some(taken) = taken {
+            taken.keep();
+        }
         // A request that has left always gets its closing line, whoever hangs up.
         let this = Arc::clone(self);
         let rest = trace::spawn(async move {
@@ -50,12 +54,12 @@ impl Corridor {
         caller: Caller,
         draft: Draft,
         home: Option<&Arc<Grant>>,
-    ) -> Result<(TokenRequest, Passage), Fault> {
+    ) -> Result<(TokenRequest, Passage, Option<Taken>), Fault> {
         let agent = Arc::clone(caller.agent());
         if home.is_none() {
             self.grants.room_for(&agent.id)?;
         }
-        let Draft { client, api, scopes, flow, subject } = draft;
+        let Draft { client, api, scopes, flow, subject, approval } = draft;
         let issuer = self.config.issuers.get(&client.issuer).map(Arc::clone).ok_or(Reason::IssuerUnknown)?;
         let endpoints = self.servers.endpoints(&client, &agent.id).await?;
         let mut bits = [0; 16];
@@ -65,7 +69,11 @@ impl Corridor {
         // What comes of a registered grant is the front end's doing too.
         let ground = subject.as_ref().and_then(VerifiedSubject::begun);
         let registered_by = ground.and_then(|begun| begun.opening.registered_by.clone());
+        let asked = ((&*client, api.as_deref()), (&scopes, &flow));
+        let mut approvable = self.approvable_request(&caller, asked.0, asked.1, subject.as_ref());
+        let taken = self.take_approval(&mut approvable, &scopes, approval.as_ref())?;
         let opening = Opening {
+            approvable,
             flow,
             agent,
             client,
@@ -85,7 +93,7 @@ impl Corridor {
         };
         // Begun and ended in one call: nothing comes back to it.
         let begun = Begun::new(opening, Handle::new(bits), now, deadline)?;
-        Ok((TokenRequest::new(caller, Arc::new(begun), subject), passage))
+        Ok((TokenRequest::new(caller, Arc::new(begun), subject), passage, taken))
     }
 
     /// Records the decision, asks, and sees the outcome through to its record.

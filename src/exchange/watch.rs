@@ -136,6 +136,10 @@ impl Corridor {
             let wait = AGAIN_AFTER.saturating_mul(1 << watching.failures.min(6)).min(AGAIN_AFTER_MAX);
             watching.failures = watching.failures.saturating_add(1);
             watching.again_after = self.clock.boot().plus(fault.retry_after.unwrap_or_default().max(wait));
+            if fault.reason == Reason::StepUpRequired {
+                // That is for the person: the server has no other answer until they log in.
+                watching.again_after = Boot(u64::MAX);
+            }
         }
     }
 }
@@ -152,6 +156,8 @@ const fn takes_away(reason: Reason) -> bool {
             | R::BindingUnusable
             | R::Frozen
             | R::PolicyDenied
+            | R::HumanApprovalRequired
+            | R::StepUpRequired
             | R::PolicyEvalError
             | R::ObligationUnmet
             | R::ScopeNoLongerAllowed

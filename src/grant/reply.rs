@@ -8,7 +8,7 @@ use crate::{
     oauth::Kept,
     platform::{Clock, KeyedHash},
     policy::{IssuedFacts, Releasable, Verdict},
-    transaction::Flow,
+    transaction::Opening,
 };
 use std::{
     sync::{
@@ -60,8 +60,8 @@ impl Releasable for HandOut {
         &self.caller
     }
 
-    fn flow(&self) -> &Flow {
-        &self.held.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.held.kept.begun.opening
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
@@ -265,8 +265,8 @@ impl Releasable for AskedAgain<'_> {
         self.caller
     }
 
-    fn flow(&self) -> &Flow {
-        &self.reply.held.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.reply.held.kept.begun.opening
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

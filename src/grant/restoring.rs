@@ -11,8 +11,8 @@ use super::{
 use crate::{
     config::{Api, Client, Config, Issuer},
     model::{
-        Agent, AgentId, ApiAlias, AuthorizationDetails, Boot, ClientAlias, DecisionId, Environment, IssuerAlias, Nonce,
-        PinnedRedirect, TeamId, Terms, TokenBinding, agent::Identity,
+        Agent, AgentId, ApiAlias, Approvable, AuthorizationDetails, Boot, ClientAlias, DecisionId, Environment,
+        IssuerAlias, Nonce, PinnedRedirect, TeamId, Terms, TokenBinding, agent::Identity,
     },
     oauth::{Disposal, Family, Kept, ResourceNonces, Tokens, Vouched, kept_details},
     platform::{
@@ -231,6 +231,8 @@ fn kept(
             offline_refused: saved.offline_refused,
             decision: parsed.begin_decision,
             registered_by: saved.registered_by.as_deref().and_then(AgentId::parse),
+            // An approval is for the run that took it: a grant that needs one is begun anew.
+            approvable: Approvable::default(),
         },
         handle: parsed.transaction,
         at: since,

@@ -7,7 +7,7 @@ use crate::{
     model::{Fault, Handle, Reason, Terms},
     oauth::{Kept, VerifiedSubject},
     policy::{IssuedFacts, Releasable, Released},
-    transaction::Flow,
+    transaction::Opening,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -42,8 +42,8 @@ impl Releasable for Lendable<'_> {
         self.caller
     }
 
-    fn flow(&self) -> &Flow {
-        &self.held.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.held.kept.begun.opening
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

@@ -3,7 +3,7 @@
 //! One type for refusals (the caller), denials (policy) and failures (the server or us): the reason already says who
 //! is at fault, and a second enum beside it could disagree.
 
-use super::Reason;
+use super::{Advice, Reason};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Something the SOC wants to know of at once. It goes into the audit log, never to the caller.
@@ -47,6 +47,8 @@ pub enum Detection {
     MetadataDowngrade,
     /// A subject token is forged, another agent's, or names another actor.
     SubjectTokenMisuse,
+    /// An approval record is forged, was made for another request, or was used before.
+    ApprovalMisuse,
     /// The authorization server dropped the actor of a delegation, or forged its chain.
     DelegationStripped,
     /// The authorization server sent a refresh token that nobody may keep.
@@ -85,13 +87,16 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// What the SOC should know.
     pub detection: Option<Detection>,
+    /// What the caller can do about it.
+    pub advice: Option<Box<Advice>>,
 }
 
 impl Fault {
     /// A fault with this reason.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, metadata: BTreeMap::new(), detail: None, field: None, retry_after: None, detection: None }
+        let metadata = BTreeMap::new();
+        Self { reason, metadata, detail: None, field: None, retry_after: None, detection: None, advice: None }
     }
 
     /// A fault of one request field.
@@ -118,6 +123,13 @@ impl Fault {
     #[must_use]
     pub const fn detected(mut self, detection: Detection) -> Self {
         self.detection = Some(detection);
+        self
+    }
+
+    /// Says what the caller can do about it.
+    #[must_use]
+    pub fn advising(mut self, advice: Advice) -> Self {
+        self.advice = Some(Box::new(advice));
         self
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Invariant: a value that exists is valid. Each type has one fallible constructor and no `validate`.
 
+pub mod advice;
 pub mod agent;
 pub mod algorithm;
+pub mod approval;
 pub mod authorization_details;
 pub mod binding;
 pub mod by_agent;
@@ -22,8 +24,10 @@ pub mod time;
 pub mod token_type;
 pub mod trace;
 
+pub use advice::{Advice, ApprovalWanted, StepUp};
 pub use agent::{Agent, Claimed, Environment};
 pub use algorithm::{Algorithm, Algorithms};
+pub use approval::{APPROVAL_LIFETIME_MAX, Approvable, Approval, ApproverId};
 pub use authorization_details::{Amount, AuthorizationDetails, Comparator, Detail, DetailValue, DetailsType};
 pub use binding::TokenBinding;
 pub use by_agent::{ByAgent, Owned};
@@ -36,8 +40,8 @@ pub use reason::Reason;
 pub use redirect::{PinnedRedirect, RedirectUri};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{
-    AccessToken, AuthorizationCode, ClientAssertion, ClientSecret, CodeVerifier, DpopProof, IdToken, Nonce,
-    RefreshToken, Secret, StateValue, SubjectToken,
+    AccessToken, ApprovalRecord, AuthorizationCode, ClientAssertion, ClientSecret, CodeVerifier, DpopProof, IdToken,
+    Nonce, RefreshToken, Secret, StateValue, SubjectToken,
 };
 pub use subject::Subject;
 pub use terms::{ProofDemand, Terms};

@@ -108,7 +108,7 @@ reasons! {
     IdTokenInvalid "ID_TOKEN_INVALID" "The ID token is missing or breaks OpenID Connect Core §3.1.3.7. The tokens were revoked." "Begin again; see `rule`, and the daemon's log for the line to change.",
     NonceMismatch "NONCE_MISMATCH" "The ID token was not made for this transaction. The tokens were revoked." "Begin again, and look at the audit log.",
     AtHashMismatch "AT_HASH_MISMATCH" "The ID token was not made for this access token. The tokens were revoked." "Begin again, and look at the audit log.",
-    StepUpRequired "STEP_UP_REQUIRED" "The person did not log in as freshly or as strongly as demanded. The tokens were revoked." "Begin again; have the person log in anew, with the methods demanded.",
+    StepUpRequired "STEP_UP_REQUIRED" "The person has not logged in as freshly or as strongly as demanded. Nothing was handed out; tokens that were issued for it were revoked." "Begin again with the acr_values and the max_age of the Advice in the details.",
     HumanCaller "HUMAN_CALLER" "The call comes from a person's login session, and no policy permits break_glass." "Run the agent as a service, or have the platform team permit break_glass for it, or serve people with interactive = \"allow\" in [listen.unix].",
     IssuerBusy "ISSUER_BUSY" "As many requests to the authorization server are under way as may be, or as one agent may have there." "The code was not sent. Retry the same call after the time in RetryInfo.",
     ReauthRequired "REAUTH_REQUIRED" "The authorization server has ended this grant: a person must log in again." "Begin again.",
@@ -147,4 +147,6 @@ reasons! {
     AuthorizationDetailsInvalid "AUTHORIZATION_DETAILS_INVALID" "The authorization details are not a JSON array of declared types and fields (RFC 9396 §2), or too large." "See the field violations; the catalogue declares what may be asked for.",
     AuthorizationDetailsUnsupported "AUTHORIZATION_DETAILS_UNSUPPORTED" "The authorization server does not support a type of authorization details that is asked for (RFC 9396 §10)." "Ask without it, or have the issuer's metadata list it in `authorization_details_types_supported`.",
     RarUpgraded "RAR_UPGRADED" "The authorization details of the answer are missing, or wider than those asked for (RFC 9396 §7). The token was revoked." "Give the platform team `decision_id`, and `rule`, which says what was wrong.",
+    HumanApprovalRequired "HUMAN_APPROVAL_REQUIRED" "Policy wants a person's approval of this request. An agent's own word is none." "Have an approver sign the digests of the Advice in the details, and call again with the record.",
+    ApprovalInvalid "APPROVAL_INVALID" "The approval record is not one of an approver for this request, or was used. Nothing was sent." "See `rule`; have the approver sign a new one.",
 }

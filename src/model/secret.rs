@@ -51,6 +51,8 @@ pub mod kind {
     pub enum Shared {}
     /// See [`super::SubjectToken`].
     pub enum Subject {}
+    /// See [`super::ApprovalRecord`].
+    pub enum Approval {}
 }
 
 /// An authorization code (RFC 6749 §1.3.1).
@@ -76,6 +78,8 @@ pub type ClientSecret = Secret<kind::Shared>;
 pub type DpopProof = Secret<kind::Proof>;
 /// A subject token (RFC 8693 §2.1) or an assertion (RFC 7523 §2.1), as an agent brings it.
 pub type SubjectToken = Secret<kind::Subject>;
+/// An approver's signed record, as an agent brings it.
+pub type ApprovalRecord = Secret<kind::Approval>;
 
 impl AuthorizationCode {
     /// The longest code that is accepted, in bytes.
@@ -124,6 +128,14 @@ impl SubjectToken {
     #[must_use]
     pub fn parse(value: String) -> Option<Self> {
         AccessToken::parse(value).map(|token| Self(token.0, PhantomData))
+    }
+}
+
+impl ApprovalRecord {
+    /// Accepts a JWT of at most 4 KiB.
+    #[must_use]
+    pub fn parse(value: String) -> Option<Self> {
+        AccessToken::parse(value).map(|token| Self(token.0, PhantomData)).filter(|record| record.0.len() <= 4096)
     }
 }
 

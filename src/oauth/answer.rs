@@ -1,6 +1,6 @@
 //! The token endpoint's answer (RFC 6749 §5), read strictly and sealed at once.
 
-use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover};
+use super::{http::Answer, leniency, members::Members, rejected::by_status, salvage::Leftover, step_up};
 use crate::{
     config::Accept,
     model::{AccessToken, AuthorizationDetails, Fault, IdToken, Reason, RefreshToken, Scope, ScopeSet, TokenBinding},
@@ -164,6 +164,7 @@ fn refusal(members: &Members, status: u16) -> Bad {
     let Some(Value::String(code)) = &members.error else { return by_status(status).into() };
     let (reason, name) = error_of(code);
     let fault = Fault::new(reason).with("oauth_error", name);
+    let fault = if reason == Reason::StepUpRequired { step_up::asked(fault, &members.step_up) } else { fault };
     match members.description_bytes {
         Some(bytes) => fault.with("oauth_error_description_bytes", bytes.to_string()).into(),
         None => fault.into(),
@@ -178,6 +179,7 @@ pub(super) fn error_of(code: &str) -> (Reason, &'static str) {
         "invalid_code" => (Reason::GrantRejected, "invalid_code"),
         "invalid_client" => (Reason::AsClientAuthFailed, "invalid_client"),
         "unauthorized_client" => (Reason::AsClientAuthFailed, "unauthorized_client"),
+        step_up::ERROR => (Reason::StepUpRequired, step_up::ERROR),
         "invalid_scope" => (Reason::ScopeRejected, "invalid_scope"),
         "invalid_target" => (Reason::ScopeRejected, "invalid_target"),
         "invalid_request" => (Reason::AsRejected, "invalid_request"),

@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     model::{Boot, Fault, RefreshToken, ScopeSet},
     policy::{IssuedFacts, Refreshable, Releasable},
-    transaction::{Begun, Flow},
+    transaction::{Begun, Opening},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -236,8 +236,8 @@ impl Releasable for Turn {
         &self.caller
     }
 
-    fn flow(&self) -> &Flow {
-        &self.family.origin.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.family.origin.begun.opening
     }
 
     /// What a good answer would be like.

@@ -178,6 +178,18 @@ pub(super) async fn get(mut line: Line, bytes_max: usize) -> Result<Answer, Brok
     send(&mut line, request, bytes_max, &mut Zeroizing::default()).await
 }
 
+/// Gets a file of any type, unless it is still the one with this entity tag (RFC 9110 §13.1.2).
+pub(super) async fn get_unless(mut line: Line, tag: Option<&HeaderValue>, bytes_max: usize) -> Result<Answer, Broken> {
+    let mut request = head(&line, Method::GET).body(Full::new(Bytes::new()));
+    if let Ok(request) = &mut request {
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        if let Some(tag) = tag {
+            request.headers_mut().insert(header::IF_NONE_MATCH, tag.clone());
+        }
+    }
+    send(&mut line, request, bytes_max, &mut Zeroizing::default()).await
+}
+
 fn head(line: &Line, method: Method) -> request::Builder {
     Request::builder()
         .method(method)

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     config::{CLOCK_SKEW_MAX, Issuer},
-    model::{AccessToken, Algorithm, Algorithms, Fault, IdToken, Nonce, Reason, Subject, Wall, fault::Detection},
+    model::{
+        AccessToken, Advice, Algorithm, Algorithms, Fault, IdToken, Nonce, Reason, Subject, Wall, fault::Detection,
+    },
     transaction::Begun,
 };
 use serde_json::Value;
@@ -62,7 +64,11 @@ impl AuthorizationServers {
             },
             Err(fault) => (fault, cure_of_algorithm(&presented, fault, &expect, now)),
         };
-        Err(refusal(issuer, fault, cure))
+        let (told, login) = (refusal(issuer, fault, cure), &begun.opening.login);
+        Err(match told.reason {
+            Reason::StepUpRequired => told.advising(Advice::step_up(login.acr_values.clone(), login.max_age)),
+            _ => told,
+        })
     }
 
     /// Verifies the signature. A key that is not there may be new: the keys are fetched once more, if that may be.

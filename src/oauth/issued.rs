@@ -9,7 +9,7 @@ use crate::{
         Wall,
     },
     policy::{IssuedFacts, Releasable, Verdict},
-    transaction::{Begun, Closing, Flow},
+    transaction::{Begun, Closing, Opening},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -113,8 +113,8 @@ impl Releasable for Issued {
         &self.caller
     }
 
-    fn flow(&self) -> &Flow {
-        &self.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.kept.begun.opening
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

@@ -27,6 +27,8 @@ pub(super) struct Members {
     pub(super) issued_type: Option<String>,
     /// `authorization_details` (RFC 9396 §7).
     pub(super) details: Option<Value>,
+    /// `acr_values` and `max_age` of an error that asks for another login (RFC 9470 §3).
+    pub(super) step_up: (Option<Value>, Option<Value>),
     pub(super) error: Option<Value>,
     /// The length of `error_description`; its text is never kept.
     pub(super) description_bytes: Option<usize>,
@@ -117,6 +119,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 }
                 "authorization_details" => members.details = Some(map.next_value::<Strict>()?.0),
                 "scope" => members.scope = Some(map.next_value::<Strict>()?.0),
+                "acr_values" => members.step_up.0 = Some(map.next_value::<Strict>()?.0),
+                "max_age" => members.step_up.1 = Some(map.next_value::<Strict>()?.0),
                 "error" => members.error = Some(map.next_value::<Strict>()?.0),
                 "error_description" => {
                     members.description_bytes = map.next_value::<Strict>()?.0.as_str().map(str::len);

@@ -1,4 +1,5 @@
-//! The only room that talks to an authorization server; and to an API's own, for its metadata alone.
+//! The only room that talks to an authorization server; and to an API's own, for its metadata alone, and to the server
+//! of policy bundles.
 //!
 //! Invariant: a code leaves only inside a recorded permit, in one POST, to the endpoint captured when the transaction
 //! began (`dpop/retry.rs` argues the one exception, an answer by which the server has not used it). A refresh token
@@ -8,11 +9,13 @@
 
 mod addresses;
 mod answer;
+mod approval;
 mod authorization_details;
 mod authorize;
 mod believed;
 mod bound;
 mod breaker;
+mod bundle_source;
 mod capabilities;
 mod challenge;
 mod client_assertion;
@@ -46,6 +49,7 @@ mod request_object;
 mod revoke;
 mod salvage;
 mod servers;
+mod step_up;
 mod strict_json;
 mod subject;
 mod tls;
@@ -53,9 +57,13 @@ mod turns;
 mod wiped;
 
 pub use answer::{ANSWER_BYTES_MAX, fuzz_answer};
+pub use approval::{
+    ApprovalClaims, ApprovalExpected, VerifiedApproval, invalid as invalid_approval, sign_approval, verify_approval,
+};
 pub(crate) use authorization_details::kept_details;
 pub use authorization_details::{requested_details, supported_details};
 pub use authorize::AuthorizationRequest;
+pub use bundle_source::{BundleSource, Fetched};
 pub use challenge::{CHALLENGE_BYTES_MAX, Challenge, NoChallenge, challenges};
 pub use demand::{Demand, RequestedUrl};
 pub use discovery::fuzz_metadata;

@@ -5,7 +5,7 @@ use super::{Disposal, Kept};
 use crate::{
     caller::Caller,
     policy::{IssuedFacts, Releasable},
-    transaction::Flow,
+    transaction::Opening,
 };
 
 /// What the server issued for a token request, judged but not yet released.
@@ -41,7 +41,7 @@ impl Releasable for Obtained {
         self.kept.facts()
     }
 
-    fn flow(&self) -> &Flow {
-        &self.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.kept.begun.opening
     }
 }

@@ -5,7 +5,7 @@ use super::{Kept, Turn};
 use crate::{
     caller::Caller,
     policy::{IssuedFacts, Releasable},
-    transaction::Flow,
+    transaction::Opening,
 };
 
 /// What the server issued for a refresh token, judged but not yet released. Nobody else has the family's turn before
@@ -31,8 +31,8 @@ impl Releasable for Refreshed {
         self.turn.caller()
     }
 
-    fn flow(&self) -> &Flow {
-        &self.kept.begun.opening.flow
+    fn opening(&self) -> &Opening {
+        &self.kept.begun.opening
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

@@ -183,6 +183,15 @@ pub fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>>
 /// # Errors
 /// What is wrong and what to do, for a person.
 pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<String, String> {
+    let bytes = read_guarded_bytes(path, bytes_max, owner)?;
+    String::from_utf8(bytes).map_err(|_| "cannot be read: is not UTF-8".to_owned())
+}
+
+/// As [`read_guarded`], of any bytes.
+///
+/// # Errors
+/// What is wrong and what to do, for a person.
+pub fn read_guarded_bytes(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<Vec<u8>, String> {
     let cannot = |e: io::Error| format!("cannot be read: {e}");
     // Opening a pipe would wait for a writer for ever.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -197,9 +206,9 @@ pub fn read_guarded(path: &Path, bytes_max: u64, owner: Option<u32>) -> Result<S
     if meta.len() > bytes_max {
         return Err(too_long(meta.len()));
     }
-    let mut text = String::new();
-    let read = file.take(bytes_max + 1).read_to_string(&mut text).map_err(cannot)? as u64;
-    if read > bytes_max { Err(too_long(read)) } else { Ok(text) }
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(cannot)? as u64;
+    if read > bytes_max { Err(too_long(read)) } else { Ok(bytes) }
 }
 
 /// Refuses a file or folder that anyone may change: who gets tokens is written in it.

@@ -1,7 +1,9 @@
 //! What tests must hold still: the clock, entropy and files. The only three ports.
 
+pub mod bundle;
 pub mod clock;
 pub mod digest;
+pub mod ed25519;
 pub mod entropy;
 pub mod files;
 pub mod process;

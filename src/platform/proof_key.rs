@@ -6,7 +6,10 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use zeroize::Zeroizing;
 
 /// A private key for ES256 (RFC 7518 §3.4). Like a [`crate::model::Secret`] it has no Debug, Clone or Serialize; the
@@ -75,4 +78,26 @@ impl ProofKey {
         let signed = self.pair.sign(&SystemRandom::new(), message);
         signed.map(|signature| signature.as_ref().to_vec()).map_err(|_| Fault::new(Reason::Internal))
     }
+}
+
+/// A fresh private key of P-256 for a file: PKCS#8 in PEM (RFC 7468 §10).
+///
+/// # Errors
+/// [`Reason::Internal`] without entropy.
+pub fn private_key_pem() -> Result<Zeroizing<String>, Fault> {
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+        .map_err(|_| Fault::new(Reason::Internal))?;
+    let encoded = Zeroizing::new(STANDARD.encode(document.as_ref()));
+    // With room for all of it: a text that grows leaves copies behind.
+    let mut pem = Zeroizing::new(String::with_capacity(encoded.len() + 128));
+    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str("-----END PRIVATE KEY-----\n");
+    Ok(pem)
 }

@@ -56,11 +56,7 @@ impl Note {
 
     /// Whether its last day is over (UTC). What cannot be told is over.
     pub(super) fn is_over(&self, now: Wall) -> bool {
-        let over = |last: Date| {
-            let today = jiff::Timestamp::from_millisecond(now.0).map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
-            today.map_or(true, |today| today > last)
-        };
-        self.expires.is_some_and(over)
+        self.expires.is_some_and(|last| is_past(last, now))
     }
 
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -148,4 +144,10 @@ impl Note {
             |near| format!("unknown annotation @{key}; did you mean @{near}?"),
         )
     }
+}
+
+/// Whether a day is over (UTC). What cannot be told is over.
+pub(super) fn is_past(day: Date, now: Wall) -> bool {
+    let today = jiff::Timestamp::from_millisecond(now.0).map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+    today.map_or(true, |today| today > day)
 }

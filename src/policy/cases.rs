@@ -1,4 +1,4 @@
-//! Test cases beside the policies: `*.cases.toml`, run by `narrowgate check` through the same question as real calls.
+//! Test cases beside the policies: `*.cases.toml`, asked through the same question as real calls.
 
 use super::{
     Facts, Snapshot,
@@ -7,70 +7,30 @@ use super::{
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
     entities::{self, uid},
-    expected::Expected,
-    operator_cases::OperatorCase,
+    expected::{Step, steps},
     person,
     question::Question,
-    sources::Source,
     value::{Fields, Uid, Value},
 };
 use crate::{
     caller::Transport,
-    config::{Config, Document, Estate, Finding, ScopeHome, Table},
+    config::{Config, Estate, ScopeHome, Table},
     model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
-use cedar_policy::Entity;
+use cedar_policy::{Entities, Entity};
 use std::{collections::HashSet, time::Duration};
 
-/// What became of the cases.
-#[derive(Default)]
-pub(super) struct Tally {
-    /// Cases whose answer was as expected.
-    pub(super) passed: usize,
-    /// Cases that failed, and mistakes in the files.
-    pub(super) findings: Vec<Finding>,
-}
-
-/// Runs the cases in these texts.
-pub(super) fn run(config: &Config, snapshot: &Snapshot, sources: &[Source]) -> Tally {
-    let mut tally = Tally::default();
-    for source in sources {
-        let document = Document::of(&source.path, source.text.clone());
-        let mut names = HashSet::new();
-        let (passed, findings) = document.read(|root| {
-            let results = root.tables("case", |table| {
-                let (name, ran) = if table.holds("operator") {
-                    let case = OperatorCase::read(table, &snapshot.estate)?;
-                    (case.name.clone(), case.run(snapshot))
-                } else {
-                    let case = Case::read(table, (config, &snapshot.estate))?;
-                    (case.name.clone(), case.run(snapshot))
-                };
-                if !names.insert(name.clone()) {
-                    table.wrong(format!("case \"{name}\" is there twice"), None);
-                }
-                ran.map_err(|wrong| table.wrong(format!("case \"{name}\": {wrong}"), None)).ok()
-            });
-            Some(results.len())
-        });
-        tally.passed += passed.unwrap_or(0);
-        tally.findings.extend(findings);
-    }
-    tally
-}
-
-/// One case about an agent.
+/// A case about an agent.
 pub(super) struct Case<'c> {
     config: &'c Config,
     estate: &'c Estate,
-    name: String,
+    pub(super) name: String,
     pub(super) action: String,
-    pub(super) agent: Agent,
+    agent: Agent,
     pub(super) client: ClientAlias,
     pub(super) scope: Option<Scope>,
     pub(super) scopes: Vec<Scope>,
     facts: Facts,
-    pub(super) now: Wall,
     bound: TokenBinding,
     claimed: Claimed,
     approval: Option<Approval>,
@@ -83,7 +43,7 @@ pub(super) struct Case<'c> {
     delegated: Delegated,
     registered: Registered,
     detail: AskedDetail,
-    expected: Expected,
+    pub(super) steps: Vec<Step>,
 }
 
 struct Gate {
@@ -108,11 +68,9 @@ struct Token {
     tolerated_scopes: Vec<String>,
 }
 
-const NOW: &str = "2026-11-22T10:00:00Z";
 const ANY_SPAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
 
 impl<'c> Case<'c> {
-    /// Reads a case.
     pub(super) fn read(table: &Table<'_>, (config, estate): (&'c Config, &'c Estate)) -> Option<Self> {
         let name = table.required("name", owned)?;
         let action = table.required("action", owned);
@@ -126,8 +84,7 @@ impl<'c> Case<'c> {
         if scopes.is_empty() {
             scopes.extend(scope.clone());
         }
-        let expected = Expected::read(table);
-        let now = table.optional("now", instant).or_else(|| instant(NOW).ok());
+        let steps = steps(table);
         let facts = facts(table, agent.as_ref());
         let lifetime = table.span("lifetime", Duration::from_secs(3600), ANY_SPAN);
         let gate = gate(table);
@@ -154,7 +111,6 @@ impl<'c> Case<'c> {
             scope,
             scopes,
             facts,
-            now: now?,
             bound: table.optional("proof", binding).unwrap_or_default(),
             claimed,
             approval: table.table("approval", approval).flatten(),
@@ -166,20 +122,20 @@ impl<'c> Case<'c> {
             delegated: delegated(table),
             registered: registered(table),
             detail: asked_detail(table),
-            expected: expected?,
+            steps: steps?,
         })
     }
 
-    fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let answer = snapshot.ask(&self.question()?, &snapshot.entities_with(self.entities()?)?);
-        self.expected.hold(&answer, snapshot)
+    /// What is asked at this time, and about which entities.
+    pub(super) fn question(&self, snapshot: &Snapshot, now: Wall) -> Result<(Question<'_>, Entities), String> {
+        Ok((self.asked(now)?, snapshot.entities_with(self.entities()?)?))
     }
 
-    /// What it asks.
+    /// What is asked at this time.
     ///
     /// # Errors
     /// What it does not say.
-    pub(super) fn question(&self) -> Result<Question<'_>, String> {
+    pub(super) fn asked(&self, now: Wall) -> Result<Question<'_>, String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
             (_, "grant_detail") => self.detail.resource()?,
@@ -190,8 +146,16 @@ impl<'c> Case<'c> {
             principal: Uid::new("Agent", self.agent.id.as_str()),
             action: Uid::new("Action", self.action.clone()),
             resource,
-            context: self.context()?,
+            context: self.context(now)?,
         })
+    }
+
+    /// What is asked at the first time it is asked at.
+    ///
+    /// # Errors
+    /// As [`Self::asked`].
+    pub(super) fn asked_first(&self) -> Result<Question<'_>, String> {
+        self.asked(self.steps.first().ok_or("is asked at no time")?.now)
     }
 
     /// Asks for this scope alone, and has it issued.
@@ -224,12 +188,12 @@ impl<'c> Case<'c> {
         Ok(own)
     }
 
-    fn context(&self) -> Result<Fields<'_>, String> {
+    fn context(&self, at: Wall) -> Result<Fields<'_>, String> {
         if ["revoke_token", "introspect_token", "break_glass"].contains(&self.action.as_str()) {
-            return Ok(context([("now", now(self.now)), ("caller", super::context::caller(&self.facts))]));
+            return Ok(context([("now", now(at)), ("caller", super::context::caller(&self.facts))]));
         }
         let base = Base {
-            now: self.now,
+            now: at,
             caller: &self.facts,
             scopes: self.scopes.iter().collect(),
             api: self.api(&self.scopes),

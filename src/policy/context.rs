@@ -162,7 +162,10 @@ pub(super) fn caller(facts: &Facts) -> Value<'_> {
 fn actors(actors: &Actors) -> Value<'_> {
     let members = actors.agents.iter().map(|agent| entity("Agent", agent.as_str()));
     let depth = u64::try_from(actors.chain.len()).unwrap_or(u64::MAX);
-    record([("depth", count(depth)), ("members", Value::set(members))])
+    // A class is what the registry says of an agent. Nothing is inferred from a name, or from what a token says of it.
+    let classified = actors.agents.len() == actors.chain.len();
+    let classified = (!actors.chain.is_empty()).then(|| ("classified", boolean(classified)));
+    record([("depth", count(depth)), ("members", Value::set(members))].into_iter().chain(classified))
 }
 
 /// The person's record.

@@ -106,6 +106,11 @@ impl Engine {
 }
 
 impl Snapshot {
+    /// Has every question asked anew.
+    pub fn forget_answers(&self) {
+        self.engine.decided.invalidate_all();
+    }
+
     /// Answers a round: as it was answered before, if nothing that it hangs on is otherwise.
     pub(super) fn answers(&self, round: &Round<'_, '_>) -> Answered {
         let Some(now) = round.steps.first().and_then(|step| step.question.as_ref()).and_then(Question::now) else {

@@ -2,7 +2,7 @@
 
 use super::{question::Own, value::Uid};
 use crate::{
-    config::{Client, Config, Estate, ScopeHome},
+    config::{Approver, Client, Config, Estate, ScopeHome},
     model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
@@ -48,6 +48,9 @@ pub(super) fn build(config: &Config, estate: &Estate, schema: &Schema) -> Result
     }
     for operator in estate.registry.operators.iter() {
         entities.push(self::operator(operator)?);
+    }
+    for approver in estate.registry.approvers.iter() {
+        entities.push(self::approver(approver)?);
     }
     for issuer in config.issuers.values() {
         let attributes = [
@@ -160,6 +163,12 @@ pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
 pub(super) fn operator(operator: &Operator) -> Result<Entity, String> {
     let teams: Result<Vec<_>, _> = operator.teams.iter().map(|team| uid("Team", team.as_str())).collect();
     entity(uid("Operator", operator.id.as_str())?, [], teams?)
+}
+
+/// An approver's entity: a user of no issuer's, in the teams of the agents file.
+fn approver(approver: &Approver) -> Result<Entity, String> {
+    let teams: Result<Vec<_>, _> = approver.teams.iter().map(|team| uid("Team", team.as_str())).collect();
+    entity(uid("User", approver.id.as_str())?, [], teams?)
 }
 
 fn client(client: &Client) -> Result<Entity, String> {

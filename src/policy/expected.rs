@@ -1,10 +1,46 @@
 //! What a test case expects of its answer.
 
-use super::{Snapshot, ask::Answer, cases::owned};
+use super::{
+    Snapshot,
+    ask::Answer,
+    cases::{instant, owned},
+};
 use crate::{
     config::Table,
-    model::{Terms, time::parse_span},
+    model::{Terms, Wall, time::parse_span},
 };
+
+/// When a case is asked that does not say: 2026-11-22T10:00:00Z.
+const NOW: Wall = Wall(1_795_341_600_000);
+
+/// A case, asked once.
+pub(super) struct Step {
+    /// The time it is asked at.
+    pub(super) now: Wall,
+    /// Whether its case is asked at several.
+    pub(super) is_one_of_several: bool,
+    pub(super) expected: Expected,
+}
+
+/// Reads when a case is asked, and what is expected each time: `at = [{ now = "...", expect = "..." }, ...]`, or, of one
+/// that is asked once, the same keys by themselves.
+pub(super) fn steps(table: &Table<'_>) -> Option<Vec<Step>> {
+    if !table.holds("at") {
+        let now = table.optional("now", instant).unwrap_or(NOW);
+        return Some(vec![Step { now, is_one_of_several: false, expected: Expected::read(table)? }]);
+    }
+    for key in ["now", "expect", "reasons", "code", "terms"] {
+        table.refuse(key, "stands beside `at`", "write it into each entry of `at`");
+    }
+    if table.is_bare("at") {
+        table.wrong_at("at", "is empty", Some("write at = [{ now = \"2026-11-22T10:00:00Z\", expect = \"allow\" }]"));
+    }
+    let steps = table.tables("at", |step| {
+        let (now, expected) = (step.required("now", instant), Expected::read(step));
+        Some(Step { now: now?, is_one_of_several: true, expected: expected? })
+    });
+    (!steps.is_empty()).then_some(steps)
+}
 
 /// The answer that is expected.
 pub(super) struct Expected {

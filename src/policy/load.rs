@@ -29,7 +29,7 @@ pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
 static SCHEMA: LazyLock<Result<Schema, String>> =
     LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).map(|(schema, _)| schema).map_err(|e| e.to_string()));
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
-const LEVEL_MAX: u32 = 1;
+pub(super) const LEVEL_MAX: u32 = 1;
 
 /// One generation of policy: immutable, swapped whole.
 pub struct Snapshot {
@@ -139,7 +139,7 @@ pub fn load(config: &Config, generation: u64, now: Option<Wall>) -> Result<Snaps
     build(config, Arc::clone(&config.estate), &policies(config)?, generation, now)
 }
 
-/// Builds a set of these policies and this estate: the one place where a [`Snapshot`] is made.
+/// Builds a set of these policies and this estate.
 ///
 /// # Errors
 /// As [`load`].
@@ -150,7 +150,17 @@ pub(super) fn build(
     generation: u64,
     now: Option<Wall>,
 ) -> Result<Snapshot, Vec<Finding>> {
-    let folder = &config.policies;
+    build_in(&config.policies, config, estate, sources, (generation, now))
+}
+
+/// As [`build`], of policies that are in this folder: the one place where a [`Snapshot`] is made.
+pub(super) fn build_in(
+    folder: &Path,
+    config: &Config,
+    estate: Arc<Estate>,
+    sources: &[Source],
+    (generation, now): (u64, Option<Wall>),
+) -> Result<Snapshot, Vec<Finding>> {
     let schema = match &*SCHEMA {
         Ok(schema) => schema,
         Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
@@ -303,12 +313,12 @@ pub(super) fn place(source: &Source, policy: &Policy) -> usize {
     policy.to_cedar().and_then(|text| source.text.find(&text)).unwrap_or(0)
 }
 
-fn is_policy_id(id: &str) -> bool {
+pub(super) fn is_policy_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
 }
 
 /// The id as it is: its Display escapes.
-fn id_text(id: &PolicyId) -> String {
+pub(super) fn id_text(id: &PolicyId) -> String {
     AsRef::<str>::as_ref(id).to_owned()
 }
 

@@ -6,11 +6,13 @@
 //! policy port: it would let every implementor mint permits.
 
 mod admin;
+mod advice;
 mod annotations;
 mod ask;
 mod asked;
 mod case_details;
 mod case_parts;
+mod case_run;
 mod cases;
 mod context;
 mod depth;
@@ -46,9 +48,12 @@ mod release;
 mod reload;
 mod replay;
 mod request;
+mod shadow;
 mod sources;
 mod value;
 mod verdict;
+mod weakening;
+mod witness;
 pub mod workbench;
 
 pub use admin::{AdminAction, AdminPermitted};
@@ -64,5 +69,8 @@ pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};
 pub use reload::{Failure, Look, Prepared, Standing, Trigger, look, prepare};
 pub use request::{RequestPermitted, Requestable, SubjectFacts};
+pub use shadow::{Differs, Otherwise, Seen, Shadow, ShadowCounts, ShadowStanding, check_shadow};
 pub use sources::Sources;
 pub use verdict::{DenyKind, Determining, Refused, Verdict};
+pub use weakening::{Denials, Pending, Weakened, Weakening};
+pub use witness::Witness;

@@ -2,10 +2,10 @@
 
 use super::{
     Facts, Snapshot,
-    cases::{instant, owned},
+    cases::owned,
     context::{caller, context, now},
     entities::{DAEMON, operator as entity},
-    expected::Expected,
+    expected::{Step, steps},
     question::Question,
     value::Uid,
 };
@@ -14,6 +14,7 @@ use crate::{
     config::{Estate, Table},
     model::{Operator, OperatorId, TeamId, Wall},
 };
+use cedar_policy::Entities;
 
 /// One case: `operator` instead of `agent` and `client`.
 pub(super) struct OperatorCase {
@@ -21,12 +22,8 @@ pub(super) struct OperatorCase {
     action: String,
     operator: Operator,
     interactive: bool,
-    now: Wall,
-    expected: Expected,
+    pub(super) steps: Vec<Step>,
 }
-
-/// 2026-11-22T10:00:00Z, as in the cases about agents.
-const NOW: Wall = Wall(1_795_341_600_000);
 
 impl OperatorCase {
     pub(super) fn read(table: &Table<'_>, estate: &Estate) -> Option<Self> {
@@ -40,16 +37,17 @@ impl OperatorCase {
             found.map(|operator| Operator::clone(operator)).ok_or_else(|| format!("names no operator: {text:?}"))
         });
         let teams = table.list("teams", |text| TeamId::parse(text).ok_or_else(|| "is not a name".to_owned()));
-        let (interactive, now) = (table.boolean("interactive", true), table.optional("now", instant));
-        let expected = Expected::read(table);
+        let interactive = table.boolean("interactive", true);
+        let steps = steps(table);
         let mut operator = operator?;
         if table.holds("teams") {
             operator.teams = teams;
         }
-        Some(Self { name, action: action?, operator, interactive, now: now.unwrap_or(NOW), expected: expected? })
+        Some(Self { name, action: action?, operator, interactive, steps: steps? })
     }
 
-    pub(super) fn run(&self, snapshot: &Snapshot) -> Result<(), String> {
+    /// What is asked at this time, and about which entities.
+    pub(super) fn question(&self, snapshot: &Snapshot, at: Wall) -> Result<(Question<'static>, Entities), String> {
         let facts = Facts {
             transport: Transport::Uds,
             uid: Some(self.operator.uid),
@@ -63,9 +61,8 @@ impl OperatorCase {
             principal: Uid::new("Operator", self.operator.id.as_str()),
             action: Uid::new("Action", self.action.clone()),
             resource: Uid::new("Daemon", DAEMON),
-            context: context([("now", now(self.now)), ("caller", caller(&facts))]),
+            context: context([("now", now(at)), ("caller", caller(&facts))]),
         };
-        let answer = snapshot.ask(&question, &snapshot.entities_with(vec![entity(&self.operator)?])?);
-        self.expected.hold(&answer, snapshot)
+        Ok((question.to_owned(), snapshot.entities_with(vec![entity(&self.operator)?])?))
     }
 }

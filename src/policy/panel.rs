@@ -2,6 +2,7 @@
 
 use super::{
     Determining, Facts, Refused, Snapshot, Verdict,
+    advice::advised,
     ask::Answer,
     asked::{Asked, Keeping, Part, Step},
     context::{Base, context, now, text},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::Client,
-    model::{DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
+    model::{Approvable, DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -43,6 +44,8 @@ pub(super) struct Panel<'a> {
     cached: bool,
     /// As [`Round::recorded`].
     recorded: bool,
+    /// What an approver could approve of it.
+    approvable: Option<&'a Approvable>,
 }
 
 impl<'a> Panel<'a> {
@@ -67,6 +70,7 @@ impl<'a> Panel<'a> {
             narrowed: None,
             cached: true,
             recorded: true,
+            approvable: None,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> Panel<'a> {
             own: self.own.clone(),
             cached,
             recorded: false,
+            approvable: self.approvable,
             ..Self::between(self.snapshot, principal, resource, self.id)
         }
     }
@@ -92,6 +97,11 @@ impl<'a> Panel<'a> {
     /// The same questions as a look before another decision of the same id, which alone goes on record.
     pub(super) fn beforehand(self) -> Self {
         Self { recorded: false, ..self }
+    }
+
+    /// A no may be lifted by an approval of this.
+    pub(super) fn approvable(self, approvable: &'a Approvable) -> Self {
+        Self { approvable: Some(approvable), ..self }
     }
 
     /// Lets the questions know a person. What is known of them goes on record with the decision.
@@ -319,7 +329,7 @@ impl<'a> Sitting<'a> {
             self.answers.iter().chain(&self.gate).flat_map(|a| a.determining.clone()).collect();
         determining.sort();
         determining.dedup();
-        let fault = denied.map(|kind| self.fault(kind, gate_allows, when_scope_refused));
+        let fault = denied.map(|kind| self.fault(kind, gate_allows, when_scope_refused, panel.approvable));
         let verdict = Verdict {
             id: self.id,
             policy_digest: Arc::clone(&self.snapshot.policy_digest),
@@ -346,14 +356,17 @@ impl<'a> Sitting<'a> {
         if forbidden { DenyKind::ForbidMatched } else { DenyKind::NoPermit }
     }
 
-    fn fault(&self, kind: DenyKind, gate_allows: bool, when_scope_refused: Reason) -> Fault {
+    fn fault(&self, kind: DenyKind, gate_allows: bool, when_scope_refused: Reason, of: Option<&Approvable>) -> Fault {
+        let refusing = || self.answers.iter().chain(&self.gate).filter(|answer| !answer.allowed);
+        let advised = matches!(kind, DenyKind::ForbidMatched).then(|| advised(self.snapshot, refusing(), of)).flatten();
         let reason = match kind {
             DenyKind::EvalError => Reason::PolicyEvalError,
             DenyKind::ObligationUnmet => Reason::ObligationUnmet,
             _ if gate_allows => when_scope_refused,
             _ => Reason::PolicyDenied,
         };
-        let fault = Fault::new(reason).with("decision_id", self.id.to_string());
+        let (reason, advice) = advised.map_or((reason, None), |(reason, advice)| (reason, Some(Box::new(advice))));
+        let fault = Fault { advice, ..Fault::new(reason) }.with("decision_id", self.id.to_string());
         if let (DenyKind::ObligationUnmet, Some(term)) = (kind, self.unmet) {
             return fault.with("obligation", term);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    advice::approved,
     asked::Keeping,
     context::{Base, boolean, entity, login, moving, text},
     panel::Panel,
@@ -9,7 +10,9 @@ use super::{
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{AuthorizationDetails, Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms},
+    model::{
+        Approvable, AuthorizationDetails, Claimed, DecisionId, Fault, LoginDemand, Reason, RedirectUri, ScopeSet, Terms,
+    },
     transaction::{Begun, Claim},
 };
 use std::sync::Arc;
@@ -34,6 +37,8 @@ pub struct BeginAsk {
     pub login: LoginDemand,
     /// The configuration has every request pushed (RFC 9126).
     pub pushed: bool,
+    /// What can be approved of it, and the approval that came with it.
+    pub approvable: Approvable,
 }
 
 /// Cedar allowed this caller to ask for exactly these scopes.
@@ -113,8 +118,10 @@ impl Policies {
             return Err(Box::new((caller, fault.into())));
         }
         let facts = Facts::from(&caller);
-        let mut panel = Panel::new(&snapshot, &caller, &ask.client, id);
-        let base = Base::asked(&ask, self.clock.wall(), &facts);
+        let mut panel = Panel::new(&snapshot, &caller, &ask.client, id).approvable(&ask.approvable);
+        let now = self.clock.wall();
+        let approval = approved(&ask.approvable, &snapshot, &*self.clock);
+        let base = Base { approval, ..Base::asked(&ask, now, &facts) };
         let narrowed = ask.allow_partial.then(|| panel.anew().narrow(&base, "begin")).flatten();
         let scopes = narrowed.as_ref().and_then(|narrowed| ScopeSet::new(narrowed.granted.clone()));
         let scopes = scopes.unwrap_or_else(|| ask.scopes.clone());
@@ -160,8 +167,10 @@ impl Policies {
         }
         let (opening, now) = (&begun.opening, self.clock.boot());
         let facts = Facts::from(claim.caller());
-        let mut panel = Panel::new(&snapshot, claim.caller(), &opening.client, id);
-        let base = Base::of(opening, self.clock.wall(), &facts, claimed);
+        let mut panel = Panel::new(&snapshot, claim.caller(), &opening.client, id).approvable(&opening.approvable);
+        let wall = self.clock.wall();
+        let approval = approved(&opening.approvable, &snapshot, &*self.clock);
+        let base = Base { approval, ..Base::of(opening, wall, &facts, claimed) };
         // What a claim proves: policies can see it, and none can waive it. Whoever registered a request began it, and no
         // agent that is to redeem it: only the agent that was named may.
         let mut gate = vec![

@@ -1,6 +1,6 @@
 //! The current generation of policy, and what stands beside it: freezes, and the clock.
 
-use super::{Freezes, Snapshot, Standing, Verdict};
+use super::{Freezes, Snapshot, Standing, Verdict, Witness};
 use crate::{config::Estate, platform::Clock};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ pub struct Policies {
     changed: watch::Sender<()>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) freezes: Freezes,
+    witness: Arc<Witness>,
     pub(super) standing: Mutex<Standing>,
     /// One look at the files at a time.
     turn: tokio::sync::Mutex<()>,
@@ -33,6 +34,7 @@ impl Policies {
             changed,
             clock,
             freezes: Freezes::default(),
+            witness: Arc::default(),
             standing: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -42,6 +44,18 @@ impl Policies {
     #[must_use]
     pub fn under(self, freezes: Freezes) -> Self {
         Self { freezes, ..self }
+    }
+
+    /// With this to look on: what the recorder shows its decisions to.
+    #[must_use]
+    pub fn seen_by(self, witness: Arc<Witness>) -> Self {
+        Self { witness, ..self }
+    }
+
+    /// What looks on.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     /// What operators have frozen.

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Releasable, Verdict,
+    advice::approved,
     asked::Keeping,
     context::{Base, text},
     panel::Panel,
@@ -56,8 +57,11 @@ impl Policies {
         let closed = self.releasable(&snapshot, &subject, claimed, (id, false)).and_then(|_| {
             let token = subject.facts();
             let facts = Facts::from(subject.caller());
-            let mut panel = Panel::new(&snapshot, subject.caller(), token.client, id);
-            let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
+            let (opening, now) = (subject.opening(), self.clock.wall());
+            let panel = Panel::new(&snapshot, subject.caller(), token.client, id);
+            let mut panel = panel.approvable(&opening.approvable);
+            let approval = approved(&opening.approvable, &snapshot, &*self.clock);
+            let base = Base { approval, ..Base::of_token(&token, opening.flow.actors(), now, (&facts, claimed)) };
             panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("origin", text(&ask.origin))]);
             panel.scopes(&base, "hold");
             panel.keep_terms(Keeping { bound: token.bound, audience: token.api.is_some() });

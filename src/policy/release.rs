@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Policies, Refused, Snapshot, Verdict,
+    advice::approved,
     asked::Keeping,
     context::{Base, audiences, boolean, moving, proof, record, scopes, text},
     entities::{DAEMON, user},
@@ -15,7 +16,7 @@ use crate::{
         AgentId, AuthorizationDetails, Boot, Claimed, DecisionId, Fault, Reason, Scope, ScopeSet, Subject, Terms,
         TokenBinding,
     },
-    transaction::Flow,
+    transaction::Opening,
 };
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ pub trait Releasable {
     fn caller(&self) -> &Caller;
     /// What is known of it.
     fn facts(&self) -> IssuedFacts<'_>;
-    /// Which grant brought it.
-    fn flow(&self) -> &Flow;
+    /// What it was begun with.
+    fn opening(&self) -> &Opening;
 }
 
 /// Cedar allowed handing out exactly this.
@@ -122,9 +123,12 @@ impl Policies {
             return Err(Box::new(Refused::from(Fault::new(Reason::ScopeNoLongerAllowed))));
         }
         let facts = Facts::from(subject.caller());
-        let panel = Panel::new(snapshot, subject.caller(), token.client, id);
+        let opening = subject.opening();
+        let panel = Panel::new(snapshot, subject.caller(), token.client, id).approvable(&opening.approvable);
         let mut panel = if recorded { panel } else { panel.beforehand() };
-        let base = Base::of_token(&token, subject.flow().actors(), self.clock.wall(), (&facts, claimed));
+        let now = self.clock.wall();
+        let approval = approved(&opening.approvable, snapshot, &*self.clock);
+        let base = Base { approval, ..Base::of_token(&token, opening.flow.actors(), now, (&facts, claimed)) };
         let hand_out = if token.again { "again" } else { "first" };
         let mut extra = vec![("handOut", text(hand_out)), ("token", issued(&token))];
         if let Some(person) = token.subject {
@@ -134,7 +138,7 @@ impl Policies {
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-        let flow = if token.again { "hold" } else { subject.flow().word() };
+        let flow = if token.again { "hold" } else { opening.flow.word() };
         panel.scopes(&carried, flow);
         panel.details(&carried, flow, token.details);
         panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });

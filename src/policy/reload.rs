@@ -2,7 +2,7 @@
 //! never takes the place of what is.
 
 use super::{
-    Policies, Snapshot, cases,
+    Pending, Policies, Snapshot, Weakening, case_run,
     load::build,
     sources::{Source, Sources},
 };
@@ -50,6 +50,14 @@ pub struct Prepared {
     pub cases_passed: usize,
     /// SHA-256 of the texts that it was made of.
     pub digest: [u8; 32],
+    /// What it allows of what was denied of late, where that was asked.
+    pub weakening: Weakening,
+}
+
+impl Prepared {
+    pub(super) fn of(snapshot: Snapshot, cases_passed: usize, digest: [u8; 32]) -> Self {
+        Self { snapshot, cases_passed, digest, weakening: Weakening::default() }
+    }
 }
 
 /// What the files came to.
@@ -60,6 +68,8 @@ pub enum Look {
     Changed(Box<Prepared>),
     /// None that can be used.
     Refused(Vec<Finding>),
+    /// They could not be fetched, which says nothing about them.
+    Unfetched(Vec<Finding>),
 }
 
 /// Makes a set of these texts, whole: agents and APIs with what refers to them, policies strictly validated, and its own
@@ -84,11 +94,11 @@ pub fn prepare(
         }
     };
     let snapshot = build(config, estate, &sources.policies, generation, now)?;
-    let tally = cases::run(config, &snapshot, &sources.cases);
+    let tally = case_run::run(config, &snapshot, &sources.cases);
     if !tally.findings.is_empty() {
         return Err(tally.findings);
     }
-    Ok(Prepared { snapshot, cases_passed: tally.passed, digest: sources.digest() })
+    Ok(Prepared::of(snapshot, tally.passed, sources.digest()))
 }
 
 /// Holds texts against the set that runs, and the texts that were found sound last. Parsing takes time: not for the
@@ -145,6 +155,18 @@ pub struct Failure {
     of: [u8; 32],
 }
 
+impl Failure {
+    pub(super) fn of(findings: &[Finding], trigger: Trigger, at: Wall) -> Self {
+        let first = findings.first().cloned().unwrap_or_else(|| about("policies".as_ref(), "could not be read"));
+        Self { at, trigger, mistakes: findings.len(), first, of: fingerprint(findings) }
+    }
+
+    /// Whether the mistakes are the same.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.of == other.of
+    }
+}
+
 /// How the files stand to the set that runs.
 #[derive(Clone, Default, Debug)]
 pub struct Standing {
@@ -156,6 +178,8 @@ pub struct Standing {
     pub checked: Option<(Boot, Wall)>,
     /// The newest failure.
     pub failure: Option<Failure>,
+    /// The newest set, where it is sound and waits for an operator's word.
+    pub pending: Option<Arc<Pending>>,
     /// SHA-256 of the texts that were found sound last.
     pub sound: Option<[u8; 32]>,
     /// Whether that is how it stands now: nothing sound was there since.
@@ -166,6 +190,10 @@ pub struct Standing {
     pub unchanged: u64,
     /// Looks that found mistakes.
     pub refusals: u64,
+    /// Looks that found a set that waits for an operator.
+    pub waits: u64,
+    /// Denied questions that sets which became active allow.
+    pub weakened: u64,
 }
 
 impl Policies {
@@ -197,6 +225,7 @@ impl Policies {
         standing.sound = Some(digest);
         standing.checked = Some((boot, wall));
         standing.failed = false;
+        standing.pending = None;
         standing.activations += 1;
     }
 
@@ -206,7 +235,34 @@ impl Policies {
         standing.checked = Some((self.clock.boot(), self.clock.wall()));
         standing.sound = Some(digest);
         standing.failed = false;
+        standing.pending = None;
         standing.unchanged += 1;
+    }
+
+    /// Counts a sound set that waits for an operator. Whether it did so already.
+    pub fn was_kept_waiting(&self, pending: Arc<Pending>) -> bool {
+        let mut standing = self.standing_now();
+        let known = standing.pending.as_ref().is_some_and(|known| known.texts == pending.texts);
+        standing.checked = Some((self.clock.boot(), self.clock.wall()));
+        standing.failed = false;
+        standing.waits += 1;
+        standing.pending = Some(pending);
+        known
+    }
+
+    /// Whether a set of these texts waits already. It does so until an operator says otherwise or the files do: that what
+    /// was denied is forgotten by and by is no word of anyone.
+    #[must_use]
+    pub fn is_kept_waiting(&self, texts: [u8; 32]) -> bool {
+        self.standing_now().pending.as_ref().is_some_and(|pending| pending.texts == texts)
+    }
+
+    /// What an active set allows that was denied.
+    pub fn was_weakened(&self, weakening: &Weakening) {
+        self.witness().denials.forget(weakening);
+        let allowed = u64::try_from(weakening.allowed).unwrap_or(u64::MAX);
+        let mut standing = self.standing_now();
+        standing.weakened = standing.weakened.saturating_add(allowed);
     }
 
     /// The files are as they were when they were last found sound.
@@ -219,14 +275,13 @@ impl Policies {
 
     /// Counts a set that was not taken. Whether these mistakes are new: told of again and again they would fill the log.
     pub fn was_refused(&self, findings: &[Finding], trigger: Trigger) -> bool {
-        let of = fingerprint(findings);
-        let at = self.clock.wall();
+        let failure = Failure::of(findings, trigger, self.clock.wall());
         let mut standing = self.standing_now();
-        let known = standing.failed && standing.failure.as_ref().is_some_and(|failure| failure.of == of);
+        let known = standing.failed && standing.failure.as_ref().is_some_and(|known| known.is_as(&failure));
         standing.refusals += 1;
         standing.failed = true;
-        let first = findings.first().cloned().unwrap_or_else(|| about("policies".as_ref(), "could not be read"));
-        standing.failure = Some(Failure { at, trigger, mistakes: findings.len(), first, of });
+        standing.pending = None;
+        standing.failure = Some(failure);
         !known
     }
 

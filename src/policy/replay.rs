@@ -1,4 +1,4 @@
-//! A decision asked again, from the questions that its event holds (POL-09).
+//! A decision asked again, from the questions that its event holds (POL-09), or that are still at hand.
 
 use super::{Asked, Snapshot, Verdict, asked::Part, panel::Panel};
 use crate::model::Reason;
@@ -11,11 +11,18 @@ impl Snapshot {
     /// # Errors
     /// What is wrong with the questions; under another schema they may not fit.
     pub fn replay(&self, asked: &Value) -> Result<Verdict, String> {
-        let asked = Asked::from_json(asked, &self.schema)?;
-        let mut panel = Panel::again(self, asked.own);
+        self.ask_again(&Asked::from_json(asked, &self.schema)?)
+    }
+
+    /// As [`Self::replay`], of questions that never left this process.
+    ///
+    /// # Errors
+    /// That there is no decision in them.
+    pub(super) fn ask_again(&self, asked: &Asked) -> Result<Verdict, String> {
+        let mut panel = Panel::again(self, asked.own.clone());
         let mut narrowing = panel.anew();
         let mut scopes = Vec::new();
-        for mut step in asked.steps {
+        for mut step in asked.steps.iter().cloned() {
             match step.part {
                 Part::Narrowing(scope) => {
                     step.part = Part::Scope(scope);

@@ -3,6 +3,7 @@
 
 use super::{
     Facts, Policies, Refused, Verdict,
+    advice::approved,
     asked::Keeping,
     context::{Base, boolean, entity, text},
     panel::Panel,
@@ -86,8 +87,10 @@ impl Policies {
         }
         let opening = &begun.opening;
         let facts = Facts::from(request.caller());
-        let mut panel = Panel::new(&snapshot, request.caller(), &opening.client, id);
-        let base = Base::of(opening, self.clock.wall(), &facts, claimed);
+        let mut panel = Panel::new(&snapshot, request.caller(), &opening.client, id).approvable(&opening.approvable);
+        let now = self.clock.wall();
+        let approval = approved(&opening.approvable, &snapshot, &*self.clock);
+        let base = Base { approval, ..Base::of(opening, now, &facts, claimed) };
         let action = match opening.flow {
             Flow::TokenExchange(..) => "exchange_token",
             Flow::JwtBearer(_) => "jwt_bearer",

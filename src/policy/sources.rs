@@ -2,13 +2,15 @@
 //! file's alone to know; `load.rs` builds a set from texts.
 
 use crate::{
-    config::{Config, FILE_BYTES_MAX, Finding, about},
+    config::{BundleOrigin, Config, FILE_BYTES_MAX, Finding, about},
     platform::{
+        bundle::{Contents, Signed, signature_of},
         digest::{hex, sha256},
         files::{read_guarded, require_guarded, require_owned},
     },
 };
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     fs,
     os::unix::fs::MetadataExt,
@@ -48,22 +50,67 @@ pub struct Sources {
     pub(super) cases: Vec<Source>,
     pub(super) agents: Source,
     pub(super) apis: Source,
+    /// The bundle that they are from, if they are from one.
+    pub(super) bundle: Option<Arc<Signed>>,
 }
 
 impl Sources {
-    /// Reads them from the files that the configuration names.
+    /// Reads them from the files or the bundle that the configuration names.
     ///
     /// # Errors
     /// What cannot be read, or may not be trusted.
     pub fn read(config: &Config) -> Result<Self, Vec<Finding>> {
-        let mut reader = Reader::of(config);
+        match &config.bundle {
+            None => Self::of(config, Reader::of(config)),
+            Some(bundle) => Self::unpacked(config, bundle.read().map_err(told)?),
+        }
+    }
+
+    /// Those of a bundle that was fetched.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn of_bundle(config: &Config, signed: Arc<Signed>) -> Result<Self, Vec<Finding>> {
+        let Some(bundle) = &config.bundle else { return Self::read(config) };
+        let contents = bundle.open(&signed).map_err(told)?;
+        Self::unpacked(config, (signed, contents))
+    }
+
+    /// Those of the bundle that was taken last, if there was one.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn kept(config: &Config) -> Result<Option<Self>, Vec<Finding>> {
+        let Some(bundle) = &config.bundle else { return Ok(None) };
+        let kept = bundle.kept().map_err(told)?;
+        kept.map(|kept| Self::unpacked(config, kept)).transpose()
+    }
+
+    /// The bundle that they are from, if they are from one.
+    #[must_use]
+    pub const fn bundle(&self) -> Option<&Arc<Signed>> {
+        self.bundle.as_ref()
+    }
+
+    /// What of a bundle says the same as files in a folder do, within the same bounds.
+    fn unpacked(config: &Config, (signed, contents): (Arc<Signed>, Contents)) -> Result<Self, Vec<Finding>> {
+        let place = config.bundle.as_ref().map(|bundle| bundle.place()).unwrap_or_default();
+        // In the order in which a folder would be read: the digest of the set goes by it.
+        let files = contents.files.into_iter().map(|(name, text)| (place.join(name), text)).collect();
+        let sources = Self::of(config, Reader { bundled: Some(files), ..Reader::of(config) })?;
+        Ok(Self { bundle: Some(signed), ..sources })
+    }
+
+    fn of(config: &Config, mut reader: Reader<'_>) -> Result<Self, Vec<Finding>> {
         let files = reader.files();
         let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
         let cases = reader.texts(files.cases, FILE_BYTES_MAX);
         let estate = &config.estate_files;
         let [agents, apis] = [&estate.agents, &estate.apis].map(|path| reader.text(path, FILE_BYTES_MAX));
         match (agents, apis) {
-            (Some(agents), Some(apis)) if reader.findings.is_empty() => Ok(Self { policies, cases, agents, apis }),
+            (Some(agents), Some(apis)) if reader.findings.is_empty() => {
+                Ok(Self { policies, cases, agents, apis, bundle: None })
+            }
             _ => Err(reader.findings),
         }
     }
@@ -111,13 +158,15 @@ impl Sources {
     #[must_use]
     pub fn glance(config: &Config) -> [u8; 32] {
         let mut reader = Reader::of(config);
-        let files = reader.files();
-        let estate = &config.estate_files;
         let mut seen = String::new();
-        let named = [&estate.agents, &estate.apis, &config.policies];
-        for path in files.policies.iter().chain(&files.cases).chain(named) {
+        let mut shadow = config.shadow.as_ref().map(|folder| Reader { folder, ..Reader::of(config) });
+        let beside = shadow.as_mut().map(|reader| (reader.files(), reader.folder.to_owned()));
+        let beside = beside
+            .into_iter()
+            .flat_map(|(files, folder)| files.policies.into_iter().chain(files.cases).chain([folder]));
+        for path in reader.looked_at(config).into_iter().chain(beside) {
             // Writing to a text cannot fail.
-            let _ = match fs::metadata(path) {
+            let _ = match fs::metadata(&path) {
                 Ok(it) => writeln!(
                     seen,
                     "{path:?} {} {} {} {:o} {} {}.{} {}.{}",
@@ -134,7 +183,7 @@ impl Sources {
                 Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
             };
         }
-        let _ = write!(seen, "{:?}", reader.findings);
+        let _ = write!(seen, "{:?} {:?}", reader.findings, shadow.map(|reader| reader.findings));
         sha256(seen.as_bytes())
     }
 }
@@ -144,14 +193,29 @@ impl Sources {
 /// # Errors
 /// As [`Sources::read`].
 pub(super) fn policies(config: &Config) -> Result<Vec<Source>, Vec<Finding>> {
+    if config.bundle.is_some() {
+        return Ok(Sources::read(config)?.policies);
+    }
     let mut reader = Reader::of(config);
     let files = reader.files();
     let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
     if reader.findings.is_empty() { Ok(policies) } else { Err(reader.findings) }
 }
 
+/// The policies and the cases of another folder.
+///
+/// # Errors
+/// As [`Sources::read`].
+pub(super) fn folder(config: &Config, folder: &Path) -> Result<(Vec<Source>, Vec<Source>), Vec<Finding>> {
+    let mut reader = Reader { folder, ..Reader::of(config) };
+    let files = reader.files();
+    let policies = reader.texts(files.policies, POLICY_FILE_BYTES_MAX);
+    let cases = reader.texts(files.cases, FILE_BYTES_MAX);
+    if reader.findings.is_empty() { Ok((policies, cases)) } else { Err(reader.findings) }
+}
+
 /// SHA-256 of policy files, in hex: of their paths below the folder and their texts.
-pub(super) fn digest(folder: &Path, sources: &[Source]) -> String {
+pub(super) fn digest<'s>(folder: &Path, sources: impl IntoIterator<Item = &'s Source>) -> String {
     let mut all = Vec::new();
     for source in sources {
         let name = source.path.strip_prefix(folder).unwrap_or(&source.path).to_string_lossy().into_owned();
@@ -159,6 +223,11 @@ pub(super) fn digest(folder: &Path, sources: &[Source]) -> String {
         append(&mut all, source.text.as_bytes());
     }
     hex(&sha256(&all))
+}
+
+/// What is wrong with a bundle or its signature.
+fn told((file, wrong): (PathBuf, String)) -> Vec<Finding> {
+    vec![about(&file, wrong)]
 }
 
 /// With its length, so that no two parts run into each other.
@@ -181,6 +250,8 @@ struct Files {
 struct Reader<'c> {
     folder: &'c Path,
     owner: Option<u32>,
+    /// The texts, where they are not read from disk.
+    bundled: Option<BTreeMap<PathBuf, String>>,
     bytes_left: u64,
     policies_left: usize,
     findings: Vec<Finding>,
@@ -191,6 +262,7 @@ impl<'c> Reader<'c> {
         Self {
             folder: &config.policies,
             owner: config.estate_files.owner,
+            bundled: None,
             bytes_left: SET_BYTES_MAX,
             policies_left: POLICIES_MAX,
             findings: Vec::new(),
@@ -199,11 +271,32 @@ impl<'c> Reader<'c> {
 
     fn files(&mut self) -> Files {
         let mut files = Files::default();
-        let walked = self.walk(self.folder, 0, &mut files);
+        let walked = match &self.bundled {
+            Some(texts) => {
+                let below = texts.keys().filter(|path| path.starts_with(self.folder)).cloned();
+                let is_policies = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cedar");
+                (files.policies, files.cases) = below.partition(is_policies);
+                true
+            }
+            None => self.walk(self.folder, 0, &mut files),
+        };
         if walked && files.policies.len() + files.cases.len() > POLICY_FILES_MAX {
             self.wrong(self.folder, format!("holds more than {POLICY_FILES_MAX} policy files"));
         }
         if self.findings.is_empty() { files } else { Files::default() }
+    }
+
+    /// The files whose metadata say whether anything was written. A bundle at a URL has none.
+    fn looked_at(&mut self, config: &Config) -> Vec<PathBuf> {
+        match config.bundle.as_ref().map(|bundle| &bundle.origin) {
+            Some(BundleOrigin::File(path)) => vec![path.clone(), signature_of(path)],
+            Some(BundleOrigin::Url { .. }) => Vec::new(),
+            None => {
+                let (files, estate) = (self.files(), &config.estate_files);
+                let named = [&estate.agents, &estate.apis, &config.policies].map(Clone::clone);
+                files.policies.into_iter().chain(files.cases).chain(named).collect()
+            }
+        }
     }
 
     /// Whether it goes on.
@@ -266,7 +359,16 @@ impl<'c> Reader<'c> {
     }
 
     fn text(&mut self, path: &Path, bytes_max: u64) -> Option<Source> {
-        let read = behind_a_link(path).and_then(|()| read_guarded(path, bytes_max, self.owner));
+        let read = match &mut self.bundled {
+            Some(texts) => match texts.remove(path) {
+                Some(text) if text.len() as u64 > bytes_max => {
+                    Err(format!("is {} bytes long, and {bytes_max} may be read", text.len()))
+                }
+                Some(text) => Ok(text),
+                None => Err("is not in the bundle".to_owned()),
+            },
+            None => behind_a_link(path).and_then(|()| read_guarded(path, bytes_max, self.owner)),
+        };
         match read {
             Ok(text) => Some(Source { path: path.to_owned(), text }),
             Err(wrong) => {

@@ -51,6 +51,11 @@ struct Reload {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Difference {
+    kind: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Door {
     door: &'static str,
 }
@@ -93,12 +98,35 @@ pub struct Policy {
     pub failed: bool,
     /// Since the files were last found sound.
     pub unchecked: Duration,
-    /// Looks at the files by what they brought: another set, nothing new, mistakes.
-    pub reloads: [u64; 3],
+    /// Looks at the files by what they brought: another set, nothing new, mistakes, a set that waits for an operator.
+    pub reloads: [u64; 4],
+    /// Whether a sound set waits for an operator.
+    pub pending: bool,
+    /// Denied questions that sets which became active allow.
+    pub weakened: u64,
+    /// The shadow set.
+    pub shadow: Shadow,
+}
+
+/// How the shadow set is at the moment of reading.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Shadow {
+    /// Whether it has mistakes, and nothing is compared.
+    pub failed: bool,
+    /// Decisions compared.
+    pub compared: u64,
+    /// Differences by kind.
+    pub differences: [u64; 4],
+    /// Decisions not compared.
+    pub dropped: u64,
+    /// Differences counted and not recorded one by one.
+    pub unrecorded: u64,
 }
 
 /// The words for what looks at the files brought.
-const RELOADS: [&str; 3] = ["activated", "unchanged", "refused"];
+const RELOADS: [&str; 4] = ["activated", "unchanged", "refused", "pending"];
+/// The words for how the shadow set differs.
+const DIFFERENCES: [&str; 4] = ["would_allow", "would_deny", "other_terms", "error"];
 
 /// The counters of one daemon.
 pub struct Metrics {
@@ -118,6 +146,13 @@ pub struct Metrics {
     policy_failed: Gauge,
     policy_unchecked: Gauge,
     reloads: Family<Reload, Counter>,
+    policy_pending: Gauge,
+    policy_weakened: Counter,
+    shadow_failed: Gauge,
+    shadow_compared: Counter,
+    shadow_dropped: Counter,
+    shadow_unrecorded: Counter,
+    shadow_differences: Family<Difference, Counter>,
 }
 
 /// An open connection; counts down when dropped.
@@ -149,8 +184,16 @@ impl Default for Metrics {
             policy_failed: Gauge::default(),
             policy_unchecked: Gauge::default(),
             reloads: Family::default(),
+            policy_pending: Gauge::default(),
+            policy_weakened: Counter::default(),
+            shadow_failed: Gauge::default(),
+            shadow_compared: Counter::default(),
+            shadow_dropped: Counter::default(),
+            shadow_unrecorded: Counter::default(),
+            shadow_differences: Family::default(),
         };
         metrics.register();
+        metrics.register_shadow();
         metrics
     }
 }
@@ -184,6 +227,38 @@ impl Metrics {
         let help = "Since the policy files were last found sound";
         registry.register_with_unit("policy_unchecked", help, Unit::Seconds, self.policy_unchecked.clone());
         registry.register("policy_reloads", "Looks at the policy files by what they brought", self.reloads.clone());
+    }
+
+    fn register_shadow(&mut self) {
+        let registry = &mut self.registry;
+        let help = "1 if a sound policy set waits for an operator's word";
+        registry.register("policy_pending", help, self.policy_pending.clone());
+        let help = "Denied questions that policy sets which became active allow";
+        registry.register("policy_weakened", help, self.policy_weakened.clone());
+        let help = "1 if the shadow policy set has mistakes, and nothing is compared";
+        registry.register("shadow_failed", help, self.shadow_failed.clone());
+        let help = "Decisions compared with the shadow policy set, which decides nothing";
+        registry.register("shadow_compared", help, self.shadow_compared.clone());
+        let help = "Decisions not compared with the shadow policy set: it did not keep up, or was not loaded anew yet";
+        registry.register("shadow_dropped", help, self.shadow_dropped.clone());
+        let help = "Differences of the shadow policy set that are counted and not recorded one by one";
+        registry.register("shadow_unrecorded", help, self.shadow_unrecorded.clone());
+        let help = "Decisions that the shadow policy set would have made otherwise, by kind; none was enforced";
+        registry.register("shadow_differences", help, self.shadow_differences.clone());
+    }
+
+    fn set_shadow(&self, policy: &Policy) {
+        let set = |counter: &Counter, count: u64| counter.inner().store(count, Ordering::Relaxed);
+        self.policy_pending.set(i64::from(policy.pending));
+        set(&self.policy_weakened, policy.weakened);
+        let shadow = &policy.shadow;
+        self.shadow_failed.set(i64::from(shadow.failed));
+        set(&self.shadow_compared, shadow.compared);
+        set(&self.shadow_dropped, shadow.dropped);
+        set(&self.shadow_unrecorded, shadow.unrecorded);
+        for (kind, count) in DIFFERENCES.into_iter().zip(shadow.differences) {
+            set(&self.shadow_differences.get_or_create(&Difference { kind }), count);
+        }
     }
 
     /// A call was answered.
@@ -232,6 +307,7 @@ impl Metrics {
         for (result, count) in RELOADS.into_iter().zip(policy.reloads) {
             self.reloads.get_or_create(&Reload { result }).inner().store(count, Ordering::Relaxed);
         }
+        self.set_shadow(&policy);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

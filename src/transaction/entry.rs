@@ -4,8 +4,8 @@ use super::Flow;
 use crate::{
     config::{Api, Client, Endpoints, Issuer},
     model::{
-        Agent, AgentId, AuthorizationDetails, Boot, CodeVerifier, DecisionId, Fault, Handle, LoginDemand, Nonce,
-        RedirectUri, ScopeSet, StateValue, TokenBinding, Wall,
+        Agent, AgentId, Approvable, AuthorizationDetails, Boot, CodeVerifier, DecisionId, Fault, Handle, LoginDemand,
+        Nonce, RedirectUri, ScopeSet, StateValue, TokenBinding, Wall,
     },
     platform::ProofKey,
 };
@@ -49,6 +49,8 @@ pub struct Opening {
     pub decision: DecisionId,
     /// The front end that registered it, where narrowgate did not begin it itself.
     pub registered_by: Option<AgentId>,
+    /// What can be approved of it, and the approval that it was begun with.
+    pub approvable: Approvable,
 }
 
 impl Opening {

@@ -22,12 +22,12 @@ async fn one_refused_scope_refuses_the_request() {
     let house = Plan::new().open().await;
     let mut agent = house.agent().await;
     let status = house.begin(&mut agent, &[READ, DELETE]).await.err().unwrap();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED"));
     assert_eq!(fact(&status, "scopes").as_deref(), Some(DELETE));
     assert_eq!(fact(&status, "policy_code").as_deref(), Some("approval_required"));
     let decision = fact(&status, "decision_id").unwrap();
     let denied = about(&house, "authorization.decided", &decision).remove(0);
-    assert_eq!(denied["status_code"], "POLICY_DENIED");
+    assert_eq!(denied["status_code"], "HUMAN_APPROVAL_REQUIRED");
     assert_eq!(facts(&denied)["removed_scopes"][0]["scope"], DELETE);
     // Nobody was asked anything.
     assert_eq!((house.server.front_connections(), house.server.token_connections()), (0, 0));
@@ -53,7 +53,7 @@ async fn with_allow_partial_the_server_sees_what_policy_allows() {
     assert_eq!(token.scopes, [READ]);
     let mut request = begin_request(&[DELETE]);
     request.allow_partial = true;
-    assert_eq!(reason(&agent.begin_authorization(request).await.err().unwrap()), "POLICY_DENIED");
+    assert_eq!(reason(&agent.begin_authorization(request).await.err().unwrap()), "HUMAN_APPROVAL_REQUIRED");
 }
 
 // rows: SCOP-04

@@ -20,8 +20,8 @@ async fn a_turned_agent_gets_what_its_policies_give_and_no_more() {
         session: "approval".to_owned(),
         tags: vec!["approved=true".to_owned(), "mfa".to_owned()],
     };
-    let status =
-        refused(begin(&mut agent, &["customers.delete"], Some(forged)).await, Code::PermissionDenied, "POLICY_DENIED");
+    let status = begin(&mut agent, &["customers.delete"], Some(forged)).await;
+    let status = refused(status, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     assert_eq!(fact(&status, "policy_code").as_deref(), Some("approval_required"));
     assert_eq!(fact(&status, "advice").as_deref(), Some("approval"));
     // Two harmless scopes that are not harmless together.

@@ -106,7 +106,7 @@ async fn swap(house: Arc<House>, go_on: Arc<AtomicBool>, mut number: usize) -> u
         let draft = house.path(".draft");
         house::write(&draft, &policies(number));
         fs::rename(&draft, &file).unwrap();
-        let done = admin.reload(ReloadRequest {}).await.unwrap().into_inner();
+        let done = admin.reload(ReloadRequest::default()).await.unwrap().into_inner();
         assert_eq!(done.outcome().as_str_name(), "OUTCOME_ACTIVATED");
     }
     number

@@ -36,7 +36,7 @@ async fn from_the_catalogue_alone() {
     let refused = agent.begin_authorization(begin(&["admin:*"])).await.err().unwrap();
     assert_eq!(reason(&refused), "SCOPE_UNDECLARED");
     let refused = agent.begin_authorization(begin(&["customers.delete"])).await.err().unwrap();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED"));
     // A place elsewhere says that the challenge is not the API's, whether it would be looked at or not.
     let evil = r#"Bearer resource_metadata="https://evil.example/.well-known/oauth-protected-resource""#;
     let refused = resolve(&mut agent, &resource.url("/api"), &[evil]).await.err().unwrap();

@@ -24,7 +24,7 @@ async fn nobody_gets_more_than_the_subject_has() {
     // What policy does not allow is not asked for, whatever the subject carries.
     let token = subject(&house, &json!({ "scope": "customers.read customers.delete" }));
     let refused = exchange(&mut agent, request(&token, &["customers.delete"])).await;
-    crate::kit::refused(refused, Code::PermissionDenied, "POLICY_DENIED");
+    crate::kit::refused(refused, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     assert_eq!(house.server.token_posts(), 0);
     // And what the server adds is revoked.
     house.server.behave(Script::Token(Behaviour::Broader("customers.delete".to_owned())));

@@ -128,7 +128,7 @@ fn as_f64(n: usize) -> f64 {
 async fn a_days_work(house: &House, agent: &mut Agent) {
     let grant = house.login(agent, &[READ]).await.unwrap().grant;
     get(agent, &grant).await.unwrap();
-    refused(house.begin(agent, &["customers.delete"]).await, Code::PermissionDenied, "POLICY_DENIED");
+    refused(house.begin(agent, &["customers.delete"]).await, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     agent.revoke_grant(RevokeGrantRequest { grant, ..RevokeGrantRequest::default() }).await.unwrap();
     house.begin(agent, &[READ]).await.unwrap();
     house.login(agent, &[READ]).await.unwrap();
@@ -151,7 +151,7 @@ async fn what_happened_is_counted_once() {
         ("calls_total{method=\"RedeemCode\",reason=\"OK\"}", 2.0),
         ("calls_total{method=\"RedeemCode\",reason=\"AS_UNAVAILABLE\"}", 1.0),
         ("calls_total{method=\"GetToken\",reason=\"OK\"}", 1.0),
-        ("calls_total{method=\"BeginAuthorization\",reason=\"POLICY_DENIED\"}", 1.0),
+        ("calls_total{method=\"BeginAuthorization\",reason=\"HUMAN_APPROVAL_REQUIRED\"}", 1.0),
         ("decisions_total{operation=\"BeginAuthorization\",outcome=\"allowed\"}", 4.0),
         ("decisions_total{operation=\"BeginAuthorization\",outcome=\"forbid_matched\"}", 1.0),
         ("tokens_total{event=\"issued\",issuer=\"corp\"}", 2.0),

@@ -125,7 +125,7 @@ async fn one_refused_scope_refuses_the_request_and_is_named() {
     let house = Plan::new().open().await;
     let mut agent = house.agent().await;
     let result = house.begin(&mut agent, &[READ, DELETE]).await;
-    let status = refused(result, Code::PermissionDenied, "POLICY_DENIED");
+    let status = refused(result, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     assert_eq!(fact(&status, "scopes").as_deref(), Some(DELETE));
     assert_eq!(fact(&status, "policy_code").as_deref(), Some("approval_required"));
     assert_eq!((house.server.front_connections(), house.server.token_connections()), (0, 0));
@@ -158,7 +158,7 @@ async fn with_allow_partial_the_server_sees_what_policy_allows_and_no_more() {
     refused(result, Code::FailedPrecondition, "SCOPE_UPGRADED");
     // Where nothing is left it is a no.
     let result = begin(&mut agent, partial(&[DELETE])).await;
-    refused(result, Code::PermissionDenied, "POLICY_DENIED");
+    refused(result, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
 }
 
 // rows: SCOP-07

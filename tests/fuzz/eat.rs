@@ -11,6 +11,7 @@ use narrowgate::{
     oauth::{
         CHALLENGE_BYTES_MAX, challenges, fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata, fuzz_resource_metadata,
     },
+    platform::bundle::{Contents, Signature, fuzz_bundle},
     policy::fuzz_policy_set,
     transaction::Callback,
 };
@@ -255,4 +256,21 @@ pub(crate) fn policy(bytes: &[u8]) -> bool {
     let policies = fuzz_policy_set(&String::from_utf8_lossy(bytes));
     assert_ne!(policies, Some(0), "a policy set without policies loads");
     policies.is_some()
+}
+
+/// The archive of a bundle, packed or not; or its signature. Whether it is one.
+pub(crate) fn bundle(bytes: &[u8]) -> bool {
+    if let Ok(signature) = Signature::parse(bytes) {
+        assert_eq!(Signature::parse(signature.to_line().as_bytes()), Ok(signature.clone()));
+        assert_eq!(Signature::parse(signature.to_text().as_bytes()), Ok(signature));
+        return true;
+    }
+    let Some(contents) = fuzz_bundle(bytes) else { return false };
+    let parts = |name: &String| name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+    assert!(contents.files.keys().all(parts), "a name that leads elsewhere is taken");
+    let listed: Vec<&String> = contents.manifest.files.iter().map(|file| &file.name).collect();
+    assert_eq!(listed, contents.files.keys().collect::<Vec<_>>(), "files that the manifest does not name are taken");
+    let packed = contents.pack().expect("what was unpacked can be packed");
+    assert_eq!(Contents::unpack(&packed), Ok(contents), "what was packed is something else");
+    true
 }

@@ -158,6 +158,11 @@ fn policies() {
 }
 
 #[test]
+fn bundles() {
+    taken_by("bundle", ROUNDS / 20, eat::bundle);
+}
+
+#[test]
 fn certificates() {
     let ca = Ca::new("fuzz").unwrap();
     let leaf = ca.client("agent", &[San::Uri("spiffe://acme.test/agent/quoter")]).unwrap().certificate_der;

@@ -36,7 +36,7 @@ async fn a_rule_on_release_may_demand_mfa() {
     let mut agent = house.agent().await;
     // No ID token, no facts: never assumed.
     let status = house.login(&mut agent, &[WRITE]).await.err().unwrap();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "STEP_UP_REQUIRED"));
     assert_eq!(fact(&status, "policy_code").as_deref(), Some("mfa_required"));
     // A password alone.
     let status = house.login(&mut agent, &[WRITE, OPENID]).await.err().unwrap();

@@ -30,12 +30,17 @@ async fn whole_flow(house: &House, agent: &StockAgent) {
 
 /// A stock client finds in a refusal what to do about it.
 async fn refusals_decode(agent: &StockAgent, scope: &str, policy_code: &str) {
+    let approvable = policy_code == "approval_required";
+    let why = if approvable { "HUMAN_APPROVAL_REQUIRED" } else { "POLICY_DENIED" };
     let denied = agent.refused("BeginAuthorization", &begin(&["customers.read", scope])).await;
-    assert_eq!((&denied["status"], &denied["reason"]), (&json!("PERMISSION_DENIED"), &json!("POLICY_DENIED")));
+    assert_eq!((&denied["status"], &denied["reason"]), (&json!("PERMISSION_DENIED"), &json!(why)));
     assert_eq!(denied["domain"], "narrowgate", "{agent}");
     assert_eq!(denied["metadata"]["policy_code"], policy_code, "{agent}");
     assert_eq!(denied["metadata"]["scopes"], scope, "{agent}");
     assert!(denied["metadata"]["decision_id"].as_str().is_some_and(|id| id.len() == 36), "{agent}");
+    let wanted = &denied["advice"]["approval"];
+    assert_eq!(wanted["request_digest"].as_str().map(str::len), approvable.then_some(64), "{agent} {denied}");
+    assert_eq!(wanted["request"].as_str().is_some_and(|text| text.contains(scope)), approvable, "{agent} {denied}");
     let empty = agent.refused("BeginAuthorization", &begin(&[])).await;
     assert_eq!((&empty["status"], &empty["reason"]), (&json!("INVALID_ARGUMENT"), &json!("FIELD_REQUIRED")));
     assert_eq!(empty["field_violations"][0]["field"], "scopes", "{agent}");

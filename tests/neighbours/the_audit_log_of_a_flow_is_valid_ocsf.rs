@@ -13,7 +13,7 @@ async fn the_validator_finds_events_it_knows_and_no_secret() {
     get(&mut agent, &redeemed.grant).await.unwrap();
     let end = RevokeGrantRequest { grant: redeemed.grant, ..RevokeGrantRequest::default() };
     agent.revoke_grant(end).await.unwrap();
-    assert_eq!(reason(&house.begin(&mut agent, &["customers.delete"]).await.err().unwrap()), "POLICY_DENIED");
+    assert_eq!(reason(&house.begin(&mut agent, &["customers.delete"]).await.err().unwrap()), "HUMAN_APPROVAL_REQUIRED");
     let (transaction, mut callback) = house.approved(&mut agent, &["customers.read"]).await;
     callback.url = callback.url.replace(&callback.state, "wrong-state-0123456789");
     let wrong = agent.redeem_code(redeem_request(&transaction, &callback.url)).await.err().unwrap();

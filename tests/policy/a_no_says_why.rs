@@ -13,13 +13,20 @@ async fn the_facts_of_a_no() {
         forbid (principal, action == Narrowgate::Action::\"grant_scope\", resource == Narrowgate::Scope::\"mail.read\");";
     let house = Plan::new().policy(step_up).open().await;
     let mut agent = house.agent().await;
+    let approval = (Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     let cases = [
-        ("customers.delete", "approval_required", "approval", "Have a member of the owning team"),
-        ("mail.read", "mfa_required", "step_up:urn:acme:mfa", "Log in again."),
+        (approval, "customers.delete", "approval_required", "approval", "Have a member of the owning team"),
+        (
+            (Code::FailedPrecondition, "STEP_UP_REQUIRED"),
+            "mail.read",
+            "mfa_required",
+            "step_up:urn:acme:mfa",
+            "Log in again.",
+        ),
     ];
-    for (scope, code, advice, message) in cases {
+    for (told, scope, code, advice, message) in cases {
         let status = house.begin(&mut agent, &[scope]).await.err().unwrap();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+        assert_eq!((status.code(), reason(&status).as_str()), told);
         assert_eq!(fact(&status, "policy_code").unwrap(), code);
         assert_eq!(fact(&status, "advice").unwrap(), advice);
         assert!(fact(&status, "message").unwrap().starts_with(message));

@@ -10,7 +10,7 @@ async fn a_no_at_begin_costs_no_connection() {
     let mut agent = house.agent().await;
     for scopes in [["customers.delete"].as_slice(), &["customers.read", "customers.delete"]] {
         let status = house.begin(&mut agent, scopes).await.err().unwrap();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED"));
         assert_eq!(fact(&status, "scopes").unwrap(), "customers.delete");
     }
     assert_eq!((house.server.front_connections(), house.server.token_connections()), (0, 0));

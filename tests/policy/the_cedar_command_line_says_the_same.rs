@@ -15,6 +15,10 @@ const ERRING: &str = "@id(\"erring\") @code(\"erring\")\n\
     forbid (principal, action == Narrowgate::Action::\"grant_scope\", resource == Narrowgate::Scope::\"customers.write\")\n\
     when { context.base.claimed has purpose && context.base.claimed.purpose == \"overflow\" && principal.trust * 9223372036854775807 > 5 };";
 const SAMPLES: [&str; 4] = ["guardrails.cedar", "flows.cedar", "grants.cedar", "operators.cedar"];
+/// Topics of the library whose answers hang on the day, or on who runs the tests from where: no session for these.
+const BY_THE_CLOCK: [&str; 3] = ["break-glass", "business-hours", "dormant-agents"];
+/// What a turn asks for, and says it is for.
+type Turn = (&'static [&'static str], &'static str);
 
 fn cedar() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-env/cedar/bin/cedar");
@@ -24,6 +28,20 @@ fn cedar() -> Option<PathBuf> {
         return None;
     }
     Some(program)
+}
+
+/// A file of the repository.
+fn text(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The topics of the library, each with its policies.
+fn library() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/library");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut topics: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".cedar")?.to_owned())).collect();
+    topics.sort();
+    topics.into_iter().map(|topic| (topic.clone(), text(&format!("policies/library/{topic}.cedar")))).collect()
 }
 
 /// What `narrowgate policy ...` prints.
@@ -96,7 +114,8 @@ fn questions(asked: &Value) -> Vec<Value> {
 }
 
 async fn turn(house: &House, agent: &mut Agent, scopes: &[&str], purpose: &str) {
-    let claimed = || Some(Claimed { purpose: purpose.to_owned(), ..Claimed::default() });
+    let task = "opportunity-17".to_owned();
+    let claimed = || Some(Claimed { purpose: purpose.to_owned(), task: task.clone(), ..Claimed::default() });
     let begin = BeginAuthorizationRequest { claimed: claimed(), ..begin_request(scopes) };
     let Ok(begun) = agent.begin_authorization(begin).await else { return };
     let begun = begun.into_inner();
@@ -111,28 +130,19 @@ async fn turn(house: &House, agent: &mut Agent, scopes: &[&str], purpose: &str) 
     }
 }
 
-// rows: POL-01 POL-05
-#[tokio::test(flavor = "multi_thread")]
-async fn every_decision_of_a_session_and_its_grounds() {
-    let Some(cedar) = cedar() else { return };
-    let plan = Plan::new().policy(ERRING);
+/// Has two agents ask for these, and asks the command line all that policy was asked: what was decided, by policy.
+async fn compared(cedar: PathBuf, plan: Plan, turns: &[Turn]) -> Decided {
     let policies: String = plan.policies.iter().map(|(_, text)| format!("{text}\n")).collect();
     let mut house = plan.open().await;
     let (mut quoter, mut courier) = (house.agent().await, house.svid_agent(COURIER).await);
-    for (scopes, purpose) in [
-        (&["customers.read"][..], "quote"),
-        (&["customers.read", "customers.write"], ""),
-        (&["customers.write"], "overflow"),
-        (&["customers.delete"], ""),
-        (&["mail.send"], "quote"),
-    ] {
+    for (scopes, purpose) in turns {
         turn(&house, &mut quoter, scopes, purpose).await;
         turn(&house, &mut courier, scopes, purpose).await;
     }
     house.stop().await;
     let decided: Vec<Value> = house.audit();
     let files = Files::write(cedar, house, &policies);
-    let (mut allowed, mut denied, mut erred, mut asked) = (0, 0, 0, 0);
+    let (mut all_decided, mut asked) = (Decided::default(), 0);
     for event in &decided {
         let facts = &event["unmapped"]["narrowgate"];
         // Whether terms can be kept is asked after Cedar, and which scopes are worth asking for before.
@@ -153,11 +163,66 @@ async fn every_decision_of_a_session_and_its_grounds() {
             .unwrap_or_default();
         let denied_by = facts["deny_kind"].as_str();
         assert_eq!((denied_by.is_none(), &ours, denied_by == Some("eval_error")), (all.0, &all.1, all.2), "{event:#}");
-        *(if all.0 { &mut allowed } else { &mut denied }) += 1;
-        erred += u32::from(all.2);
+        *(if all.0 { &mut all_decided.allowed } else { &mut all_decided.denied }) += 1;
+        all_decided.erred += u32::from(all.2);
+        all_decided.grounds.extend(all.1);
     }
+    let Decided { allowed, denied, .. } = all_decided;
     eprintln!("{asked} questions of {allowed} decisions that allow and {denied} that deny: the command line agrees");
-    assert!(allowed > 5 && denied > 5 && erred > 0, "{allowed} {denied} {erred}");
+    all_decided
+}
+
+/// Decisions that were compared, and every policy that had a say in one.
+#[derive(Default, Debug)]
+struct Decided {
+    allowed: u32,
+    denied: u32,
+    erred: u32,
+    grounds: BTreeSet<String>,
+}
+
+// rows: POL-01 POL-05
+#[tokio::test(flavor = "multi_thread")]
+async fn every_decision_of_a_session_and_its_grounds() {
+    let Some(cedar) = cedar() else { return };
+    let turns: [Turn; 5] = [
+        (&["customers.read"], "quote"),
+        (&["customers.read", "customers.write"], ""),
+        (&["customers.write"], "overflow"),
+        (&["customers.delete"], ""),
+        (&["mail.send"], "quote"),
+    ];
+    let decided = compared(cedar, Plan::new().policy(ERRING), &turns).await;
+    assert!(decided.allowed > 5 && decided.denied > 5 && decided.erred > 0, "{decided:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_decision_of_a_session_under_the_library() {
+    let Some(cedar) = cedar() else { return };
+    let (mut plan, root) = (Plan::new(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    for (topic, policies) in library() {
+        if BY_THE_CLOCK.contains(&topic.as_str()) {
+            continue;
+        }
+        plan = plan.policy(&policies);
+        plan.apis +=
+            &std::fs::read_to_string(root.join(format!("policies/library/{topic}.apis.toml"))).unwrap_or_default();
+    }
+    let turns: [Turn; 8] = [
+        (&["customers.read"], "quote"),
+        (&["customers.read", "customers.delete"], ""),
+        (&["mail.read"], ""),
+        (&["mail.send"], ""),
+        (&["mail.read", "mail.send"], ""),
+        (&["tickets.search"], ""),
+        (&["quotes.write"], "quote"),
+        (&["quotes.write"], "research"),
+    ];
+    let decided = compared(cedar, plan, &turns).await;
+    assert!(decided.allowed > 5 && decided.denied > 5 && decided.erred == 0, "{decided:?}");
+    for spoke in ["lifetimes.confidential", "mcp.look", "people.managers-send", "purpose.quotes", "purpose.stated"] {
+        assert!(decided.grounds.contains(spoke), "{spoke}: {decided:?}");
+    }
 }
 
 // rows: POL-02
@@ -165,8 +230,7 @@ async fn every_decision_of_a_session_and_its_grounds() {
 fn the_sample_set_is_valid_to_it_and_a_typo_is_not() {
     let Some(cedar) = cedar() else { return };
     let house = Plan::new().build();
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/base");
-    let all = SAMPLES.map(|name| std::fs::read_to_string(samples.join(name)).unwrap()).join("\n");
+    let all = SAMPLES.map(|name| text(&format!("policies/base/{name}"))).join("\n");
     let files = Files::write(cedar, house, &all);
     let strict = ["--deny-warnings", "--level", "1"];
     let valid = files.run("validate", &strict);
@@ -174,4 +238,18 @@ fn the_sample_set_is_valid_to_it_and_a_typo_is_not() {
     write(&files.house.path("all.cedar"), &all.replacen("principal.trust", "principal.trsut", 1));
     let invalid = files.run("validate", &strict);
     assert_eq!(invalid.status.code(), Some(3), "{invalid:?}");
+}
+
+// rows: POL-02
+#[test]
+fn each_topic_of_the_library_is_valid_to_it_and_all_of_them_are() {
+    let Some(cedar) = cedar() else { return };
+    let base = SAMPLES.map(|name| text(&format!("policies/base/{name}"))).join("\n");
+    let files = Files::write(cedar, Plan::new().build(), &base);
+    let all = library().into_iter().map(|(_, policies)| policies).collect::<Vec<_>>().join("\n");
+    for (topic, policies) in library().into_iter().chain([("all".to_owned(), all)]) {
+        write(&files.house.path("all.cedar"), &format!("{base}\n{policies}"));
+        let valid = files.run("validate", &["--deny-warnings", "--level", "1"]);
+        assert_eq!(valid.status.code(), Some(0), "{topic}: {valid:?}");
+    }
 }

@@ -275,14 +275,17 @@ fn fields_that_hold_secrets_are_marked_and_messages_cannot_be_printed() {
     let secret = [
         "AuthorizationResponse.code",
         "AuthorizationResponse.state",
+        "BeginAuthorizationRequest.approval",
         // They may name people and accounts.
         "BeginAuthorizationRequest.authorization_details",
         "BeginAuthorizationRequest.dpop_proof",
         "BeginAuthorizationRequest.login_hint",
         "BeginAuthorizationResponse.authorization_url",
         "ExchangeTokenRequest.actor_token",
+        "ExchangeTokenRequest.approval",
         "ExchangeTokenRequest.subject_token",
         "JwtBearerGrant.assertion",
+        "ObtainTokenRequest.approval",
         "RedeemCodeRequest.callback_url",
         "RedeemCodeRequest.code_verifier",
         "RedeemCodeRequest.dpop_proof",

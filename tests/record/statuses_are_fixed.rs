@@ -9,7 +9,7 @@ use crate::{
 };
 use narrowgate::{
     api::proto::{
-        AuthorizationResponse, BeginAuthorizationRequest, GetTokenRequest, RedeemCodeRequest,
+        AuthorizationResponse, BeginAuthorizationRequest, Claimed, GetTokenRequest, RedeemCodeRequest,
         redeem_code_request::Callback as Wire,
     },
     dev::ca::San,
@@ -113,6 +113,11 @@ fn begin_with(change: impl Fn(&mut BeginAuthorizationRequest)) -> BeginAuthoriza
     request
 }
 
+/// What the sample policies let nobody do.
+fn bulk_export() -> Claimed {
+    Claimed { purpose: "bulk-export".to_owned(), ..Claimed::default() }
+}
+
 async fn bad_begins(agent: &mut Agent, witness: &mut Witness) {
     use Code::{FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
     let scope = |scope: &'static str| begin_request(&[scope]);
@@ -135,7 +140,9 @@ async fn bad_begins(agent: &mut Agent, witness: &mut Witness) {
             FailedPrecondition,
             "REDIRECT_URI_MISMATCH",
         ),
-        (scope("customers.delete"), PermissionDenied, "POLICY_DENIED"),
+        (scope("customers.delete"), PermissionDenied, "HUMAN_APPROVAL_REQUIRED"),
+        (begin_with(|r| r.claimed = Some(bulk_export())), PermissionDenied, "POLICY_DENIED"),
+        (begin_with(|r| r.approval = "e30.e30.AA".to_owned()), InvalidArgument, "APPROVAL_INVALID"),
         (scope("mail.send"), PermissionDenied, "POLICY_EVAL_ERROR"),
         (scope("mail.read"), PermissionDenied, "OBLIGATION_UNMET"),
     ];

@@ -10,7 +10,7 @@ use tonic::Code;
 
 /// Takes the files anew; the generation after it.
 async fn reload(admin: &mut Admin) -> u64 {
-    let done = admin.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let done = admin.reload(ReloadRequest::default()).await.unwrap().into_inner();
     assert_eq!(done.outcome().as_str_name(), "OUTCOME_ACTIVATED", "{:?}", done.mistakes.first().map(|m| &m.message));
     done.policy.unwrap().generation
 }
@@ -162,7 +162,7 @@ async fn trust_roots_that_were_replaced_in_their_file() {
     assert_eq!(reload(&mut admin).await, 2);
     // Half of it is a mistake.
     put(&house, "resource-ca.pem", "-----BEGIN CERTIFICATE-----");
-    let done = admin.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let done = admin.reload(ReloadRequest::default()).await.unwrap().into_inner();
     assert_eq!(done.outcome().as_str_name(), "OUTCOME_REFUSED");
     assert_eq!(status(&mut admin).await.policy_generation, 2);
 }
@@ -180,7 +180,7 @@ async fn an_operator_that_is_no_longer_one() {
     let own = rustix::process::geteuid().as_raw();
     edit(&house, "agents.toml", &format!("id = \"root\"\nuid = {own}\n"), "id = \"root\"\nuid = 4200000001\n");
     reload(&mut admin).await;
-    refused(admin.reload(ReloadRequest {}).await, Code::PermissionDenied, "OPERATOR_UNKNOWN");
+    refused(admin.reload(ReloadRequest::default()).await, Code::PermissionDenied, "OPERATOR_UNKNOWN");
 }
 
 // rows: POL-04 CACH-08

@@ -13,7 +13,7 @@ async fn tighten(house: &House) {
     let no =
         "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
     put(house, "policies/later.cedar", no);
-    let done = admin(house).await.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let done = admin(house).await.reload(ReloadRequest::default()).await.unwrap().into_inner();
     assert_eq!((done.outcome().as_str_name(), done.policy.unwrap().generation), ("OUTCOME_ACTIVATED", 2));
 }
 
@@ -83,7 +83,7 @@ async fn what_both_sets_allow_goes_on_under_the_newer_one() {
     house.event("exchange.decided").await;
     eventually("the connection", || Some(()).filter(|()| house.server.token_connections() > connections)).await;
     put(&house, "policies/later.cedar", &harmless("later"));
-    admin(&house).await.reload(ReloadRequest {}).await.unwrap();
+    admin(&house).await.reload(ReloadRequest::default()).await.unwrap();
     house.server.hold_handshakes(false);
     redeeming.await.unwrap().unwrap();
     let decided = house.events("exchange.decided");
@@ -112,7 +112,7 @@ async fn a_refresh_token_stays_here_too() {
     assert_eq!(house.server.refreshes().len(), 0);
     // Nothing of the grant is lost by it.
     put(&house, "policies/later.cedar", &harmless("later"));
-    admin(&house).await.reload(ReloadRequest {}).await.unwrap();
+    admin(&house).await.reload(ReloadRequest::default()).await.unwrap();
     agent.get_token(again).await.unwrap();
     assert_eq!(house.server.refreshes().len(), 1);
 }

@@ -31,7 +31,7 @@ async fn no_request_leaves_under_a_set_that_was_overtaken_while_its_keys_came() 
     let no =
         "@id(\"later\") @code(\"closed\")\nforbid (principal, action in Narrowgate::Action::\"obtain\", resource);";
     put(&house, "policies/later.cedar", no);
-    admin(&house).await.reload(ReloadRequest {}).await.unwrap();
+    admin(&house).await.reload(ReloadRequest::default()).await.unwrap();
     assert_eq!(house.server.token_posts(), 0, "the keys came too soon for this test");
     refused(asking.await.unwrap(), Code::PermissionDenied, "POLICY_DENIED");
     assert_eq!(house.server.token_posts(), 0, "the request left although the set had changed before");

@@ -158,7 +158,7 @@ async fn from_files_that_are_swapped() {
     for turn in 0..12_u64 {
         put(&house, "policies/extra.cedar", &harmless(&format!("turn-{turn}")));
         if turn % 2 == 0 {
-            operator.reload(ReloadRequest {}).await.unwrap();
+            operator.reload(ReloadRequest::default()).await.unwrap();
         } else {
             generation(&house, turn + 2).await;
         }

@@ -21,7 +21,7 @@ async fn each_of_them() {
     generation(&house, 2).await;
     edit(&house, "agents.toml", "\"courier\"", "\"another\"");
     edit(&house, "agents.toml", COURIER, "spiffe://acme.test/agent/another");
-    admin.reload(ReloadRequest {}).await.unwrap();
+    admin.reload(ReloadRequest::default()).await.unwrap();
     house.event("registration.removed").await;
     house.stop().await;
     house.assert_valid_ocsf(&["policy.activated", "policy.rejected", "registration.removed", "admin.completed"], &[]);

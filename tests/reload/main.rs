@@ -27,6 +27,8 @@ mod a_policy_tightened_meanwhile_wins;
 mod a_policy_tightened_while_keys_are_fetched_wins;
 mod a_reload_storm_mixes_nothing;
 mod a_set_is_swapped_whole;
+mod a_shadow_only_looks_on;
+mod a_weakening_waits_for_an_operator;
 mod every_event_of_a_reload_is_valid_ocsf;
 mod numbers_say_how_the_files_stand;
 mod operators_and_signals_reload;

@@ -33,7 +33,7 @@ async fn by_an_operator_who_is_told_what_came_of_it() {
     let house = plan("1h").open().await;
     let mut operator = admin(&house).await;
     let mut agent = house.svid_agent(COURIER).await;
-    let mut reload = async || operator.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let mut reload = async || operator.reload(ReloadRequest::default()).await.unwrap().into_inner();
 
     let done = reload().await;
     assert_eq!((done.outcome().as_str_name(), done.policy.unwrap().generation), ("OUTCOME_UNCHANGED", 1));
@@ -111,15 +111,15 @@ async fn and_by_nobody_else() {
     let house = plan.open().await;
     put(&house, EXTRA, &harmless("more"));
     let mut operator = admin(&house).await;
-    refused(operator.reload(ReloadRequest {}).await, Code::PermissionDenied, "POLICY_DENIED");
+    refused(operator.reload(ReloadRequest::default()).await, Code::PermissionDenied, "POLICY_DENIED");
     assert_eq!(house.events("policy.activated").len(), 1);
     // An agent: there is no such service on its socket, and it is nobody on the other.
     let house = watching(crate::kit::plain(), "1h").open().await;
     put(&house, EXTRA, &harmless("more"));
     let mut agent = admin(&house).await;
-    refused(agent.reload(ReloadRequest {}).await, Code::PermissionDenied, "OPERATOR_UNKNOWN");
+    refused(agent.reload(ReloadRequest::default()).await, Code::PermissionDenied, "OPERATOR_UNKNOWN");
     let channel = crate::house::unix_channel(&house.path("run/agent.sock")).await;
     let mut agent = crate::kit::Admin::new(channel);
-    assert_eq!(agent.reload(ReloadRequest {}).await.err().unwrap().code(), Code::Unimplemented);
+    assert_eq!(agent.reload(ReloadRequest::default()).await.err().unwrap().code(), Code::Unimplemented);
     assert_eq!(house.events("policy.activated").len(), 1);
 }

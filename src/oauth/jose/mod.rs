@@ -52,12 +52,14 @@ pub(crate) enum Kind {
     IdentityGrant,
     /// A client's proof of who it is (rfc7523bis).
     ClientAuthentication,
+    /// An approver's record of what they approve.
+    Approval,
 }
 
 impl Kind {
     /// Every kind.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::IdToken,
         Self::AccessToken,
         Self::DpopProof,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Transaction,
         Self::IdentityGrant,
         Self::ClientAuthentication,
+        Self::Approval,
     ];
 
     /// The `typ` of this kind.
@@ -79,6 +82,7 @@ impl Kind {
             Self::Transaction => "txntoken+jwt",
             Self::IdentityGrant => "oauth-id-jag+jwt",
             Self::ClientAuthentication => "client-authentication+jwt",
+            Self::Approval => "narrowgate-approval+jwt",
         }
     }
 

@@ -92,6 +92,10 @@ impl Inquiry {
     }
 
     fn put(&mut self, key: &str, value: Value) -> Result<(), String> {
+        if key == "now" {
+            // Instead of all the times of a case.
+            self.0.remove("at");
+        }
         let (mut table, mut rest) = (&mut self.0, key);
         while let Some((above, below)) = rest.split_once('.') {
             let next = table.entry(above).or_insert_with(|| Value::Table(Table::new()));
@@ -125,7 +129,9 @@ impl Inquiry {
             None => Some(orderly.orderly(config, snapshot).map_err(|wrong| vec![wrong])?),
         };
         orderly.or("name", || Some("request".to_owned()));
-        orderly.or("expect", || Some("allow".to_owned()));
+        if !orderly.0.contains_key("at") {
+            orderly.or("expect", || Some("allow".to_owned()));
+        }
         let text = toml::to_string(&orderly.0).map_err(|e| vec![e.to_string()])?;
         let document = Document::of(Path::new("request"), text);
         let (case, findings) = document.read(|root| Case::read(root, (config, &snapshot.estate)));
@@ -242,7 +248,7 @@ impl Snapshot {
 fn question(book: &Book<'_>, case: &Case<'_>) -> Result<ExplainedDecision, String> {
     let entities = with(book, case)?;
     let part = if case.action == "grant_scope" { Part::Scope(sole_scope(case)?) } else { Part::Gate };
-    let step = Step { part, question: Some(case.question()?) };
+    let step = Step { part, question: Some(case.asked_first()?) };
     close(book, &[step], &entities, None)
 }
 
@@ -279,7 +285,7 @@ pub(super) fn steps(case: &mut Case<'_>, action: &str) -> Result<Vec<Step<'stati
     let scope = case.scope.take();
     let mut put = |case: &mut Case<'_>, action: &str, part: Part, scope: Option<Scope>| {
         (case.action, case.scope) = (action.to_owned(), scope);
-        steps.push(Step { part, question: Some(case.question()?.to_owned()) });
+        steps.push(Step { part, question: Some(case.asked_first()?.to_owned()) });
         Ok::<(), String>(())
     };
     put(case, action, Part::Gate, None)?;

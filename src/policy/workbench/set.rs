@@ -15,6 +15,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 /// A set that parses: narrowgate's own, loaded as the daemon loads it, or any other of Cedar's.
@@ -59,20 +60,33 @@ impl Set {
         Ok(Self { policies, schema, entities, sources, places, own: Some(Own { config, snapshot }) })
     }
 
+    /// What a configuration's set would be with the policies of another folder or file in place of its own. As these are
+    /// somebody's at a terminal, nobody asks who else may write them.
+    ///
+    /// # Errors
+    /// Every mistake, with file, line and hint.
+    pub fn own_with(mut config: Config, policies: &Path) -> Result<Self, Vec<Finding>> {
+        let sources = texts(&[policies.to_owned()])?;
+        config.policies = if policies.is_dir() { policies.to_owned() } else { folder_of(policies) };
+        let snapshot = load::build(&config, Arc::clone(&config.estate), &sources, 1, None)?;
+        let (policies, places) = parse(&sources)?;
+        let (schema, entities) = (snapshot.schema.clone(), snapshot.entities.clone());
+        Ok(Self { policies, schema, entities, sources, places, own: Some(Own { config, snapshot }) })
+    }
+
+    /// The set as the daemon would serve it, if it is one of narrowgate's.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.own.as_ref().map(|own| &own.snapshot)
+    }
+
     /// Any other set. A policy without `@id` is called by its file and number, as `crm.cedar#1`. It parses; whether it is
     /// valid is not asked here.
     ///
     /// # Errors
     /// Every mistake, with file, line and hint.
     pub fn of_files(files: &Files) -> Result<Self, Vec<Finding>> {
-        let mut found = Vec::new();
-        for path in &files.policies {
-            walk(path, true, &mut found).map_err(|e| vec![about(path, format!("cannot be read: {e}"))])?;
-        }
-        let mut sources = Vec::new();
-        for path in found {
-            sources.push(read(&path, POLICY_FILE_BYTES_MAX).map_err(|finding| vec![finding])?);
-        }
+        let sources = texts(&files.policies)?;
         let schema = read(&files.schema, FILE_BYTES_MAX).map_err(|finding| vec![finding])?;
         let (schema, _) = Schema::from_cedarschema_str(&schema.text)
             .map_err(|e| vec![finding(&schema, &format!("is no schema: {e}"), &e)])?;
@@ -155,8 +169,21 @@ fn at_byte(source: &Source, at: usize, message: String) -> Finding {
     Finding { file: source.path.clone(), position: Some(position(&source.text, at)), message, hint: None }
 }
 
+/// The policy files at or below these paths, read.
+fn texts(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<Finding>> {
+    let mut found = Vec::new();
+    for path in paths {
+        walk(path, true, &mut found).map_err(|e| vec![about(path, format!("cannot be read: {e}"))])?;
+    }
+    found.iter().map(|path| read(path, POLICY_FILE_BYTES_MAX).map_err(|finding| vec![finding])).collect()
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
 /// The Cedar files at or below a path, sorted within each folder. Hidden ones are skipped.
-fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(super) fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !fs::metadata(path)?.is_dir() {
         if is_named || path.extension().is_some_and(|extension| extension == "cedar") {
             into.push(path.to_owned());
@@ -168,7 +195,8 @@ fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std::io::Result
     for entry in entries {
         let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         // A link to a folder above would lead in circles.
-        if !(is_hidden || fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir()) {
+        let is_link_to_folder = fs::symlink_metadata(&entry)?.is_symlink() && entry.is_dir();
+        if !is_hidden && !is_link_to_folder {
             walk(&entry, false, into)?;
         }
     }

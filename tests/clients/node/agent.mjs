@@ -110,6 +110,7 @@ function toJson(types, type, message) {
     const spec = type.type.field.find((f) => f.name === key);
     const one = (v) => {
       if (spec.typeName === 'google.protobuf.Timestamp') return rfc3339(v);
+      if (spec.typeName === 'google.protobuf.Duration') return `${Number(v.seconds ?? 0) + (v.nanos ?? 0) / 1e9}s`;
       return spec.type === 'TYPE_MESSAGE' ? toJson(types, typeOf(types, spec.typeName), v) : v;
     };
     return [key, Array.isArray(value) ? value.map(one) : one(value)];
@@ -154,7 +155,7 @@ function call(client, method, request, given) {
 // The google.rpc.Status of a failed call. Like grpcio it does not put up with one that contradicts the plain status.
 function refusal(error) {
   const found = { status: grpc.status[error.code], message: error.details, reason: null, domain: null, metadata: {},
-    details: [], field_violations: [], retry_delay_s: null };
+    details: [], field_violations: [], retry_delay_s: null, advice: null };
   const [bytes] = error.metadata.get('grpc-status-details-bin');
   if (!bytes) return found;
   const status = rpc('Status', bytes);
@@ -172,6 +173,9 @@ function refusal(error) {
     } else if (kind === 'google.rpc.RetryInfo') {
       const { seconds = 0, nanos = 0 } = rpc('RetryInfo', value).retry_delay ?? {};
       found.retry_delay_s = Number(seconds) + nanos / 1e9;
+    } else if (kind === 'narrowgate.v1.Advice') {
+      const types = protoLoader.loadSync('narrowgate/v1/errors.proto', { ...LOADING, includeDirs: [PROTO] });
+      found.advice = toJson(types, types[kind], types[kind].deserialize(value));
     }
   }
   return found;

@@ -39,6 +39,7 @@ def stubs():
         where = keep.name
     generate(Path(where))
     sys.path.insert(0, where)
+    importlib.import_module("narrowgate.v1.errors_pb2")  # What errors carry.
     return (importlib.import_module("narrowgate.v1.token_pb2"), importlib.import_module("narrowgate.v1.token_pb2_grpc"))
 
 
@@ -126,12 +127,14 @@ def printed(message):
 def refusal(error):
     """The google.rpc.Status of a failed call. from_call raises if it contradicts the plain gRPC status."""
     found = {"status": error.code().name, "message": error.details(), "reason": None, "domain": None, "metadata": {},
-             "details": [], "field_violations": [], "retry_delay_s": None}
+             "details": [], "field_violations": [], "retry_delay_s": None, "advice": None}
+    errors = sys.modules.get("narrowgate.v1.errors_pb2")
     status = rpc_status.from_call(error)
     for detail in status.details if status else []:
         kind = detail.TypeName()
         found["details"].append(kind)
-        message = getattr(error_details_pb2, kind.removeprefix("google.rpc."), lambda: None)()
+        known = errors if kind.startswith("narrowgate.v1.") else error_details_pb2
+        message = getattr(known, kind.rpartition(".")[2], lambda: None)()
         if message is None or not detail.Unpack(message):
             continue
         if kind == "google.rpc.ErrorInfo":
@@ -140,6 +143,8 @@ def refusal(error):
             found["field_violations"] += [printed(v) for v in message.field_violations]
         elif kind == "google.rpc.RetryInfo":
             found["retry_delay_s"] = message.retry_delay.ToNanoseconds() / 1e9
+        elif kind == "narrowgate.v1.Advice":
+            found["advice"] = printed(message)
     return found
 
 

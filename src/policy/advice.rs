@@ -1,0 +1,80 @@
+//! What would turn a no into a yes, and the evidence that does: advice of the forbids that said no, and approvals.
+
+use super::{
+    Snapshot,
+    ask::Answer,
+    context::{datetime, entity, record, scopes, text},
+    value::Value,
+};
+use crate::{
+    model::{Advice, Approvable, Approval, ApprovalWanted, Reason, StepUp},
+    platform::Clock,
+};
+
+/// The advice that a person approves.
+const APPROVAL: &str = "approval";
+/// What the advice to log in by a method begins with.
+const STEP_UP: &str = "step_up:";
+
+impl Approval {
+    /// Whether it counts under this set, now: not past its end, given for this very set, and by somebody who still is an
+    /// approver with this very key.
+    fn counts(&self, set: &Snapshot, clock: &dyn Clock) -> bool {
+        let approver = set.estate.registry.approvers.get(&self.approver);
+        clock.boot() < self.until.0
+            && clock.wall() < self.until.1
+            && *self.policy_digest == *set.policy_digest
+            && approver.is_some_and(|approver| approver.thumbprint == self.key)
+    }
+
+    fn value(&self) -> Value<'_> {
+        let fields = [
+            Some(("approver", entity("User", self.approver.as_str()))),
+            Some(("at", datetime(self.at))),
+            Some(("scopes", scopes(self.scopes.iter()))),
+            self.ticket.as_deref().map(|ticket| ("ticket", text(ticket))),
+        ];
+        record(fields.into_iter().flatten())
+    }
+}
+
+/// The approval's record (`context.base.approval`), while it counts.
+pub(super) fn approved<'a>(approvable: &'a Approvable, set: &Snapshot, clock: &dyn Clock) -> Option<Value<'a>> {
+    approvable.approval.as_ref().filter(|approval| approval.counts(set, clock)).map(Approval::value)
+}
+
+/// The reason and the advice of a no, where every forbid behind it says what would lift it. A no that nothing permits is
+/// lifted by nobody's approval.
+pub(super) fn advised<'a>(
+    set: &Snapshot,
+    refusing: impl Iterator<Item = &'a Answer>,
+    approvable: Option<&Approvable>,
+) -> Option<(Reason, Advice)> {
+    let mut advice = Advice::default();
+    for answer in refusing {
+        let mut forbidden = false;
+        for forbid in answer.determining.iter().filter(|determining| determining.forbids) {
+            forbidden = true;
+            match set.note(&forbid.policy)?.advice.as_deref()? {
+                APPROVAL => {
+                    let Approvable { request, request_digest, .. } = approvable.cloned().unwrap_or_default();
+                    let policy_digest = set.policy_digest.to_string();
+                    advice.approval = Some(ApprovalWanted { request, request_digest, policy_digest });
+                }
+                other => {
+                    let acr = other.strip_prefix(STEP_UP)?;
+                    let step_up = advice.step_up.get_or_insert_with(StepUp::default);
+                    if !step_up.acr_values.iter().any(|known| known == acr) {
+                        step_up.acr_values.push(acr.to_owned());
+                    }
+                }
+            }
+        }
+        if !forbidden {
+            return None;
+        }
+    }
+    // An approval is about the agent; a login that comes on top is in the advice.
+    let reason = if advice.approval.is_some() { Reason::HumanApprovalRequired } else { Reason::StepUpRequired };
+    (advice != Advice::default()).then_some((reason, advice))
+}
