@@ -172,7 +172,7 @@ pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
 
 /// The configuration, with its bundle where it names one; or the exit code once the mistakes are told.
 fn load(arg: &ConfigArg, output: &Output) -> Result<Config, Exit> {
-    let loaded = super::bundles::load(&arg.config);
+    let loaded = crate::cli::bundles::load(&arg.config);
     let (config, unfetched) = loaded.map_err(|findings| check::report(&findings, Exit::Usage, output))?;
     if let Some(finding) = unfetched {
         output.say(&format!("warning: {finding}"));
