@@ -3,8 +3,8 @@ use std::{env, fs, path::PathBuf, time::SystemTime};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("proto");
-    let files =
-        ["narrowgate/v1/errors.proto", "narrowgate/v1/token.proto", "narrowgate/v1/admin.proto"].map(|f| root.join(f));
+    let files = ["errors", "token", "admin", "policy"]
+        .map(|name| root.join("narrowgate/v1").join(name).with_extension("proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
     }

@@ -258,6 +258,7 @@ fn grant_bounds(config: &Config, durable: Option<Durable>) -> GrantBounds {
     GrantBounds { per_agent: limits.grants_per_agent, lost_after, keeping, durable }
 }
 
+/// The decisions whose outcome the run before did not see.
 fn unfinished(open: &[OpenExchange]) -> BTreeSet<DecisionId> {
     open.iter().filter_map(|exchange| uuid::Uuid::try_parse(&exchange.id).ok().map(DecisionId)).collect()
 }

@@ -71,6 +71,7 @@ const DOORS: [(&str, &[&str]); 15] = [
             "api/service.rs",
             "api/wire.rs",
             "cli/admin.rs",
+            "cli/admin_explain.rs",
             "cli/admin_policy.rs",
             "cli/challenge.rs",
             "api/wire_proof.rs",
@@ -81,6 +82,7 @@ const DOORS: [(&str, &[&str]); 15] = [
             "config/reader.rs",
             "exchange/admin.rs",
             "exchange/begin.rs",
+            "exchange/explain.rs",
             "exchange/freeze.rs",
             "exchange/overtaken.rs",
             "exchange/redeem.rs",
@@ -94,6 +96,7 @@ const DOORS: [(&str, &[&str]); 15] = [
     (
         ".into_parts(",
         &[
+            "api/policy.rs",
             "dev/oauth_http.rs",
             "exchange/overtaken.rs",
             "exchange/redeem.rs",

@@ -19,17 +19,21 @@ use crate::{
     model::Reason,
 };
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-/// The service that operators call.
+/// The services that operators call.
+#[derive(Clone)]
 pub(super) struct Administration {
     pub(super) corridor: Arc<Corridor>,
     pub(super) quotas: Arc<Quotas>,
+    /// Explaining is work: one call at a time.
+    pub(super) explaining: Arc<Semaphore>,
 }
 
 impl Administration {
     /// Attests and meters the operator before anything of the message is looked at.
-    async fn operator<T>(
+    pub(super) async fn operator<T>(
         &self,
         request: &Request<T>,
         operation: &'static str,

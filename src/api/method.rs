@@ -24,6 +24,8 @@ pub(super) fn method(path: &str) -> &'static str {
         "/narrowgate.v1.AdminService/ListFreezes" => "ListFreezes",
         "/narrowgate.v1.AdminService/Reload" => "Reload",
         "/narrowgate.v1.AdminService/Drain" => "Drain",
+        "/narrowgate.v1.PolicyService/Explain" => "Explain",
+        "/narrowgate.v1.PolicyService/WhatIf" => "WhatIf",
         "/grpc.health.v1.Health/Check" => "Health/Check",
         "/grpc.health.v1.Health/Watch" => "Health/Watch",
         "/grpc.health.v1.Health/List" => "Health/List",

@@ -14,6 +14,8 @@ mod health;
 mod method;
 mod metrics;
 mod mtls;
+mod policy;
+mod policy_wire;
 mod quota;
 mod serve;
 mod service;

@@ -5,7 +5,10 @@ use super::{
     admin::Administration,
     calls::{Gate, Link},
     calm::Calm,
-    proto::{admin_service_server::AdminServiceServer, token_service_server::TokenServiceServer},
+    proto::{
+        admin_service_server::AdminServiceServer, policy_service_server::PolicyServiceServer,
+        token_service_server::TokenServiceServer,
+    },
     quota::Quotas,
     service::Tokens,
 };
@@ -150,9 +153,14 @@ impl Doors {
 
     /// What operators reach: nothing that agents do.
     fn admin_routes(&self) -> Routes {
-        let admin = Administration { corridor: Arc::clone(&self.corridor), quotas: Arc::clone(&self.quotas) };
+        let admin = Administration {
+            corridor: Arc::clone(&self.corridor),
+            quotas: Arc::clone(&self.quotas),
+            explaining: Arc::new(Semaphore::new(1)),
+        };
+        let policy = PolicyServiceServer::new(admin.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(REQUEST_BYTES_MAX);
-        Routes::new(admin).prepare()
+        Routes::new(admin).add_service(policy).prepare()
     }
 }
 

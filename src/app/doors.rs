@@ -17,7 +17,6 @@ pub(super) async fn bind(config: &Config) -> Result<(Option<UnixDoor>, Option<Mt
     Ok((unix, mtls))
 }
 
-/// The decisions whose outcome the run before did not see.
 /// Serves agents and operators at the doors that are there.
 pub(super) fn serve_doors(
     serving: &mut JoinSet<()>,

@@ -15,6 +15,7 @@ use std::{io, sync::Arc};
 const VERSION: &str = "1.8.0";
 const SERVICE: &str = "narrowgate.v1.TokenService";
 const ADMIN_SERVICE: &str = "narrowgate.v1.AdminService";
+const POLICY_SERVICE: &str = "narrowgate.v1.PolicyService";
 
 pub(super) struct Renderer {
     installation: Installation,
@@ -177,7 +178,11 @@ impl Renderer {
         put(record, "src_endpoint", self.source(event));
         put(record, "dst_endpoint", destination(event));
         let is_admin = matches!(event.code, Code::AdminDecided | Code::AdminCompleted);
-        let service = if is_admin { ADMIN_SERVICE } else { SERVICE };
+        let service = match event.operation {
+            "Explain" | "WhatIf" if is_admin => POLICY_SERVICE,
+            _ if is_admin => ADMIN_SERVICE,
+            _ => SERVICE,
+        };
         let request = event.exchange.map_or_else(|| "none".to_owned(), |id| id.to_string());
         put(
             record,

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The longest line that is read: far more than any that is written.
-const LINE_BYTES_MAX: u64 = 1 << 20;
+pub(super) const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Questions kept at once: those of the ten minutes for which an answer counts, on a busy daemon.
 const QUESTIONS_BYTES_MAX: usize = 256 << 20;
@@ -202,8 +202,15 @@ impl<'e> Decision<'e> {
     /// # Errors
     /// Why it cannot be asked: its questions are missing or do not fit the schema.
     pub fn again(&self, snapshot: &Snapshot, earlier: &Questions) -> Result<Vec<Difference>, String> {
-        let asked = self.asked(earlier)?;
-        let verdict = snapshot.replay(&asked)?;
+        self.against(snapshot, &*self.asked(earlier)?)
+    }
+
+    /// Holds it against what this set says to the same questions.
+    ///
+    /// # Errors
+    /// As [`Self::again`].
+    pub fn against(&self, snapshot: &Snapshot, asked: &Value) -> Result<Vec<Difference>, String> {
+        let verdict = snapshot.replay(asked)?;
         let pairs = decision::read(self.0).into_iter().zip(decision::said(&verdict));
         let differ = pairs.filter(|((_, recorded), (_, replayed))| recorded != replayed);
         Ok(differ.map(|((what, recorded), (_, replayed))| Difference { what, recorded, replayed }).collect())

@@ -1,6 +1,6 @@
 //! `narrowgate admin`: what operators do.
 
-use super::{Exit, admin_policy, client, output::Output, token::time};
+use super::{Exit, admin_explain, admin_policy, client, output::Output, policy::explain::AskedArgs, token::time};
 use crate::api::proto::{
     DrainRequest, FreezeEntry, FreezeRequest, GetStatusRequest, GrantSummary, ListFreezesRequest, ListGrantsRequest,
     RevokeGrantsRequest, Target, Toll, UnfreezeRequest, admin_service_client::AdminServiceClient,
@@ -14,7 +14,7 @@ use tonic::{Status, transport::Channel};
 const AFTER_HELP: &str = "\
 Operators are the [[operator]] tables of the agents file; the daemon serves them where [listen.admin] is set. What each
 may do is for policy to say (admin_status, admin_list_grants, admin_revoke, admin_freeze, admin_unfreeze, admin_drain,
-admin_reload).
+admin_reload, admin_explain, admin_what_if).
 
 In an incident: narrowgate admin freeze --agent NAME --ticket incident-4711";
 
@@ -65,6 +65,14 @@ enum AdminCommand {
         #[arg(long)]
         accept_weakening: bool,
     },
+    /// Say why policy answered as it did, or would answer a request: which policies determine it, and which nearly do.
+    ///
+    /// Exit codes: 0 allowed · 1 denied, or not allowed to ask · 64 wrong usage.
+    Explain(Box<admin_explain::ExplainArgs>),
+    /// Say what policy would answer if facts were others than they are. Nothing comes of it.
+    ///
+    /// Exit codes: 0 allowed · 1 denied, or not allowed to ask · 64 wrong usage.
+    WhatIf(Box<AskedArgs>),
     /// Stop the daemon in an orderly way, as SIGTERM does.
     Drain,
 }
@@ -130,8 +138,10 @@ pub(super) async fn run(admin: Admin, output: &Output) -> Exit {
             return output.fail(Exit::Unavailable, &format!("{wrong} ([listen.admin] at {socket}, --socket)"));
         }
     };
-    let mut service = AdminServiceClient::new(channel);
+    let mut service = AdminServiceClient::new(channel.clone());
     let done = match admin.command {
+        AdminCommand::Explain(args) => return answered(admin_explain::explain(channel, *args, output).await, output),
+        AdminCommand::WhatIf(asked) => return answered(admin_explain::what_if(channel, *asked, output).await, output),
         AdminCommand::Status => status(&mut service, output).await,
         AdminCommand::Grants { of } => grants(&mut service, target(of.agent, of.client, of.issuer), output).await,
         AdminCommand::Revoke { of } => revoke(&mut service, of, output).await,

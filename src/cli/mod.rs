@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod admin_explain;
 mod admin_policy;
 mod advice;
 mod approve;

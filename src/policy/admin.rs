@@ -21,6 +21,10 @@ pub enum AdminAction {
     Drain,
     /// Take policies, agents and APIs anew.
     Reload,
+    /// Ask why policy answers as it does.
+    Explain,
+    /// Ask what policy would answer if facts were others.
+    WhatIf,
 }
 
 impl AdminAction {
@@ -35,6 +39,8 @@ impl AdminAction {
             Self::Unfreeze => "admin_unfreeze",
             Self::Drain => "admin_drain",
             Self::Reload => "admin_reload",
+            Self::Explain => "admin_explain",
+            Self::WhatIf => "admin_what_if",
         }
     }
 }

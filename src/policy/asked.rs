@@ -31,7 +31,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    const fn word(&self) -> &'static str {
+    pub(super) const fn word(&self) -> &'static str {
         match self {
             Self::Narrowing(_) => "narrowing",
             Self::Gate => "gate",

@@ -2,6 +2,7 @@
 
 use super::{
     Facts, Snapshot,
+    asked::Keeping,
     case_details::{AskedDetail, asked_detail},
     case_parts::{Approval, Delegated, Registered, approval, delegated, registered},
     context::{Base, audiences, boolean, context, count, moving, now, proof, record, scopes, text},
@@ -24,11 +25,11 @@ pub(super) struct Case<'c> {
     config: &'c Config,
     estate: &'c Estate,
     pub(super) name: String,
-    action: String,
+    pub(super) action: String,
     agent: Agent,
-    client: ClientAlias,
-    scope: Option<Scope>,
-    scopes: Vec<Scope>,
+    pub(super) client: ClientAlias,
+    pub(super) scope: Option<Scope>,
+    pub(super) scopes: Vec<Scope>,
     facts: Facts,
     bound: TokenBinding,
     claimed: Claimed,
@@ -36,7 +37,7 @@ pub(super) struct Case<'c> {
     /// Who logged in, as an ID token of the client's issuer would say.
     person: Option<Subject>,
     lifetime: Duration,
-    flow: String,
+    pub(super) flow: String,
     gate: Gate,
     token: Token,
     delegated: Delegated,
@@ -127,23 +128,54 @@ impl<'c> Case<'c> {
 
     /// What is asked at this time, and about which entities.
     pub(super) fn question(&self, snapshot: &Snapshot, now: Wall) -> Result<(Question<'_>, Entities), String> {
+        Ok((self.asked(now)?, snapshot.entities_with(self.entities()?)?))
+    }
+
+    /// What is asked at this time.
+    ///
+    /// # Errors
+    /// What it does not say.
+    pub(super) fn asked(&self, now: Wall) -> Result<Question<'_>, String> {
         let resource = match (&self.scope, self.action.as_str()) {
             (Some(scope), "grant_scope") => Uid::new("Scope", scope.as_str()),
             (_, "grant_detail") => self.detail.resource()?,
             (_, "break_glass") => Uid::new("Daemon", entities::DAEMON),
             _ => Uid::new("Client", self.client.as_str()),
         };
-        let question = Question {
+        Ok(Question {
             principal: Uid::new("Agent", self.agent.id.as_str()),
             action: Uid::new("Action", self.action.clone()),
             resource,
             context: self.context(now)?,
-        };
-        Ok((question, snapshot.entities_with(self.entities()?)?))
+        })
+    }
+
+    /// What is asked at the first time it is asked at.
+    ///
+    /// # Errors
+    /// As [`Self::asked`].
+    pub(super) fn asked_first(&self) -> Result<Question<'_>, String> {
+        self.asked(self.steps.first().ok_or("is asked at no time")?.now)
+    }
+
+    /// Asks for this scope alone, and has it issued.
+    pub(super) fn ask_for(&mut self, scope: &Scope) {
+        self.scopes = vec![scope.clone()];
+        self.token.scopes.clone_from(&self.scopes);
+    }
+
+    /// Whether it says anything of authorization details.
+    pub(super) fn has_detail(&self) -> bool {
+        self.detail.resource().is_ok()
+    }
+
+    /// What its tokens are bound to, and whether they are for one API.
+    pub(super) fn keeping(&self) -> Keeping {
+        Keeping { bound: self.bound, audience: self.api(&self.scopes).is_some() }
     }
 
     /// This case's agent and approver, which stand before the generation's.
-    fn entities(&self) -> Result<Vec<Entity>, String> {
+    pub(super) fn entities(&self) -> Result<Vec<Entity>, String> {
         let mut own = vec![entities::agent(&self.agent)?];
         if let Some(approval) = &self.approval {
             let parents = HashSet::from([uid("Team", &approval.team)?]);

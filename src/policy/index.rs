@@ -84,6 +84,11 @@ impl Index {
         Slice { policies: policies.collect() }
     }
 
+    /// Every policy, by id.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter().map(|indexed| &indexed.policy)
+    }
+
     /// The policies whose answers cannot be kept, each with the reason.
     pub(super) fn uncacheable(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.policies.iter();
@@ -126,7 +131,7 @@ fn of_resource(policy: &Policy) -> Key {
     }
 }
 
-fn acts_on(policy: &Policy, action: &EntityUid, hierarchy: &Entities) -> bool {
+pub(super) fn acts_on(policy: &Policy, action: &EntityUid, hierarchy: &Entities) -> bool {
     let within = |uid: &EntityUid| uid == action || hierarchy.is_ancestor_of(uid, action);
     match policy.action_constraint() {
         ActionConstraint::Any => true,

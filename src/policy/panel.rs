@@ -205,6 +205,23 @@ impl<'a> Panel<'a> {
     }
 }
 
+/// The term that cannot be kept, if one cannot.
+pub(super) fn unmet(terms: &Terms, keeping: Keeping, is_of_refresh: bool) -> Option<&'static str> {
+    let proof_kept = match terms.proof {
+        None => true,
+        Some(ProofDemand::Any) => keeping.bound.is_bound(),
+        Some(ProofDemand::Mtls) => keeping.bound == TokenBinding::Certificate,
+        Some(ProofDemand::Dpop) => keeping.bound == TokenBinding::Dpop,
+        Some(ProofDemand::Contradiction) => false,
+    };
+    match () {
+        () if !proof_kept => Some("proof"),
+        () if terms.single_audience && !keeping.audience => Some("single_audience"),
+        () if terms.no_refresh && is_of_refresh => Some("no_refresh"),
+        () => None,
+    }
+}
+
 /// The answers, each taken for what it is for.
 struct Sitting<'a> {
     snapshot: &'a Snapshot,
@@ -243,7 +260,7 @@ impl<'a> Sitting<'a> {
         for (step, answer) in steps.iter().zip(answered.answers.iter()) {
             sitting.take(&step.part, answer.clone());
         }
-        sitting.unmet = panel.keeping.and_then(|keeping| sitting.unmet(keeping, panel));
+        sitting.unmet = panel.keeping.and_then(|keeping| unmet(&sitting.terms, keeping, panel.is_of_refresh()));
         sitting
     }
 
@@ -267,23 +284,6 @@ impl<'a> Sitting<'a> {
                 }
                 self.answers.push(answer);
             }
-        }
-    }
-
-    /// The term that cannot be kept, if one cannot.
-    fn unmet(&self, keeping: Keeping, panel: &Panel<'_>) -> Option<&'static str> {
-        let proof_kept = match self.terms.proof {
-            None => true,
-            Some(ProofDemand::Any) => keeping.bound.is_bound(),
-            Some(ProofDemand::Mtls) => keeping.bound == TokenBinding::Certificate,
-            Some(ProofDemand::Dpop) => keeping.bound == TokenBinding::Dpop,
-            Some(ProofDemand::Contradiction) => false,
-        };
-        match () {
-            () if !proof_kept => Some("proof"),
-            () if self.terms.single_audience && !keeping.audience => Some("single_audience"),
-            () if self.terms.no_refresh && panel.is_of_refresh() => Some("no_refresh"),
-            () => None,
         }
     }
 

@@ -27,5 +27,6 @@ mod agents_are_no_operators;
 mod an_unfreeze_is_seen_through;
 mod grants_are_revoked_by_fingerprint;
 mod grants_say_that_they_end;
+mod policy_is_explained_to_operators_alone;
 mod the_command_line_says_what_was_done;
 mod what_operators_do_is_recorded;

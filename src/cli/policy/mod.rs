@@ -4,12 +4,15 @@ mod bundle;
 mod diff;
 mod diff_json;
 mod diff_text;
+pub(super) mod explain;
+mod explain_text;
 mod format;
 mod init;
 mod junit;
 mod lint;
 mod replay;
 mod test;
+mod who_can;
 
 use crate::cli::{ConfigArg, Exit, check, output::Output};
 use crate::{
@@ -60,6 +63,24 @@ pub(super) enum PolicyCommand {
     /// Exit codes: 0 all the same · 1 differences · 64 wrong usage or configuration · 65 a line that is no event, or a
     /// decision that was made under other policies, schema or entities than those at hand.
     Replay(replay::ReplayArgs),
+    /// Say why a request is answered as it is: the policies that determine each answer, and those that nearly do.
+    ///
+    /// A request of an agent's (--agent, --client, --scope), a test case (--case), a decision of the audit log (--event),
+    /// or one of Cedar's own (--principal or --request). Nothing is permitted by it.
+    ///
+    /// Exit codes: 0 allowed · 1 denied · 64 wrong usage or configuration · 65 the policies or the request do not load.
+    Explain(Box<explain::ExplainArgs>),
+    /// List the agents that may have a scope, by which client and way, and on what terms.
+    ///
+    /// Each is asked as an orderly request: attested, in time, as registered. Where facts of the request decide, such as
+    /// an approval, they are told: "if".
+    ///
+    /// Exit codes: 0 some may · 1 nobody may · 64 wrong usage or configuration · 65 the policies do not load.
+    WhoCan(Box<who_can::WhoCanArgs>),
+    /// List the scopes that an agent may have, by which client and way, and on what terms: as who-can.
+    ///
+    /// Exit codes: 0 some · 1 none · 64 wrong usage or configuration · 65 the policies do not load.
+    Can(Box<who_can::CanArgs>),
     /// Say what a change of policies changes: policy by policy, for the requests of an audit log, and, where a solver is
     /// installed, for every request there can be.
     ///
@@ -139,6 +160,9 @@ pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
         PolicyCommand::Schema => output.text(policy::BASE_SCHEMA),
         PolicyCommand::Entities(config) => entities(&config, output),
         PolicyCommand::Replay(args) => replay::run(&args, output),
+        PolicyCommand::Explain(args) => explain::run(&args, output),
+        PolicyCommand::WhoCan(args) => who_can::who_can(&args, output),
+        PolicyCommand::Can(args) => who_can::can(&args, output),
         PolicyCommand::Diff(args) => diff::run(&args, output),
         PolicyCommand::Bundle(args) => bundle::run(&args, output),
         PolicyCommand::Sign(args) => bundle::sign(&args, output),

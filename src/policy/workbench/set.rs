@@ -106,10 +106,16 @@ impl Set {
     /// The file in which a policy stands, its line and column, and its text.
     #[must_use]
     pub fn excerpt(&self, id: &str) -> Option<(&Path, (usize, usize), String)> {
+        let (file, position) = self.place_in(id, 0)?;
+        let text = self.policies.policy(&PolicyId::new(id))?.to_cedar()?;
+        Some((file, position, text))
+    }
+
+    /// The file, line and column of this byte of a policy's text.
+    pub(super) fn place_in(&self, id: &str, offset: usize) -> Option<(&Path, (usize, usize))> {
         let (source, at) = self.places.get(id)?;
         let source = self.sources.get(*source)?;
-        let text = self.policies.policy(&PolicyId::new(id))?.to_cedar()?;
-        Some((&source.path, position(&source.text, *at), text))
+        Some((&source.path, position(&source.text, at + offset)))
     }
 }
 
