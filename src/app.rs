@@ -116,7 +116,6 @@ impl Daemon {
         }
         .map_err(Failure::Config)?;
         let resources = ProtectedResources::new(&config, file, Arc::clone(&clock)).map_err(Failure::Config)?;
-        let bundles = BundleSource::new(&config, file).map_err(Failure::Config)?.map(Arc::new);
         let freezes = Freezes::open(&config.audit.directory, clock.boot())
             .map_err(|wrong| Failure::Freezes(config.audit.directory.clone(), wrong))?;
         let (unix, mtls) = bind(&config).await?;
@@ -136,7 +135,7 @@ impl Daemon {
             transactions,
             servers,
             resources,
-            bundles,
+            bundles: BundleSource::new(&config, file).map_err(Failure::Config)?,
             grants,
             recorder,
             clock,

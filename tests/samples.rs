@@ -141,6 +141,11 @@ fn each_topic_of_the_library_loads_with_the_base_set_and_so_do_all_together() {
         assert_eq!(said["cases_passed"], base + chosen.iter().map(cases).sum::<u64>(), "{chosen:?}: {said:#}");
         assert_eq!(said["uncacheable"], serde_json::json!([]), "{chosen:?}");
     }
+    // Every policy of them all is seen to hold, and every condition to be true and to be false.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_narrowgate"));
+    command.args(["policy", "test", "--coverage", "--min-coverage", "100", "--config"]);
+    let output = command.arg(deployment.path("narrowgate.toml")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -176,16 +176,20 @@ impl Redecided {
 fn ways(before: &Verdict, after: &Verdict) -> Vec<Way> {
     let allowed = |verdict: &Verdict| verdict.denied.is_none();
     let lacks = |of: &Verdict, in_: &Verdict| of.granted.iter().any(|scope| !in_.granted.contains(scope));
+    let refuses = |one: &Verdict, other: &Verdict| {
+        one.refused.iter().any(|(scope, _)| !other.refused.iter().any(|(too, _)| too == scope))
+    };
     let mut ways = Vec::new();
     match (allowed(before), allowed(after)) {
         (false, true) => ways.push(Way::NewlyAllowed),
         (true, false) => ways.push(Way::NewlyDenied),
         (false, false) => {}
         (true, true) => {
-            if lacks(after, before) {
+            // Of what was asked for in part, a scope may be refused by the one set alone.
+            if lacks(after, before) || refuses(before, after) {
                 ways.push(Way::NewlyAllowed);
             }
-            if lacks(before, after) {
+            if lacks(before, after) || refuses(after, before) {
                 ways.push(Way::NewlyDenied);
             }
             let leans = of_terms(&before.terms, &after.terms);

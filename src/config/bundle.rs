@@ -45,6 +45,12 @@ pub struct PolicyBundle {
     fetched: Option<Arc<Signed>>,
 }
 
+/// A bundle that may be taken, with what is in it.
+pub type OpenedBundle = (Arc<Signed>, Contents);
+
+/// A file, and what is wrong with it.
+pub type WrongBundle = (PathBuf, String);
+
 /// What `[policy]` names.
 pub(super) enum PolicyOrigin {
     Folder(PathBuf),
@@ -142,7 +148,7 @@ impl PolicyBundle {
     ///
     /// # Errors
     /// The file, and what is wrong with it.
-    pub fn read(&self) -> Result<(Arc<Signed>, Contents), (PathBuf, String)> {
+    pub fn read(&self) -> Result<OpenedBundle, WrongBundle> {
         let signed = match (&self.origin, &self.fetched) {
             (BundleOrigin::File(path), _) => Arc::new(Signed::read(path, self.owner)?),
             (BundleOrigin::Url { .. }, Some(fetched)) => Arc::clone(fetched),
@@ -155,11 +161,18 @@ impl PolicyBundle {
         Ok((signed, contents))
     }
 
+    /// Whether the files are an archive and a signature that do not belong together: one of them may be on its way.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        let BundleOrigin::File(path) = &self.origin else { return false };
+        Signed::read(path, self.owner).is_ok_and(|it| it.signature.require_for(&it.archive).is_err())
+    }
+
     /// Opens a bundle as one that may be taken.
     ///
     /// # Errors
     /// The file, and what is wrong with it.
-    pub fn open(&self, signed: &Signed) -> Result<Contents, (PathBuf, String)> {
+    pub fn open(&self, signed: &Signed) -> Result<Contents, WrongBundle> {
         let latest = bundle::latest(&self.state).map_err(|wrong| (bundle::kept_in(&self.state), wrong))?;
         signed.open(&self.keys, latest.as_ref()).map_err(|wrong| (self.place(), wrong))
     }
@@ -168,7 +181,7 @@ impl PolicyBundle {
     ///
     /// # Errors
     /// The file, and what is wrong with it.
-    pub fn kept(&self) -> Result<Option<(Arc<Signed>, Contents)>, (PathBuf, String)> {
+    pub fn kept(&self) -> Result<Option<OpenedBundle>, WrongBundle> {
         let told = |wrong| (bundle::kept_in(&self.state), wrong);
         let Some(signed) = bundle::load(&self.state).map_err(told)? else { return Ok(None) };
         let contents = signed.open(&self.keys, None).map_err(told)?;

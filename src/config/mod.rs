@@ -38,7 +38,7 @@ pub use access_token::{AccessTokens, Contract};
 pub use approvers::{Approver, Approvers};
 pub(crate) use assertion::AssertionKeyPair;
 pub use assertion::{AssertionKey, ClientAssertions};
-pub use bundle::{BundleOrigin, PolicyBundle};
+pub use bundle::{BundleOrigin, OpenedBundle, PolicyBundle, WrongBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use delegation::{Delegations, Subjects, TokenExchange};

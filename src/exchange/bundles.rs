@@ -77,28 +77,38 @@ fn keep(config: &Config, signed: &Signed) -> Result<(), Finding> {
     })
 }
 
-/// The set of a start: of what is there now, or of the bundle that was taken last where that is not sound, and then with
-/// what is wrong with it.
+/// What a daemon starts with.
+pub(super) struct First {
+    pub(super) prepared: Prepared,
+    pub(super) signed: Option<Arc<Signed>>,
+    /// What is wrong with what is there now, if that is not what it starts with.
+    pub(super) wrong: Vec<Finding>,
+}
+
+/// The set of a start: of what is there now, or of the bundle that was taken last where that is not sound.
+///
+/// # Errors
+/// What is wrong with what is there now.
 pub(super) fn prepare_first(
     config: &Config,
     prepare: impl Fn(&Sources) -> Result<Prepared, Vec<Finding>>,
-) -> Result<(Prepared, Option<Arc<Signed>>, Vec<Finding>), Vec<Finding>> {
+) -> Result<First, Vec<Finding>> {
     let taken = |sources: Sources| {
         let prepared = prepare(&sources)?;
         if let Some(signed) = sources.bundle() {
             keep(config, signed).map_err(|finding| vec![finding])?;
         }
-        Ok((prepared, sources.bundle().cloned()))
+        Ok(First { prepared, signed: sources.bundle().cloned(), wrong: Vec::new() })
     };
     let wrong = match Sources::read(config).and_then(taken) {
-        Ok((prepared, signed)) => return Ok((prepared, signed, Vec::new())),
+        Ok(first) => return Ok(first),
         Err(wrong) => wrong,
     };
     if config.reloading.fail_closed {
         return Err(wrong);
     }
     match Sources::kept(config).ok().flatten().map(taken) {
-        Some(Ok((prepared, signed))) => Ok((prepared, signed, wrong)),
+        Some(Ok(first)) => Ok(First { wrong, ..first }),
         _ => Err(wrong),
     }
 }

@@ -69,7 +69,7 @@ pub struct Corridor {
     /// APIs' own metadata.
     pub resources: Arc<ProtectedResources>,
     /// The server of policy bundles, if they come from one.
-    pub bundles: Option<Arc<BundleSource>>,
+    pub bundles: Option<BundleSource>,
     /// Grants.
     pub grants: Arc<Grants>,
     /// The audit log.

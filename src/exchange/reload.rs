@@ -4,7 +4,7 @@
 
 use super::{
     Corridor, Toll,
-    bundles::{Read, from_bundle, prepare_first},
+    bundles::{First, Read, from_bundle, prepare_first},
     freeze::REVOKED_WITHIN,
     pending,
 };
@@ -98,7 +98,7 @@ pub fn first_set(
     let policies =
         |first| Arc::new(Policies::new(first, Arc::clone(&config.estate), clock).under(freezes).seen_by(witness));
     match prepared {
-        Ok((Prepared { snapshot, cases_passed, digest, .. }, signed, wrong)) => {
+        Ok(First { prepared: Prepared { snapshot, cases_passed, digest, .. }, signed, wrong }) => {
             let event = activated(&snapshot, None, Trigger::Start).with("cases_passed", cases_passed);
             recorder.report(from_bundle(event, signed.as_deref()));
             if !wrong.is_empty() {

@@ -2,9 +2,9 @@
 //! file's alone to know; `load.rs` builds a set from texts.
 
 use crate::{
-    config::{BundleOrigin, Config, FILE_BYTES_MAX, Finding, about},
+    config::{BundleOrigin, Config, FILE_BYTES_MAX, Finding, OpenedBundle, WrongBundle, about},
     platform::{
-        bundle::{Contents, Signed, signature_of},
+        bundle::{Signed, signature_of},
         digest::{hex, sha256},
         files::{read_guarded, require_guarded, require_owned},
     },
@@ -35,6 +35,9 @@ const DEPTH_MAX: usize = 16;
 const SETTLE: Duration = Duration::from_millis(50);
 /// Readings until a set counts as one that does not settle.
 const READINGS_MAX: usize = 40;
+
+/// Readings until a bundle's signature counts as one of another archive, and not as one that is on its way.
+const TORN_READINGS_MAX: usize = 20;
 
 /// A text, and where it is from.
 #[derive(PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Sources {
     }
 
     /// What of a bundle says the same as files in a folder do, within the same bounds.
-    fn unpacked(config: &Config, (signed, contents): (Arc<Signed>, Contents)) -> Result<Self, Vec<Finding>> {
+    fn unpacked(config: &Config, (signed, contents): OpenedBundle) -> Result<Self, Vec<Finding>> {
         let place = config.bundle.as_ref().map(|bundle| bundle.place()).unwrap_or_default();
         // In the order in which a folder would be read: the digest of the set goes by it.
         let files = contents.files.into_iter().map(|(name, text)| (place.join(name), text)).collect();
@@ -116,19 +119,21 @@ impl Sources {
     }
 
     /// Reads them until two readings in a row say the same: a file that is being written, or a folder in which one
-    /// link after the other is swapped, is not taken.
+    /// link after the other is swapped, is not taken; nor is a bundle without its signature.
     ///
     /// # Errors
     /// As [`Self::read`]; that they do not settle.
     pub async fn settled(config: &Arc<Config>) -> Result<Self, Vec<Finding>> {
         let mut before = None;
-        for _ in 0..READINGS_MAX {
+        for reading in 0..READINGS_MAX {
             let config = Arc::clone(config);
             // Never on the threads that serve calls.
             let reading = tokio::task::spawn_blocking(move || {
                 let now = Self::read(&config);
-                let is_same = before.as_ref() == Some(&now);
-                (now, is_same)
+                let is_torn = || config.bundle.as_ref().is_some_and(|bundle| bundle.is_torn());
+                let may_go_on = now.is_ok() || reading >= TORN_READINGS_MAX || !is_torn();
+                let is_settled = before.as_ref() == Some(&now) && may_go_on;
+                (now, is_settled)
             });
             match reading.await {
                 Ok((now, true)) => return now,
@@ -226,7 +231,7 @@ pub(super) fn digest<'s>(folder: &Path, sources: impl IntoIterator<Item = &'s So
 }
 
 /// What is wrong with a bundle or its signature.
-fn told((file, wrong): (PathBuf, String)) -> Vec<Finding> {
+fn told((file, wrong): WrongBundle) -> Vec<Finding> {
     vec![about(&file, wrong)]
 }
 

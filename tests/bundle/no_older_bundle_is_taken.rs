@@ -129,3 +129,22 @@ async fn either_of_two_keys_will_do() {
     let event = generation(&house, 2).await;
     assert_eq!(facts(&event)["bundle_key"], Key(9).id());
 }
+
+// rows: POL-04 (a file that is half in place)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_waits_a_moment_for_its_signature() {
+    let mut house = of_file("check_every = \"100ms\"");
+    ship(&house, 1);
+    house.start();
+    house.wait_until_serving().await;
+    put(&house, "policies/extra.cedar", &harmless("extra"));
+    let archive = packed(&house, 2);
+    // Both at once in the end, and one after the other for the daemon that looks meanwhile.
+    fs::write(house.path(".draft"), &archive).unwrap();
+    fs::rename(house.path(".draft"), house.path("policy.tar.gz")).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    write(&house.path(".draft"), &PINNED.sign(&archive, 2));
+    fs::rename(house.path(".draft"), house.path("policy.tar.gz.sig")).unwrap();
+    generation(&house, 2).await;
+    assert_eq!(house.events("policy.rejected").len(), 0);
+}

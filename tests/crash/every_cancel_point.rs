@@ -96,6 +96,7 @@ impl Inside {
             transactions: Arc::clone(transactions),
             servers: servers.unwrap(),
             resources: Arc::clone(&self.corridor().resources),
+            bundles: None,
             grants: Arc::clone(grants),
             recorder: recorder.clone(),
             clock: Arc::clone(clock),

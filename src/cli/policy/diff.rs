@@ -1,9 +1,8 @@
 //! `narrowgate policy diff`: what a change of policies changes.
 
-use super::{Exit, Output, check, diff_json, diff_text};
+use super::{Exit, Output, check, diff_json, diff_text, load_file};
 use crate::{
     audit::{Redecided, Way, redecide},
-    config,
     platform::{Clock, SystemClock},
     policy::workbench::{
         Became, Files, Lean, Proved, RequestKind, Set, SetDiff, SolverFailure, ask_solver, compare, find_solver,
@@ -138,9 +137,9 @@ fn open(path: &Path, args: &DiffArgs, output: &Output) -> Result<Set, Exit> {
         return Set::of_files(&Files { policies, schema: schema.clone(), entities }).map_err(told(Exit::Policy));
     }
     if path.extension().is_some_and(|extension| extension == "toml") {
-        return Set::own(config::load(path).map_err(told(Exit::Usage))?).map_err(told(Exit::Policy));
+        return Set::own(load_file(path, output)?).map_err(told(Exit::Policy));
     }
-    let config = config::load(&args.config).map_err(told(Exit::Usage))?;
+    let config = load_file(&args.config, output)?;
     Set::own_with(config, path).map_err(told(Exit::Policy))
 }
 

@@ -3,13 +3,13 @@
 use super::diff::{Asked, Conclusion, Found};
 use crate::{
     audit::{Redecided, Way},
-    model::{Terms, time::span_text},
+    model::{Terms, Wall, time::span_text},
     policy::workbench::{
         AnnotationChange, Became, Counterexample, Lean, LooseTerms, PlainAnswer, PolicyChange, Proved,
     },
 };
 use serde_json::Value;
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 /// Kinds of request of a log that are listed, each way.
 const KINDS_MAX: usize = 20;
@@ -248,7 +248,10 @@ fn request(text: &mut String, request: &Value, entities: &Value) {
     flatten("context", request.get("context").unwrap_or(&Value::Null), &mut facts);
     for entity in concerned(request, entities) {
         let Some(name) = entity.get("uid").map(literal) else { continue };
-        flatten(&name, entity.get("attrs").unwrap_or(&Value::Null), &mut facts);
+        let mut own = Vec::new();
+        flatten(&name, entity.get("attrs").unwrap_or(&Value::Null), &mut own);
+        // Nothing was made up for these; JSON has them.
+        facts.extend(own.into_iter().filter(|fact| !(fact.ends_with("= \"\"") || fact.ends_with("= []"))));
         let parents: Vec<String> =
             entity.get("parents").and_then(Value::as_array).into_iter().flatten().map(literal).collect();
         if !parents.is_empty() {
@@ -322,6 +325,9 @@ fn literal(value: &Value) -> String {
     if let (Some(kind), Some(id)) = (text(entity, "type"), text(entity, "id")) {
         return format!("{kind}::{id:?}");
     }
+    if let Some(time) = time(value) {
+        return time;
+    }
     if let Some(extension) = value.get("__extn") {
         let arguments = extension.get("args").and_then(Value::as_array).cloned();
         let arguments = arguments.unwrap_or_else(|| extension.get("arg").cloned().into_iter().collect());
@@ -339,6 +345,23 @@ fn literal(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// A time or span that a solver found, as a person writes it.
+fn time(value: &Value) -> Option<String> {
+    let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let millis = |value: &Value| {
+        text(value, "/__extn/fn").filter(|name| name == "duration")?;
+        text(value, "/__extn/arg")?.strip_suffix("ms")?.parse::<i64>().ok()
+    };
+    if let Some(millis) = millis(value).and_then(|millis| u64::try_from(millis).ok()) {
+        return Some(format!("duration(\"{}\")", span_text(Duration::from_millis(millis))));
+    }
+    text(value, "/__extn/fn").filter(|name| name == "offset")?;
+    text(value, "/__extn/args/0/__extn/arg").filter(|day| day == "1970-01-01")?;
+    let millis = millis(value.pointer("/__extn/args/1")?)?;
+    // Beyond a few thousand years there is no calendar.
+    (millis.unsigned_abs() < 1 << 47).then(|| format!("datetime(\"{}\")", Wall(millis).rfc3339()))
 }
 
 /// A line within the width.

@@ -3,6 +3,7 @@
 use super::{
     Exit, Output, SetArgs, check,
     junit::{Case, Suite, document},
+    load,
 };
 use crate::{
     config,
@@ -28,8 +29,7 @@ pub(in crate::cli) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, output: &Output) -> Exit {
     let told = |exit| move |findings: Vec<_>| check::report(&findings, exit, output);
     let looked = match &args.set.schema {
-        None => config::load(&args.set.config.config)
-            .map_err(told(Exit::Usage))
+        None => load(&args.set.config, output)
             .and_then(|config| check_own(&config, SystemClock.wall()).map_err(told(Exit::Policy))),
         Some(schema) => {
             let (policies, entities) = (args.set.policies.clone(), args.set.entities.clone());

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
@@ -148,7 +148,11 @@ pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
 
 /// The configuration, with its bundle where it names one; or the exit code once the mistakes are told.
 fn load(arg: &ConfigArg, output: &Output) -> Result<Config, Exit> {
-    let loaded = super::bundles::load(&arg.config);
+    load_file(&arg.config, output)
+}
+
+fn load_file(file: &Path, output: &Output) -> Result<Config, Exit> {
+    let loaded = crate::cli::bundles::load(file);
     let (config, unfetched) = loaded.map_err(|findings| check::report(&findings, Exit::Usage, output))?;
     if let Some(finding) = unfetched {
         output.say(&format!("warning: {finding}"));

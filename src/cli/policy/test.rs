@@ -14,7 +14,8 @@ const COLUMNS: usize = 100;
 
 #[derive(Args)]
 pub(in crate::cli) struct TestArgs {
-    /// Files of cases (*.toml) and of tests in Cedar's form (*.json); those beside the policies if not given.
+    /// Files of cases (*.toml; of another set with principal, action, resource and context as Cedar writes them) and of tests in
+    /// Cedar's form (*.json). If not given, those beside the policies: *.cases.toml and *.tests.json.
     files: Vec<PathBuf>,
     #[command(flatten)]
     set: SetArgs,

@@ -151,7 +151,10 @@ impl Bounds {
                 let compiled =
                     proof.asked.compile(&kept, env).and_then(|kept| Ok((kept, proof.asked.compile(&without, env)?)));
                 let found = match compiled {
-                    Ok((kept, without)) => proof.compiler.check_disjoint_with_counterexample_opt(&kept, &without).await,
+                    Ok((kept, without)) => {
+                        let found = proof.compiler.check_disjoint_with_counterexample_opt(&kept, &without).await;
+                        found.map_err(Box::new)
+                    }
                     Err(e) => Err(e),
                 };
                 self.keep(proof, (kind, demand, is_looser), found)?;
@@ -164,12 +167,12 @@ impl Bounds {
         &self,
         proof: &mut Proof<'_>,
         (kind, demand, is_looser): (&RequestKind, &Demand, bool),
-        found: Result<Option<cedar_policy_symcc::Env>, Error>,
+        found: Result<Option<cedar_policy_symcc::Env>, Box<Error>>,
     ) -> Result<(), SolverFailure> {
         let found = match found {
             Ok(None) => return Ok(()),
             Ok(Some(found)) => found,
-            Err(e) => return proof.untold(kind, e),
+            Err(e) => return proof.untold(kind, *e),
         };
         let Decided { old, new } = proof.asked.decide(&found).map_err(SolverFailure::Broken)?;
         let [of_old, of_new] = &self.notes;

@@ -173,14 +173,14 @@ impl<'s> Asked<'s> {
     }
 
     /// A set with the invariants, for one kind of request.
-    pub(super) fn compile(&self, set: &PolicySet, env: &RequestEnv) -> Result<CompiledPolicySet, Error> {
+    pub(super) fn compile(&self, set: &PolicySet, env: &RequestEnv) -> Result<CompiledPolicySet, Box<Error>> {
         let mut set = set.clone();
         for (number, policy) in self.invariants.policies().enumerate() {
             // No id of a policy has a space in it; and an id that is taken all the same is an error here.
             let id = PolicyId::new(format!("invariant {number}"));
-            set.add(policy.new_id(id)).map_err(|e| SolverError::Solver(e.to_string()))?;
+            set.add(policy.new_id(id)).map_err(|e| Box::new(SolverError::Solver(e.to_string()).into()))?;
         }
-        CompiledPolicySet::compile(&set, env, self.schema)
+        CompiledPolicySet::compile(&set, env, self.schema).map_err(Box::new)
     }
 
     /// The request of a counterexample, decided for real.
@@ -268,7 +268,7 @@ impl Proof<'_> {
             .and_then(|old| Ok((old, self.asked.compile(&self.asked.new.policies, env)?)));
         let (old, new) = match compiled {
             Ok(compiled) => compiled,
-            Err(e) => return self.untold(kind, e),
+            Err(e) => return self.untold(kind, *e),
         };
         for is_more in [true, false] {
             let (from, to) = if is_more { (&new, &old) } else { (&old, &new) };

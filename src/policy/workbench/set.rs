@@ -67,6 +67,7 @@ impl Set {
     /// Every mistake, with file, line and hint.
     pub fn own_with(mut config: Config, policies: &Path) -> Result<Self, Vec<Finding>> {
         let sources = texts(&[policies.to_owned()])?;
+        config.bundle = None;
         config.policies = if policies.is_dir() { policies.to_owned() } else { folder_of(policies) };
         let snapshot = load::build(&config, Arc::clone(&config.estate), &sources, 1, None)?;
         let (policies, places) = parse(&sources)?;

@@ -135,7 +135,10 @@ fn found(set: &Set, policies: &[PathBuf]) -> Result<Vec<Source>, Vec<Finding>> {
     let (mut cases, mut tests) = (Vec::new(), Vec::new());
     if let Some(own) = &set.own {
         cases = Sources::read(&own.config)?.cases;
-        look_into(&own.config.policies, true, &[TESTS], &mut tests).map_err(cannot(&own.config.policies))?;
+        // A bundle has no folder, and no tests of Cedar's own.
+        if own.config.bundle.is_none() {
+            look_into(&own.config.policies, true, &[TESTS], &mut tests).map_err(cannot(&own.config.policies))?;
+        }
     }
     for path in policies {
         let (folder, is_deep) = if path.is_dir() { (path.as_path(), true) } else { (folder_of(path), false) };
