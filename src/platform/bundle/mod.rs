@@ -15,7 +15,7 @@ pub use manifest::{FORMAT, Listed, Manifest, SERIAL_MAX, version};
 pub use names::{AGENTS, APIS, MANIFEST, POLICIES};
 pub use signature::{SIGNATURE_BYTES_MAX, Signature};
 
-use super::{ed25519::VerifyingKey, files::read_guarded_bytes};
+use crate::platform::{ed25519::VerifyingKey, files::read_guarded_bytes};
 use std::{
     collections::BTreeMap,
     fmt,
