@@ -198,7 +198,7 @@ fn of_lengths(good: &[u8]) -> Vec<Harm> {
         signed(
             "more than may be unpacked",
             "has more than 67108864 bytes when it is unpacked",
-            repeated(lines.as_bytes(), 70),
+            repeated(lines.as_bytes(), 80),
         ),
         signed("bytes after the archive", "is followed by 7 bytes", [good, b"trailer"].concat()),
         signed("an archive after the archive", "bytes that do not belong to it", [good, good].concat()),

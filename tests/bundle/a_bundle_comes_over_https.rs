@@ -1,7 +1,7 @@
 use crate::{
-    house::{COURIER, House, eventually},
-    kit::{self, MAIL, facts},
-    packing::{Key, PINNED, build, packed, said},
+    house::{House, eventually},
+    kit::{self, facts},
+    packing::{Key, PINNED, begins, build, packed, said},
     shelf::{Mood, Shelf},
     swapping::{generation, harmless, put},
 };
@@ -27,11 +27,6 @@ fn ship(house: &House, shelf: &Shelf, serial: u64) -> Vec<u8> {
     let archive = packed(house, serial);
     shelf.put([(NAME, archive.as_slice()), (SIGNATURE, PINNED.sign(&archive, serial).as_bytes())]);
     archive
-}
-
-async fn begins(house: &House) {
-    let mut agent = house.svid_agent(COURIER).await;
-    house.begin(&mut agent, &MAIL).await.unwrap();
 }
 
 /// Waits for a rejection with these words.

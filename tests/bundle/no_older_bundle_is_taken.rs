@@ -1,17 +1,12 @@
 use crate::{
-    house::{COURIER, House, eventually, write},
-    kit::{MAIL, facts},
-    packing::{Key, PINNED, of_file, packed, publish, ship},
+    house::{eventually, write},
+    kit::facts,
+    packing::{Key, PINNED, begins, of_file, packed, publish, ship},
     swapping::{generation, harmless, put},
 };
 use narrowgate::platform::bundle::kept_in;
 use rustix::process::Signal;
 use std::fs;
-
-async fn begins(house: &House) {
-    let mut agent = house.svid_agent(COURIER).await;
-    house.begin(&mut agent, &MAIL).await.unwrap();
-}
 
 // rows: POL-04 (rollback)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

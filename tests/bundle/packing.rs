@@ -2,13 +2,16 @@
 //! from outside.
 
 use crate::{
-    house::{House, Plan, binary, write},
-    kit,
+    house::{COURIER, House, Plan, binary, write},
+    kit::{self, MAIL},
 };
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compress, Compression, FlushCompress, read::GzDecoder, write::GzEncoder};
-use narrowgate::platform::digest::{hex, sha256};
+use narrowgate::{
+    dev::ca::San,
+    platform::digest::{hex, sha256},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -222,4 +225,17 @@ pub(crate) fn ship(house: &House, serial: u64) -> Vec<u8> {
     let archive = packed(house, serial);
     publish(house, &archive, &PINNED.sign(&archive, serial));
     archive
+}
+
+/// Begins as the agent `courier`. After a restart the new port may not be in the log yet.
+pub(crate) async fn begins(house: &House) {
+    for _ in 0..400 {
+        let identity = house.agents_ca.client("agent", &[San::Uri(COURIER)]).unwrap();
+        if let Ok(mut agent) = house.tls_agent(identity).await {
+            house.begin(&mut agent, &MAIL).await.unwrap();
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("nobody is at the door");
 }
