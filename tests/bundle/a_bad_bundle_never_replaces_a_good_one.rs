@@ -232,7 +232,7 @@ async fn each(house: &House, harms: Vec<Harm>) {
     let mut agent = house.svid_agent(COURIER).await;
     for Harm { name, words, archive, signature } in harms {
         publish(house, &archive, &signature);
-        let done = operator.reload(ReloadRequest {}).await.unwrap().into_inner();
+        let done = operator.reload(ReloadRequest::default()).await.unwrap().into_inner();
         assert_eq!(done.outcome().as_str_name(), "OUTCOME_REFUSED", "{name}");
         assert_eq!(done.policy.unwrap().generation, 1, "{name}");
         let first = &done.mistakes[0];
@@ -267,7 +267,7 @@ async fn heals(house: &House, good: &[u8]) {
     assert_eq!(house.events("policy.activated").len(), 1);
     publish(house, good, &PINNED.sign(good, NEXT));
     let mut operator = admin(house).await;
-    let done = operator.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let done = operator.reload(ReloadRequest::default()).await.unwrap().into_inner();
     assert_eq!((done.outcome().as_str_name(), done.mistakes.len()), ("OUTCOME_ACTIVATED", 0));
     let event = generation(house, 2).await;
     let facts = facts(&event);
@@ -284,7 +284,7 @@ async fn signatures_and_serials() {
     each(&house, of_signatures(&good)).await;
     each(&house, of_serials(&house)).await;
     fs::remove_file(house.path("policy.tar.gz.sig")).unwrap();
-    let done = admin(&house).await.reload(ReloadRequest {}).await.unwrap().into_inner();
+    let done = admin(&house).await.reload(ReloadRequest::default()).await.unwrap().into_inner();
     assert!(
         done.mistakes[0].file.ends_with("policy.tar.gz.sig") && done.mistakes[0].message.contains("cannot be read")
     );
@@ -317,7 +317,7 @@ async fn files_that_anyone_may_change() {
     publish(&house, &good, &PINNED.sign(&good, NEXT));
     for name in ["policy.tar.gz", "policy.tar.gz.sig"] {
         fs::set_permissions(house.path(name), fs::Permissions::from_mode(0o666)).unwrap();
-        let done = admin(&house).await.reload(ReloadRequest {}).await.unwrap().into_inner();
+        let done = admin(&house).await.reload(ReloadRequest::default()).await.unwrap().into_inner();
         assert!(done.mistakes[0].file.ends_with(name) && done.mistakes[0].message.contains("anyone may change it"));
         fs::set_permissions(house.path(name), fs::Permissions::from_mode(0o644)).unwrap();
     }

@@ -97,6 +97,7 @@ impl Inside {
             servers: servers.unwrap(),
             resources: Arc::clone(&self.corridor().resources),
             bundles: None,
+            approvals: Arc::clone(&self.corridor().approvals),
             grants: Arc::clone(grants),
             recorder: recorder.clone(),
             clock: Arc::clone(clock),
@@ -203,6 +204,7 @@ fn begin_input(scope: &str) -> BeginInput {
         claimed: Claimed::default(),
         proof: None,
         login: LoginDemand::default(),
+        approval: None,
     }
 }
 

@@ -5,7 +5,7 @@ mod doors;
 
 use self::doors::{bind, serve_doors};
 use crate::{
-    api::{BindError, Doors, Readiness, UnixDoor, serve_metrics},
+    api::{BindError, Doors, MtlsDoor, Readiness, UnixDoor, serve_metrics},
     audit::{self, Code, CorrelationKey, Event, Installation, OpenExchange, Recorder, Severity, Sink, StartError},
     config::{Config, Finding, about},
     exchange::{Approvals, Corridor, first_set},
