@@ -4,11 +4,11 @@ use super::{Grant, Held, key::TokenKey};
 use crate::{
     audit::{Actor, Auditable, Code, Event, Queueable, Session, Severity},
     caller::Caller,
-    model::{AccessToken, ScopeSet, Terms, TokenType, Wall},
+    model::{AccessToken, Approvable, ScopeSet, Terms, TokenType, Wall},
     oauth::Kept,
     platform::{Clock, KeyedHash},
     policy::{IssuedFacts, Releasable, Verdict},
-    transaction::Opening,
+    transaction::Flow,
 };
 use std::{
     sync::{
@@ -60,8 +60,12 @@ impl Releasable for HandOut {
         &self.caller
     }
 
-    fn opening(&self) -> &Opening {
-        &self.held.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.held.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.held.kept.begun.opening.approvable
     }
 
     fn facts(&self) -> IssuedFacts<'_> {
@@ -265,8 +269,12 @@ impl Releasable for AskedAgain<'_> {
         self.caller
     }
 
-    fn opening(&self) -> &Opening {
-        &self.reply.held.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.reply.held.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.reply.held.kept.begun.opening.approvable
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

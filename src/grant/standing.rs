@@ -4,10 +4,10 @@ use super::{Grant, Grants, Held, Reply, key::TokenKey};
 use crate::{
     audit::Recorded,
     caller::Caller,
-    model::{Fault, Handle, Reason, Terms},
+    model::{Approvable, Fault, Handle, Reason, Terms},
     oauth::{Kept, VerifiedSubject},
     policy::{IssuedFacts, Releasable, Released},
-    transaction::Opening,
+    transaction::Flow,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -42,8 +42,12 @@ impl Releasable for Lendable<'_> {
         self.caller
     }
 
-    fn opening(&self) -> &Opening {
-        &self.held.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.held.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.held.kept.begun.opening.approvable
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

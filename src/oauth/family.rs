@@ -4,9 +4,9 @@
 use super::Kept;
 use crate::{
     caller::Caller,
-    model::{Boot, Fault, RefreshToken, ScopeSet},
+    model::{Approvable, Boot, Fault, RefreshToken, ScopeSet},
     policy::{IssuedFacts, Refreshable, Releasable},
-    transaction::{Begun, Opening},
+    transaction::{Begun, Flow},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -236,8 +236,12 @@ impl Releasable for Turn {
         &self.caller
     }
 
-    fn opening(&self) -> &Opening {
-        &self.family.origin.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.family.origin.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.family.origin.begun.opening.approvable
     }
 
     /// What a good answer would be like.

@@ -5,11 +5,11 @@ use super::Vouched;
 use crate::{
     caller::Caller,
     model::{
-        AccessToken, AuthorizationDetails, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms, TokenBinding,
-        Wall,
+        AccessToken, Approvable, AuthorizationDetails, Boot, Nonce, RefreshToken, Scope, ScopeSet, Subject, Terms,
+        TokenBinding, Wall,
     },
     policy::{IssuedFacts, Releasable, Verdict},
-    transaction::{Begun, Closing, Opening},
+    transaction::{Begun, Closing, Flow},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -113,8 +113,12 @@ impl Releasable for Issued {
         &self.caller
     }
 
-    fn opening(&self) -> &Opening {
-        &self.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.kept.begun.opening.approvable
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

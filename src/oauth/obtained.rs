@@ -4,8 +4,9 @@
 use super::{Disposal, Kept};
 use crate::{
     caller::Caller,
+    model::Approvable,
     policy::{IssuedFacts, Releasable},
-    transaction::Opening,
+    transaction::Flow,
 };
 
 /// What the server issued for a token request, judged but not yet released.
@@ -41,7 +42,11 @@ impl Releasable for Obtained {
         self.kept.facts()
     }
 
-    fn opening(&self) -> &Opening {
-        &self.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.kept.begun.opening.approvable
     }
 }

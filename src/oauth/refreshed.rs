@@ -4,8 +4,9 @@
 use super::{Kept, Turn};
 use crate::{
     caller::Caller,
+    model::Approvable,
     policy::{IssuedFacts, Releasable},
-    transaction::Opening,
+    transaction::Flow,
 };
 
 /// What the server issued for a refresh token, judged but not yet released. Nobody else has the family's turn before
@@ -31,8 +32,12 @@ impl Releasable for Refreshed {
         self.turn.caller()
     }
 
-    fn opening(&self) -> &Opening {
-        &self.kept.begun.opening
+    fn flow(&self) -> &Flow {
+        &self.kept.begun.opening.flow
+    }
+
+    fn approvable(&self) -> &Approvable {
+        &self.kept.begun.opening.approvable
     }
 
     fn facts(&self) -> IssuedFacts<'_> {

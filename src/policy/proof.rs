@@ -57,11 +57,11 @@ impl Policies {
         let closed = self.releasable(&snapshot, &subject, claimed, (id, false)).and_then(|_| {
             let token = subject.facts();
             let facts = Facts::from(subject.caller());
-            let (opening, now) = (subject.opening(), self.clock.wall());
+            let now = self.clock.wall();
             let panel = Panel::new(&snapshot, subject.caller(), token.client, id);
-            let mut panel = panel.approvable(&opening.approvable);
-            let approval = approved(&opening.approvable, &snapshot, &*self.clock);
-            let base = Base { approval, ..Base::of_token(&token, opening.flow.actors(), now, (&facts, claimed)) };
+            let mut panel = panel.approvable(subject.approvable());
+            let approval = approved(subject.approvable(), &snapshot, &*self.clock);
+            let base = Base { approval, ..Base::of_token(&token, subject.flow().actors(), now, (&facts, claimed)) };
             panel.gate("sign_proof", &base, [("httpMethod", text(&ask.method)), ("origin", text(&ask.origin))]);
             panel.scopes(&base, "hold");
             panel.keep_terms(Keeping { bound: token.bound, audience: token.api.is_some() });

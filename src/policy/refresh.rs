@@ -67,13 +67,13 @@ impl Policies {
         let closed = self.releasable(&snapshot, &subject, claimed, (id, false)).and_then(|_| {
             let expected = subject.facts();
             let facts = Facts::from(subject.caller());
-            let (opening, now) = (subject.opening(), self.clock.wall());
+            let now = self.clock.wall();
             let panel = Panel::new(&snapshot, subject.caller(), expected.client, id);
-            let mut panel = panel.approvable(&opening.approvable);
+            let mut panel = panel.approvable(subject.approvable());
             let base = Base {
-                approval: approved(&opening.approvable, &snapshot, &*self.clock),
+                approval: approved(subject.approvable(), &snapshot, &*self.clock),
                 lifetime: duration(expected.client.lifetime_ceiling),
-                ..Base::of_token(&expected, opening.flow.actors(), now, (&facts, claimed))
+                ..Base::of_token(&expected, subject.flow().actors(), now, (&facts, claimed))
             };
             let age = self.clock.boot().since(subject.since());
             let gate = [("grantAge", moving(age)), ("refreshCount", count(subject.refreshes()))];

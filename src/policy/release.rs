@@ -13,10 +13,10 @@ use crate::{
     caller::Caller,
     config::{Api, Client},
     model::{
-        AgentId, AuthorizationDetails, Boot, Claimed, DecisionId, Fault, Reason, Scope, ScopeSet, Subject, Terms,
-        TokenBinding,
+        AgentId, Approvable, AuthorizationDetails, Boot, Claimed, DecisionId, Fault, Reason, Scope, ScopeSet, Subject,
+        Terms, TokenBinding,
     },
-    transaction::Opening,
+    transaction::Flow,
 };
 use std::time::Duration;
 
@@ -56,8 +56,10 @@ pub trait Releasable {
     fn caller(&self) -> &Caller;
     /// What is known of it.
     fn facts(&self) -> IssuedFacts<'_>;
-    /// What it was begun with.
-    fn opening(&self) -> &Opening;
+    /// The grant that brought it.
+    fn flow(&self) -> &Flow;
+    /// What can be approved of what it was begun with, and the approval.
+    fn approvable(&self) -> &Approvable;
 }
 
 /// Cedar allowed handing out exactly this.
@@ -123,12 +125,11 @@ impl Policies {
             return Err(Box::new(Refused::from(Fault::new(Reason::ScopeNoLongerAllowed))));
         }
         let facts = Facts::from(subject.caller());
-        let opening = subject.opening();
-        let panel = Panel::new(snapshot, subject.caller(), token.client, id).approvable(&opening.approvable);
+        let panel = Panel::new(snapshot, subject.caller(), token.client, id).approvable(subject.approvable());
         let mut panel = if recorded { panel } else { panel.beforehand() };
         let now = self.clock.wall();
-        let approval = approved(&opening.approvable, snapshot, &*self.clock);
-        let base = Base { approval, ..Base::of_token(&token, opening.flow.actors(), now, (&facts, claimed)) };
+        let approval = approved(subject.approvable(), snapshot, &*self.clock);
+        let base = Base { approval, ..Base::of_token(&token, subject.flow().actors(), now, (&facts, claimed)) };
         let hand_out = if token.again { "again" } else { "first" };
         let mut extra = vec![("handOut", text(hand_out)), ("token", issued(&token))];
         if let Some(person) = token.subject {
@@ -138,7 +139,7 @@ impl Policies {
         }
         panel.gate("release_token", &base, extra);
         let carried = Base { scopes: token.scopes.iter().collect(), ..base };
-        let flow = if token.again { "hold" } else { opening.flow.word() };
+        let flow = if token.again { "hold" } else { subject.flow().word() };
         panel.scopes(&carried, flow);
         panel.details(&carried, flow, token.details);
         panel.keep_terms(Keeping { bound: token.client.bound_tokens, audience: token.api.is_some() });

@@ -172,19 +172,10 @@ impl Sources {
         for path in reader.looked_at(config).into_iter().chain(beside) {
             // Writing to a text cannot fail.
             let _ = match fs::metadata(&path) {
-                Ok(it) => writeln!(
-                    seen,
-                    "{path:?} {} {} {} {:o} {} {}.{} {}.{}",
-                    it.dev(),
-                    it.ino(),
-                    it.len(),
-                    it.mode(),
-                    it.uid(),
-                    it.mtime(),
-                    it.mtime_nsec(),
-                    it.ctime(),
-                    it.ctime_nsec()
-                ),
+                Ok(it) => {
+                    let times = (it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+                    writeln!(seen, "{path:?} {:?}", (it.dev(), it.ino(), it.len(), it.mode(), it.uid(), times))
+                }
                 Err(e) => writeln!(seen, "{path:?} {:?}", e.kind()),
             };
         }

@@ -30,7 +30,7 @@ use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet
 use narrowgate::{
     caller::Caller,
     config::Config,
-    model::{AuthorizationDetails, Boot, Claimed, DecisionId, ScopeSet, TokenBinding},
+    model::{Approvable, AuthorizationDetails, Boot, Claimed, DecisionId, ScopeSet, TokenBinding},
     platform::SystemClock,
     policy::{self, BASE_SCHEMA, IssuedFacts, Policies, Releasable, Released},
     transaction::Flow,
@@ -54,6 +54,7 @@ struct Token<'a> {
     scopes: ScopeSet,
     details: AuthorizationDetails,
     flow: Flow,
+    approvable: Approvable,
 }
 
 impl Releasable for &Token<'_> {
@@ -82,6 +83,10 @@ impl Releasable for &Token<'_> {
     fn flow(&self) -> &Flow {
         &self.flow
     }
+
+    fn approvable(&self) -> &Approvable {
+        &self.approvable
+    }
 }
 
 /// A set, loaded as the daemon loads it, and one token that it is asked about.
@@ -100,6 +105,7 @@ impl<'a> Desk<'a> {
             scopes: ScopeSet::parse(&SCOPES.join(" ")).unwrap(),
             details: AuthorizationDetails::default(),
             flow: Flow::AuthorizationCode,
+            approvable: Approvable::default(),
         };
         Self {
             policies: Policies::new(Some(snapshot), Arc::clone(&config.estate), Arc::new(SystemClock)),

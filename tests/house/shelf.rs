@@ -121,8 +121,11 @@ fn serve(mut tcp: TcpStream, tls: Arc<ServerConfig>, state: &Mutex<State>) -> st
     let length = if is_endless { usize::MAX >> 1 } else { body.len() };
     let stream = stream.get_mut();
     write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n{head}\r\n")?;
-    while is_endless {
-        stream.write_all(&[b'x'; 16 << 10])?;
+    if is_endless {
+        // Until the other side has had enough.
+        loop {
+            stream.write_all(&[b'x'; 16 << 10])?;
+        }
     }
     stream.write_all(&body)?;
     stream.conn.send_close_notify();
