@@ -10,7 +10,7 @@ use crate::{
     exchange::{ExplainInput, ExplainReply},
     model::{Fault, Reason},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
 /// When to try again while another call is being answered.
@@ -24,14 +24,14 @@ impl Administration {
         read: impl FnOnce(T) -> Result<ExplainInput, Fault>,
     ) -> Result<ExplainReply, Status> {
         let (operator, _in_flight) = self.operator(&request, operation).await?;
-        let Ok(_one) = self.explaining.try_acquire() else {
+        let Ok(one) = Arc::clone(&self.explaining).try_acquire_owned() else {
             let busy = Fault::new(Reason::QuotaExceeded).with("quota", "explanations");
             let busy = busy.in_detail("One explanation is made at a time.").retry_after(RETRY_AFTER);
             return Err(refused(&busy));
         };
         let (_, _, message) = request.into_parts();
         let input = read(message).map_err(|f| refused(&f))?;
-        self.corridor.explain(operator, input, operation == "WhatIf").await.map_err(|f| refused(&f))
+        self.corridor.explain(operator, (input, one), operation == "WhatIf").await.map_err(|f| refused(&f))
     }
 }
 

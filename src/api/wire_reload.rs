@@ -67,6 +67,7 @@ pub(super) fn pending(pending: &Pending) -> proto::PendingSet {
         denials_asked: count(pending.weakening.asked),
         weakened: count(pending.weakening.allowed),
         first: first.collect(),
+        digest: pending.digest.clone(),
     }
 }
 

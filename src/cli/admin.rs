@@ -61,9 +61,10 @@ enum AdminCommand {
     ///
     /// Exit codes: 0 another set is current, or nothing is new · 1 not allowed · 65 mistakes; nothing was changed.
     Reload {
-        /// Have a set become current although it allows what was denied of late (`[policy] require_ack_for_weakening`).
-        #[arg(long)]
-        accept_weakening: bool,
+        /// Have the set of this digest become current although it allows what was denied of late (`[policy]
+        /// require_ack_for_weakening`): `admin status` names the one that waits.
+        #[arg(long, value_name = "DIGEST")]
+        accept_weakening: Option<String>,
     },
     /// Say why policy answered as it did, or would answer a request: which policies determine it, and which nearly do.
     ///

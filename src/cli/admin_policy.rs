@@ -10,9 +10,10 @@ use tonic::{Status, transport::Channel};
 
 pub(super) async fn reload(
     service: &mut AdminServiceClient<Channel>,
-    accept_weakening: bool,
+    accept_weakening: Option<String>,
     output: &Output,
 ) -> Result<Exit, Status> {
+    let accept_weakening = accept_weakening.unwrap_or_default();
     let done = service.reload(ReloadRequest { accept_weakening }).await?.into_inner();
     let (word, head, exit) = match done.outcome() {
         Outcome::Activated => ("activated", "reloaded", Exit::Ok),
@@ -61,12 +62,13 @@ pub(super) fn status_text(it: &GetStatusResponse) -> String {
 
 fn pending_text(it: &PendingSet) -> String {
     let mut text = format!(
-        "waiting: sha256:{} since {} ({})\n  of {} denials of late it allows {}; to have it become current:\n  narrowgate admin reload --accept-weakening",
+        "waiting: sha256:{} since {} ({})\n  of {} denials of late it allows {}; to have it become current:\n  narrowgate admin reload --accept-weakening {}",
         it.policy_digest,
         time(it.time),
         it.trigger,
         it.denials_asked,
-        it.weakened
+        it.weakened,
+        it.digest
     );
     for first in &it.first {
         let scopes = if first.scopes.is_empty() { "no scope".to_owned() } else { first.scopes.join(" ") };
@@ -81,7 +83,7 @@ fn pending_value(it: &PendingSet) -> Value {
     json!({
         "time": time(it.time), "trigger": it.trigger, "policy_digest": it.policy_digest,
         "entities_digest": it.entities_digest, "denials_asked": it.denials_asked, "weakened": it.weakened,
-        "first": first.collect::<Vec<_>>(),
+        "first": first.collect::<Vec<_>>(), "digest": it.digest,
     })
 }
 

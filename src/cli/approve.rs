@@ -43,7 +43,7 @@ pub(super) struct Sign {
     /// What you approve: `request` of the Advice in the refusal, or - for standard input. READ IT: it is all you sign.
     #[arg(long)]
     request: String,
-    /// The policy set that you approve it under: `policy_digest` of the Advice.
+    /// What you approve it under: `policy_digest` of the Advice.
     #[arg(long)]
     policy_digest: String,
     /// Your reference to where it was talked about.

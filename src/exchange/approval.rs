@@ -5,16 +5,19 @@ use super::Corridor;
 use crate::{
     caller::Caller,
     config::{Api, Client},
-    model::{AgentId, Approvable, ApprovalRecord, ApproverId, AuthorizationDetails, Boot, Fault, Reason, ScopeSet},
+    model::{
+        AgentId, Approvable, ApprovalRecord, ApproverId, AuthorizationDetails, Boot, Fault, LoginDemand, Reason,
+        ScopeSet, Wall,
+    },
     oauth::{ApprovalExpected, VerifiedSubject, invalid_approval, verify_approval},
     platform::{
-        Entropy,
+        Entropy, KeyedHash,
         digest::{hex, sha256},
     },
     policy::BeginAsk,
     transaction::Flow,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,13 +38,23 @@ pub fn request_digest(request: &str) -> String {
 pub struct Approvals {
     /// In every digest: which records were used is known to this run alone, so no other may take them.
     run: String,
-    used: Mutex<HashMap<(ApproverId, String), Boot>>,
+    /// This run's references to what is not told.
+    keyed: KeyedHash,
+    used: Mutex<Used>,
+}
+
+/// The records that were taken: until when each is remembered, and by which taking.
+#[derive(Default)]
+struct Used {
+    records: HashMap<(ApproverId, String), (Boot, Wall, u64)>,
+    takings: u64,
 }
 
 /// A record that is being taken: given back if what it is for does not come about.
 pub(super) struct Taken {
     approvals: Arc<Approvals>,
     key: Option<(ApproverId, String)>,
+    taking: u64,
 }
 
 impl Approvals {
@@ -50,26 +63,35 @@ impl Approvals {
     /// # Errors
     /// [`Reason::Internal`] without entropy.
     pub fn start(entropy: &dyn Entropy) -> Result<Arc<Self>, Fault> {
-        let mut bits = [0; 16];
+        let (mut bits, mut key) = ([0; 16], [0; 32]);
         entropy.fill(&mut bits)?;
-        Ok(Arc::new(Self { run: hex(&bits), used: Mutex::default() }))
+        entropy.fill(&mut key)?;
+        Ok(Arc::new(Self { run: hex(&bits), keyed: KeyedHash::new(&key), used: Mutex::default() }))
     }
 
-    fn used(&self) -> MutexGuard<'_, HashMap<(ApproverId, String), Boot>> {
+    fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(self: &Arc<Self>, key: (ApproverId, String), (now, until): (Boot, Boot)) -> Result<Taken, Fault> {
+    fn take(
+        self: &Arc<Self>,
+        key: (ApproverId, String),
+        now: (Boot, Wall),
+        until: (Boot, Wall),
+    ) -> Result<Taken, Fault> {
         let mut used = self.used();
-        used.retain(|_, until| *until > now);
-        if used.contains_key(&key) {
+        // By both clocks: after a step back of the wall clock a record is good again for those who go by it alone.
+        used.records.retain(|_, (boot, wall, _)| *boot > now.0 || *wall > now.1);
+        if used.records.contains_key(&key) {
             return Err(invalid_approval("used"));
         }
-        if used.len() >= USED_MAX {
+        if used.records.len() >= USED_MAX {
             return Err(Fault::new(Reason::QuotaExceeded).with("quota", "approvals"));
         }
-        used.insert(key.clone(), until);
-        Ok(Taken { approvals: Arc::clone(self), key: Some(key) })
+        used.takings += 1;
+        let taking = used.takings;
+        used.records.insert(key.clone(), (until.0, until.1, taking));
+        Ok(Taken { approvals: Arc::clone(self), key: Some(key), taking })
     }
 }
 
@@ -82,8 +104,10 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.approvals.used().remove(&key);
+        let Some(key) = self.key.take() else { return };
+        let mut used = self.approvals.used();
+        if used.records.get(&key).is_some_and(|(.., taking)| *taking == self.taking) {
+            used.records.remove(&key);
         }
     }
 }
@@ -97,11 +121,13 @@ struct Asked<'a> {
     api: Option<&'a Api>,
     details: &'a AuthorizationDetails,
     subject: Option<&'a VerifiedSubject>,
+    login: Option<&'a LoginDemand>,
 }
 
 impl Asked<'_> {
-    /// The text that is digested: JSON, its members in the order of their names.
-    fn text(&self, run: &str) -> String {
+    /// The text that is digested: JSON, its members in the order of their names. Whose rights are used, and whom a login is
+    /// to be of, is told apart, not told.
+    fn text(&self, Approvals { run, keyed, .. }: &Approvals) -> String {
         let mut scopes = self.scopes.to_strings();
         scopes.sort();
         let mut text = json!({
@@ -112,15 +138,19 @@ impl Asked<'_> {
             "run": run,
             "scopes": scopes,
         });
-        let details = (!self.details.is_empty()).then(|| hex(&sha256(self.details.to_json().as_bytes())));
-        let subject = self.subject.and_then(VerifiedSubject::person);
+        // In full: an approver signs what they can read.
+        let details = (!self.details.is_empty()).then(|| serde_json::from_str(&self.details.to_json()));
+        let wanted = if let Flow::TokenExchange(_, wanted) = self.flow { Some(wanted.urn()) } else { None };
         let more = [
-            ("authorization_details_sha256", details.map(Into::into)),
+            ("authorization_details", details.and_then(Result::ok)),
+            ("login", self.login.and_then(|login| demanded(login, keyed))),
+            ("requested_token_type", wanted.map(Into::into)),
             ("resource", self.api.map(|api| api.identifier.as_str().into())),
             ("actors", (!self.flow.actors().chain.is_empty()).then(|| json!(self.flow.actors().chain))),
             ("audiences", (!self.flow.audiences().is_empty()).then(|| json!(self.flow.audiences()))),
-            // Whose rights: told apart, not told.
-            ("subject_sha256", subject.map(|person| hex(&sha256(person.as_bytes())).into())),
+            ("subject", self.subject.map(|subject| subject.reference(keyed).into())),
+            ("subject_issuer", self.subject.map(|subject| subject.issuer().as_str().into())),
+            ("subject_token_type", self.subject.map(|subject| subject.token_type().urn().into())),
         ];
         if let Some(members) = text.as_object_mut() {
             members.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
@@ -128,6 +158,21 @@ impl Asked<'_> {
         }
         text.to_string()
     }
+}
+
+/// What is demanded of the person's login, if anything is.
+fn demanded(login: &LoginDemand, keyed: &KeyedHash) -> Option<Value> {
+    let prompt: Vec<&str> = login.prompt.iter().map(|prompt| prompt.as_str()).collect();
+    let hint = login.hint.as_ref().map(|hint| keyed.reference("approvable hint", hint.as_bytes()));
+    let members = [
+        ("acr_values", (!login.acr_values.is_empty()).then(|| json!(login.acr_values))),
+        ("login_hint", hint.map(Into::into)),
+        ("max_age", login.max_age.map(|age| age.as_secs().into())),
+        ("prompt", (!prompt.is_empty()).then(|| json!(prompt))),
+    ];
+    let members: Map<String, Value> =
+        members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    (!members.is_empty()).then(|| members.into())
 }
 
 impl Corridor {
@@ -141,6 +186,7 @@ impl Corridor {
             api: ask.api.as_deref(),
             details: &ask.details,
             subject: None,
+            login: Some(&ask.login),
         })
     }
 
@@ -153,11 +199,11 @@ impl Corridor {
         subject: Option<&VerifiedSubject>,
     ) -> Approvable {
         let (agent, details) = (&caller.agent().id, &AuthorizationDetails::default());
-        self.of(&Asked { agent, client, flow, scopes, api, details, subject })
+        self.of(&Asked { agent, client, flow, scopes, api, details, subject, login: None })
     }
 
     fn of(&self, asked: &Asked<'_>) -> Approvable {
-        let request = asked.text(&self.approvals.run);
+        let request = asked.text(&self.approvals);
         Approvable { request_digest: request_digest(&request), request, approval: None }
     }
 
@@ -177,12 +223,12 @@ impl Corridor {
         let expected = ApprovalExpected {
             request_digest: &approvable.request_digest,
             scopes,
-            policy_digest: &set.policy_digest,
+            policy_digest: &set.set_digest(),
             approvers: &set.estate.registry.approvers,
         };
         let verified = verify_approval(record, &expected, now)?;
         let key = (verified.approval.approver.clone(), verified.id);
-        let taken = self.approvals.take(key, (now.0, verified.approval.until.0))?;
+        let taken = self.approvals.take(key, now, verified.approval.until)?;
         approvable.approval = Some(verified.approval);
         Ok(Some(taken))
     }

@@ -13,6 +13,7 @@ use crate::{
     },
 };
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Decisions of one exchange that are explained. There are two, or three.
 const DECISIONS_MAX: usize = 8;
@@ -45,7 +46,7 @@ impl Corridor {
     pub async fn explain(
         &self,
         operator: AttestedOperator,
-        input: ExplainInput,
+        (input, one): (ExplainInput, OwnedSemaphorePermit),
         facts_changed: bool,
     ) -> Result<ExplainReply, Fault> {
         let (operation, action) =
@@ -65,7 +66,12 @@ impl Corridor {
         let policy = self.policies.current().ok_or(Reason::PolicyNotLoaded)?;
         let note = self.frozen(&input);
         let (snapshot, config) = (Arc::clone(&policy), Arc::clone(&self.config));
-        let explained = tokio::task::spawn_blocking(move || explain(&snapshot, &config, &input)).await;
+        let explained = tokio::task::spawn_blocking(move || {
+            // Whoever hangs up does not end the work.
+            let _one = one;
+            explain(&snapshot, &config, &input)
+        })
+        .await;
         let mut explanation = explained.map_err(|_| Fault::new(Reason::Internal))??;
         explanation.notes.extend(note);
         Ok(ExplainReply { explanation, policy, decision })

@@ -21,14 +21,16 @@ pub(super) fn weakening(event: Event, found: &Weakening) -> Event {
 
 impl Corridor {
     /// Has a set wait, if it must.
-    pub(super) fn waits(&self, prepared: &Prepared, trigger: Trigger, accepted: bool) -> Option<Arc<Pending>> {
-        let Prepared { snapshot, digest, weakening, .. } = prepared;
-        let weakens = weakening.allowed > 0 || self.policies.is_kept_waiting(*digest);
-        (self.config.reloading.require_ack_for_weakening && weakens && !accepted).then(|| {
+    pub(super) fn waits(&self, prepared: &Prepared, trigger: Trigger, accepted: Option<&str>) -> Option<Arc<Pending>> {
+        let Prepared { snapshot, weakening, .. } = prepared;
+        let digest = snapshot.set_digest();
+        let weakens = weakening.allowed > 0 || self.policies.is_kept_waiting(&digest);
+        let is_accepted = accepted == Some(digest.as_str());
+        (self.config.reloading.require_ack_for_weakening && weakens && !is_accepted).then(|| {
             Arc::new(Pending {
                 at: self.clock.wall(),
                 trigger,
-                texts: *digest,
+                digest,
                 policy_digest: Arc::clone(&snapshot.policy_digest),
                 entities_digest: Arc::clone(&snapshot.entities_digest),
                 weakening: weakening.clone(),
@@ -42,8 +44,8 @@ pub(super) fn activation_refused(pending: &Pending, current: Option<&Snapshot>) 
     let allowed = pending.weakening.allowed;
     tracing::error!(
         weakened = allowed,
-        digest = %pending.policy_digest,
-        "a policy set allows what was denied of late and is not active: `narrowgate admin reload --accept-weakening`"
+        digest = %pending.digest,
+        "a policy set allows what was denied of late and is not active: `narrowgate admin reload --accept-weakening <digest>`"
     );
     let event = Event::new(CandidateCode::ActivationRefused.into(), "policy")
         .with("trigger", pending.trigger.as_str())

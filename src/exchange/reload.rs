@@ -169,14 +169,14 @@ impl Corridor {
     /// Takes policies, agents and APIs anew, if there is anything new. One at a time; it is seen through whether anyone
     /// waits for it or not.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Reloaded {
-        self.reload_by(trigger, None, false).await
+        self.reload_by(trigger, None, None).await
     }
 
     async fn reload_by(
         self: &Arc<Self>,
         trigger: Trigger,
         by: Option<(Actor, DecisionId)>,
-        accepted: bool,
+        accepted: Option<String>,
     ) -> Reloaded {
         let (this, underway) = (Arc::clone(self), self.work.enter_always());
         let seen_through = trace::spawn(async move {
@@ -192,11 +192,12 @@ impl Corridor {
                     let signed = sources.bundle().cloned();
                     let look = this.look(sources).await;
                     // What waits for an operator was not taken.
-                    let waits = matches!(&look, Look::Changed(it) if this.waits(it, trigger, accepted).is_some());
+                    let waits =
+                        matches!(&look, Look::Changed(it) if this.waits(it, trigger, accepted.as_deref()).is_some());
                     (if waits { look } else { this.keep_bundle(signed.clone(), look).await }, signed)
                 }
             };
-            let reloaded = this.settle_look(look, (trigger, by), accepted, signed.as_deref());
+            let reloaded = this.settle_look(look, (trigger, by), accepted.as_deref(), signed.as_deref());
             // Its estate is that of the active set.
             this.reload_shadow(trigger).await;
             drop(underway);
@@ -227,7 +228,7 @@ impl Corridor {
         self: &Arc<Self>,
         look: Look,
         (trigger, by): (Trigger, Option<(Actor, DecisionId)>),
-        accepted: bool,
+        accepted: Option<&str>,
         signed: Option<&Signed>,
     ) -> Reloaded {
         let withdraws = self.config.reloading.fail_closed && matches!(look, Look::Refused(_));
@@ -264,7 +265,8 @@ impl Corridor {
                 let gone = self.departed(&set);
                 let event = activated(&set, current.as_deref(), trigger).with("cases_passed", cases_passed);
                 let event = pending::weakening(event, &weakening);
-                let event = event.with("weakening_accepted", (accepted && weakening.allowed > 0).then_some(true));
+                let event =
+                    event.with("weakening_accepted", (accepted.is_some() && weakening.allowed > 0).then_some(true));
                 // Before it counts: what is decided under it comes after it in the log.
                 let event = from_bundle(event.with("registrations_removed", gone.len()), signed);
                 self.recorder.report(attributed(event));
@@ -328,15 +330,15 @@ impl Corridor {
         drop((self.revoke_all(ended, REMOVED, decision), forgotten));
     }
 
-    /// Takes policies, agents and APIs anew, because an operator says so; on their word also what allows what was denied
-    /// of late.
+    /// Takes policies, agents and APIs anew, because an operator says so; where they name its digest, also a set that allows
+    /// what was denied of late.
     ///
     /// # Errors
     /// What the operator is told; recorded. A set with mistakes is none of them: the reply says what they are.
     pub async fn admin_reload(
         self: &Arc<Self>,
         operator: AttestedOperator,
-        accept_weakening: bool,
+        accept_weakening: Option<String>,
     ) -> Result<ReloadReply, Fault> {
         let _underway = self.work.enter()?;
         let permitted = self.admit_recorded(operator, "Reload", AdminAction::Reload).await?;

@@ -111,14 +111,19 @@ impl BundleSource {
 
     async fn once(&self, latest: &mut Latest) -> Result<Fetched, Missed> {
         let tag = latest.tag.as_ref().filter(|_| latest.signed.is_some());
+        let was_asked_for = tag.is_some();
         let answer = self.get(&self.signature, tag, SIGNATURE_BYTES_MAX).await.map_err(Missed::Other)?;
-        if let (StatusCode::NOT_MODIFIED, Some(signed)) = (answer.status, latest.signed.clone()) {
+        if let (StatusCode::NOT_MODIFIED, Some(signed), true) = (answer.status, latest.signed.clone(), was_asked_for) {
             return Ok(latest.again(signed));
         }
         let of_signature = |wrong| Missed::Other(format!("the signature at {} {wrong}", self.signature));
         require_ok(answer.status).map_err(of_signature)?;
         let signature = Signature::parse(&answer.body).map_err(of_signature)?;
         signature.require_of(&self.settings.keys).map_err(Missed::Other)?;
+        // Whoever serves an older one has it, and no key: that says nothing about the set that runs.
+        if latest.signed.as_ref().is_some_and(|signed| signature.serial < signed.signature.serial) {
+            return Err(Missed::Other(format!("the signature at {} is of an older bundle", self.signature)));
+        }
         let tag = answer.headers.get(header::ETAG).cloned();
         if let Some(signed) = latest.signed.clone().filter(|signed| signed.signature == signature) {
             latest.tag = tag;

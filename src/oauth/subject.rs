@@ -17,6 +17,7 @@ use crate::{
         Algorithms, Boot, Fault, IssuerAlias, Reason, ScopeSet, Subject, SubjectToken, Terms, TokenType, Wall,
         fault::Detection,
     },
+    platform::KeyedHash,
     transaction::Begun,
 };
 use std::{sync::Arc, time::Duration};
@@ -125,6 +126,15 @@ impl VerifiedSubject {
     /// later release too.
     pub(super) fn subject_at(&self, issuer: &IssuerAlias) -> Option<Subject> {
         self.subject.clone().filter(|_| self.issuer == *issuer)
+    }
+
+    /// Tells it from every other, and tells nothing of it: the grant that it is of, or the token itself.
+    #[must_use]
+    pub fn reference(&self, keyed: &KeyedHash) -> String {
+        match &self.begun {
+            Some(begun) => keyed.reference("approvable grant", begun.handle.bits()),
+            None => keyed.secret_reference("approvable token", &self.token),
+        }
     }
 
     /// What the log's reference to the person is made of.

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     model::{Advice, Approvable, Approval, ApprovalWanted, Reason, StepUp},
-    platform::Clock,
+    platform::{
+        Clock,
+        digest::{hex, sha256},
+    },
 };
 
 /// The advice that a person approves.
@@ -23,7 +26,7 @@ impl Approval {
         let approver = set.estate.registry.approvers.get(&self.approver);
         clock.boot() < self.until.0
             && clock.wall() < self.until.1
-            && *self.policy_digest == *set.policy_digest
+            && self.policy_digest == set.set_digest()
             && approver.is_some_and(|approver| approver.thumbprint == self.key)
     }
 
@@ -35,6 +38,16 @@ impl Approval {
             self.ticket.as_deref().map(|ticket| ("ticket", text(ticket))),
         ];
         record(fields.into_iter().flatten())
+    }
+}
+
+impl Snapshot {
+    /// Of these policies, this schema, and these agents, clients, APIs and scopes: what an approval is given under, and what
+    /// an operator accepts. SHA-256 in hex; a set that decides as this one does has the same.
+    #[must_use]
+    pub fn set_digest(&self) -> String {
+        let of = [&self.policy_digest, &self.schema_digest, &self.entities_digest].map(AsRef::as_ref).join("\n");
+        hex(&sha256(of.as_bytes()))
     }
 }
 
@@ -58,7 +71,7 @@ pub(super) fn advised<'a>(
             match set.note(&forbid.policy)?.advice.as_deref()? {
                 APPROVAL => {
                     let Approvable { request, request_digest, .. } = approvable.cloned().unwrap_or_default();
-                    let policy_digest = set.policy_digest.to_string();
+                    let policy_digest = set.set_digest();
                     advice.approval = Some(ApprovalWanted { request, request_digest, policy_digest });
                 }
                 other => {

@@ -41,6 +41,8 @@ pub(super) struct Engine {
     decided: Cache<Key, Arc<Decided>>,
     /// Where the caller's own words stand.
     claimed: Path,
+    /// Where an approval stands.
+    approval: Path,
     /// Where an element of authorization details stands.
     detail: Path,
 }
@@ -100,6 +102,7 @@ impl Engine {
                 .weigher(|key: &Key, decided: &Arc<Decided>| decided.weight(key))
                 .build(),
             claimed: ["base", "claimed"].map(str::to_owned).into(),
+            approval: ["base", "approval"].map(str::to_owned).into(),
             detail: vec!["detail".to_owned()],
         }
     }
@@ -218,6 +221,11 @@ impl Snapshot {
         let context = &round.steps.first()?.question.as_ref()?.context;
         if let Found::Value(claimed) = at(context, &self.engine.claimed) {
             put_value(claimed, &mut key)?;
+        }
+        // So is an approval: whose word it was, and where it was talked about.
+        if let Found::Value(approval) = at(context, &self.engine.approval) {
+            key.push(b'a');
+            put_value(approval, &mut key)?;
         }
         // So is each element of authorization details: it says what for.
         for step in round.steps.iter().filter(|step| matches!(step.part, Part::Detail(_))) {

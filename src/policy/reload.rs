@@ -242,7 +242,7 @@ impl Policies {
     /// Counts a sound set that waits for an operator. Whether it did so already.
     pub fn was_kept_waiting(&self, pending: Arc<Pending>) -> bool {
         let mut standing = self.standing_now();
-        let known = standing.pending.as_ref().is_some_and(|known| known.texts == pending.texts);
+        let known = standing.pending.as_ref().is_some_and(|known| known.digest == pending.digest);
         standing.checked = Some((self.clock.boot(), self.clock.wall()));
         standing.failed = false;
         standing.waits += 1;
@@ -250,11 +250,11 @@ impl Policies {
         known
     }
 
-    /// Whether a set of these texts waits already. It does so until an operator says otherwise or the files do: that what
-    /// was denied is forgotten by and by is no word of anyone.
+    /// Whether this set waits already. It does so until an operator says otherwise or other files do: that what was denied is
+    /// forgotten by and by is no word of anyone, nor is a look that finds nothing sound.
     #[must_use]
-    pub fn is_kept_waiting(&self, texts: [u8; 32]) -> bool {
-        self.standing_now().pending.as_ref().is_some_and(|pending| pending.texts == texts)
+    pub fn is_kept_waiting(&self, digest: &str) -> bool {
+        self.standing_now().pending.as_ref().is_some_and(|pending| pending.digest == digest)
     }
 
     /// What an active set allows that was denied.
@@ -280,7 +280,6 @@ impl Policies {
         let known = standing.failed && standing.failure.as_ref().is_some_and(|known| known.is_as(&failure));
         standing.refusals += 1;
         standing.failed = true;
-        standing.pending = None;
         standing.failure = Some(failure);
         !known
     }

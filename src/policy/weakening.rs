@@ -61,8 +61,8 @@ pub struct Pending {
     pub at: Wall,
     /// What made the daemon look.
     pub trigger: Trigger,
-    /// SHA-256 of its texts.
-    pub texts: [u8; 32],
+    /// SHA-256 of all that it is made of, in hex.
+    pub digest: String,
     /// SHA-256 of its policy files, in hex.
     pub policy_digest: Arc<str>,
     /// SHA-256 of its entities, in hex.
@@ -100,7 +100,12 @@ impl Denials {
             .collect();
         let mut weakening = Weakening { asked: kept.len(), ..Weakening::default() };
         for (key, principal, before) in kept {
-            let Some(scopes) = allowed_anew(&before, next) else { continue };
+            // One that cannot be asked of it may be allowed.
+            let scopes = match allowed_anew(&before, next) {
+                Ok(None) => continue,
+                Ok(Some(scopes)) => scopes,
+                Err(_) => Vec::new(),
+            };
             weakening.allowed += 1;
             weakening.keys.push(key);
             if weakening.first.len() < TOLD_MAX {
@@ -121,15 +126,16 @@ impl Denials {
 }
 
 /// The scopes that this set allows of a denied question, if it allows the question.
-fn allowed_anew(before: &Verdict, next: &Snapshot) -> Option<Vec<Scope>> {
-    let after = next.ask_again(before.asked.as_ref()?).ok()?;
+fn allowed_anew(before: &Verdict, next: &Snapshot) -> Result<Option<Vec<Scope>>, String> {
+    let Some(asked) = before.asked.as_ref() else { return Ok(None) };
+    let after = next.ask_again(asked)?;
     if after.denied.is_some() {
-        return None;
+        return Ok(None);
     }
     let is_new =
         |scope: &&Scope| before.denied.is_some() || before.refused.iter().any(|(refused, _)| refused == *scope);
     let scopes: Vec<Scope> = after.granted.iter().filter(is_new).cloned().collect();
-    (before.denied.is_some() || !scopes.is_empty()).then_some(scopes)
+    Ok((before.denied.is_some() || !scopes.is_empty()).then_some(scopes))
 }
 
 /// Who asked.

@@ -3,6 +3,7 @@ use crate::{
     kit::{DELETE, OPENID, READ, WRITE, advice, asking, begin, refused, wanted},
 };
 use narrowgate::api::proto::{BeginAuthorizationRequest, Claimed, StepUp};
+use narrowgate::platform::digest::{hex, sha256};
 use serde_json::{Value, json};
 use tonic::{Code, Request};
 
@@ -57,7 +58,9 @@ async fn what_is_to_be_approved_is_told_in_words_and_as_a_digest() {
     assert_eq!(request["scopes"], json!([DELETE, READ]));
     assert_eq!(told.request_digest, narrowgate::exchange::request_digest(&told.request));
     assert_eq!(told.max_lifetime.unwrap().seconds, 3600);
-    assert_eq!(house.events("authorization.decided")[0]["unmapped"]["narrowgate"]["policy_digest"], told.policy_digest);
+    let event = &house.events("authorization.decided")[0]["unmapped"]["narrowgate"];
+    let of = ["policy_digest", "schema_digest", "entities_digest"].map(|name| event[name].as_str().unwrap());
+    assert_eq!(hex(&sha256(of.join("\n").as_bytes())), told.policy_digest);
     // The same question in another order is the same; another one is another.
     assert_eq!(wanted(&mut agent, &[READ, DELETE]).await.request_digest, told.request_digest);
     assert_ne!(wanted(&mut agent, &[DELETE]).await.request_digest, told.request_digest);

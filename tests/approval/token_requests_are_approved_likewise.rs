@@ -103,3 +103,21 @@ async fn an_exchange_needs_a_record_of_that_person() {
     let grant = exchange(&mut agent, &bob, &key.record(&of_bob, &json!({}))).await.unwrap();
     get(&mut agent, &grant).await.unwrap();
 }
+
+// rows: AGNT-07 AGNT-08 (bound to whose rights are used)
+#[tokio::test]
+async fn a_record_is_for_the_rights_of_one_token() {
+    let key = Key::new();
+    let house = open(&key).await;
+    let mut agent = house.agent().await;
+    let claims = json!({ "aud": QUOTER_NAME, "client_id": "front-end", "scope": format!("{READ} {DELETE}") });
+    let [one, other] = [(); 2].map(|()| house.server.token_of(&json!({}), &claims));
+    let wanted = told(exchange(&mut agent, &one, "").await);
+    let request: Value = serde_json::from_str(&wanted.request).unwrap();
+    assert!(request["requested_token_type"].as_str().unwrap().ends_with("access_token"), "{request}");
+    assert_eq!(request["subject_issuer"], "corp");
+    let record = key.record(&wanted, &json!({}));
+    // The same person's, for the same scopes: another token all the same.
+    broken(exchange(&mut agent, &other, &record).await, "request_digest");
+    exchange(&mut agent, &one, &record).await.unwrap();
+}

@@ -36,7 +36,7 @@ impl Told {
             let begun = match agent.begin_authorization(begin_request(&[scope])).await {
                 Ok(begun) => begun.into_inner(),
                 Err(status) => {
-                    match fact(&status, "decision_id").filter(|_| reason(&status) == "POLICY_DENIED") {
+                    match fact(&status, "decision_id").filter(|_| reason(&status) == "HUMAN_APPROVAL_REQUIRED") {
                         Some(denied) => assert!(self.begun.borrow_mut().insert(denied)),
                         None => self.no(&status),
                     }

@@ -93,7 +93,7 @@ async fn a_grant_whose_time_is_up_ends_its_watch_and_being_watched_is_no_idlenes
 // rows: TOK-15 CACH-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_that_fails_is_tried_again_while_the_token_lives() {
-    let (house, mut agent, redeemed) = granted(short(8)).await;
+    let (house, mut agent, redeemed) = granted(short(16)).await;
     let mut messages = watch(&mut agent, &redeemed.grant).await.unwrap();
     let first = token(&mut messages).await;
     house.server.behave(Script::Token(Behaviour::Status(500)));

@@ -81,6 +81,7 @@ async fn where_that_is_demanded_it_changes_nothing_until_then() {
     denied(&house, &mut agent, &["mail.read"]).await;
     let now = status(&mut operator).await;
     let pending = now.policy_pending.unwrap();
+    let digest = pending.digest.clone();
     assert_eq!((now.policy_generation, pending.weakened, pending.first[0].agent.as_str()), (2, 1, "courier"));
     assert_eq!(facts(&said)["policy_digest"], format!("sha256:{}", pending.policy_digest));
     assert_eq!(house.health(), "SERVING");
@@ -98,7 +99,9 @@ async fn where_that_is_demanded_it_changes_nothing_until_then() {
     assert!(text.contains("reload --accept-weakening"), "{text}");
     assert_eq!(house.events("policy.activated").len(), 2);
     // On their word.
-    let output = command(&house, &["--output", "json", "reload", "--accept-weakening"]);
+    let other = command(&house, &["reload", "--accept-weakening", &"0".repeat(64)]);
+    assert_eq!(other.status.code(), Some(65), "a word for another set is none for this one");
+    let output = command(&house, &["--output", "json", "reload", "--accept-weakening", &digest]);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &json["outcome"]), (Some(0), &"activated".into()));
     let said = generation(&house, 3).await;
@@ -127,7 +130,9 @@ async fn it_waits_no_more_when_the_files_are_as_they_were_and_a_start_is_no_relo
     assert!(status(&mut operator).await.policy_pending.is_none());
     // One with a mistake does not wait, it is refused; nor does a word make it sound.
     put(&house, RULE, "permit");
-    let accepting = ReloadRequest { accept_weakening: true };
+    let accepting = ReloadRequest {
+        accept_weakening: status(&mut operator).await.policy_pending.map_or_else(String::new, |it| it.digest),
+    };
     let done = operator.reload(accepting).await.unwrap().into_inner();
     assert_eq!(done.outcome().as_str_name(), "OUTCOME_REFUSED");
     put(&house, RULE, &rule("mail.send"));
