@@ -53,7 +53,7 @@ async fn a_quarantined_agent_and_one_that_lost_its_trust() {
         "name = \"mail.send\"\napi = \"mail\"\nrisk = 4",
     );
     assert_eq!(reload(&mut admin).await, 6);
-    refused(get(&mut agent, &grant).await, Code::PermissionDenied, "POLICY_DENIED");
+    refused(get(&mut agent, &grant).await, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
     // One that is no longer declared.
     edit(&house, "apis.toml", "\"mail.send\"", "\"mail.sent\"");
     reload(&mut admin).await;
