@@ -109,7 +109,7 @@ impl AdminService for Administration {
 
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         let (operator, _in_flight) = self.operator(&request, "Reload").await?;
-        let accepted = Some(request.into_parts().2.accept_weakening).filter(|digest| !digest.is_empty());
+        let accepted = Some(request.into_inner().accept_weakening).filter(|digest| !digest.is_empty());
         let reply = self.corridor.admin_reload(operator, accepted).await.map_err(|f| refused(&f))?;
         Ok(Response::new(wire_reload::reloaded(&reply)))
     }

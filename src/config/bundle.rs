@@ -168,6 +168,12 @@ impl PolicyBundle {
         Signed::read(path, self.owner).is_ok_and(|it| it.signature.require_for(&it.archive).is_err())
     }
 
+    /// Whether a newer bundle than this one was taken.
+    #[must_use]
+    pub fn is_over(&self, signature: &bundle::Signature) -> bool {
+        bundle::latest(&self.state).ok().flatten().is_some_and(|latest| signature.serial < latest.serial)
+    }
+
     /// Opens a bundle as one that may be taken.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl BundleSource {
         let signature = Signature::parse(&answer.body).map_err(of_signature)?;
         signature.require_of(&self.settings.keys).map_err(Missed::Other)?;
         // Whoever serves an older one has it, and no key: that says nothing about the set that runs.
-        if latest.signed.as_ref().is_some_and(|signed| signature.serial < signed.signature.serial) {
+        if self.settings.is_over(&signature) {
             return Err(Missed::Other(format!("the signature at {} is of an older bundle", self.signature)));
         }
         let tag = answer.headers.get(header::ETAG).cloned();

@@ -71,7 +71,7 @@ async fn and_is_asked_for_again_only_when_it_changed() {
     // An older one, which a daemon that has fetched it does not take.
     let older = packed(&house, 1);
     shelf.put([(NAME, older.as_slice()), (SIGNATURE, PINNED.sign(&older, 1).as_bytes())]);
-    rejected(&house, "has serial 1, and serial 2 was taken before").await;
+    rejected(&house, "is of an older bundle").await;
     assert_eq!(house.events("policy.activated").len(), 2);
     begins(&house).await;
     put(&house, "policies/extra.cedar", &harmless("other"));
