@@ -3,6 +3,7 @@
 use super::{Decision, replay::LINE_BYTES_MAX, segment};
 use serde_json::Value;
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -12,6 +13,8 @@ use std::{
 pub const LOOKUP_BYTES_MAX: u64 = 2 * segment::SEGMENT_BYTES_MAX;
 /// Events of one exchange at most.
 const EVENTS_MAX: usize = 64;
+/// Decisions that a daemon tells of one exchange. There are two, or three.
+const DECISIONS_MAX: usize = 8;
 
 /// A decision that a log has, with its questions.
 pub struct RecordedDecision {
@@ -22,8 +25,8 @@ pub struct RecordedDecision {
     pub asked: Option<Value>,
 }
 
-/// The decisions with this event uid or `decision_id`, in the order written, in a file or the segments of a folder. No more
-/// than so many bytes are read, those of the newest segments.
+/// The decisions with this event uid or `decision_id`, in the order written, in a file or the segments of a folder. No
+/// more than so many bytes are read at a time, those of the newest segments.
 ///
 /// # Errors
 /// As the system says.
@@ -38,12 +41,17 @@ pub fn look_up(path: &Path, id: &str, bytes_max: Option<u64>) -> io::Result<Vec<
     let is_it = |event: &Value| {
         Decision::of(event).is_some_and(|it| it.uid() == id || it.exchange() == id || of_release(event))
     };
-    let mut found = Vec::new();
-    for event in events.into_iter().filter(is_it) {
+    let (mut found, mut known) = (Vec::new(), HashMap::new());
+    let most = if bytes_max.is_some() { DECISIONS_MAX } else { EVENTS_MAX };
+    for event in events.into_iter().filter(is_it).take(most) {
         let asked = match fact(&event, "asked") {
             Some(asked) => Some(asked.clone()),
             None => match fact(&event, "answered_by").and_then(Value::as_str) {
-                Some(by) => earlier(path, by, bytes_max)?,
+                // To find one reads the log again.
+                Some(by) => match known.get(by) {
+                    Some(asked) => Option::clone(asked),
+                    None => known.entry(by.to_owned()).or_insert(earlier(path, by, bytes_max)?).clone(),
+                },
                 None => None,
             },
         };

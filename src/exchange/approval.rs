@@ -233,3 +233,39 @@ impl Corridor {
         Ok(Some(taken))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::SystemEntropy;
+
+    fn key() -> (ApproverId, String) {
+        (ApproverId::parse("ann").unwrap(), "record-1".to_owned())
+    }
+
+    #[test]
+    fn a_record_is_used_up_by_both_clocks() {
+        let approvals = Approvals::start(&SystemEntropy::new()).unwrap();
+        let (now, until) = ((Boot(0), Wall(1_000_000)), (Boot(900_000), Wall(1_900_000)));
+        approvals.take(key(), now, until).unwrap().keep();
+        // The wall clock was set back by ten minutes: the record's own time is not over.
+        let set_back = (Boot(960_000), Wall(1_360_000));
+        assert!(approvals.take(key(), set_back, until).is_err());
+        // Nor may the boot clock alone bring it back.
+        assert!(approvals.take(key(), (Boot(1), Wall(9_000_000)), until).is_err());
+        drop(approvals.take(key(), (Boot(900_000), Wall(1_900_000)), until).unwrap());
+    }
+
+    #[test]
+    fn only_what_was_taken_is_given_back() {
+        let approvals = Approvals::start(&SystemEntropy::new()).unwrap();
+        let first = approvals.take(key(), (Boot(0), Wall(0)), (Boot(10), Wall(10))).unwrap();
+        // Over and taken anew, while the first is still under way.
+        approvals.take(key(), (Boot(20), Wall(20)), (Boot(90), Wall(90))).unwrap().keep();
+        drop(first);
+        assert!(approvals.take(key(), (Boot(30), Wall(30)), (Boot(90), Wall(90))).is_err());
+        let second = approvals.take(key(), (Boot(100), Wall(100)), (Boot(190), Wall(190))).unwrap();
+        drop(second);
+        approvals.take(key(), (Boot(101), Wall(101)), (Boot(190), Wall(190))).unwrap();
+    }
+}

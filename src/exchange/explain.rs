@@ -15,8 +15,6 @@ use crate::{
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Decisions of one exchange that are explained. There are two, or three.
-const DECISIONS_MAX: usize = 8;
 /// Bytes of what is said to be wrong: it travels in the trailers.
 const WRONG_BYTES_MAX: usize = 1000;
 
@@ -105,7 +103,7 @@ fn from_log(snapshot: &Snapshot, config: &Config, id: &str) -> Result<Explanatio
         let unknown = "is no decision of the newest part of the audit log";
         return Err(Fault::field(Reason::FieldInvalid, "decision", unknown));
     }
-    let decisions = found.iter().take(DECISIONS_MAX).map(|found| recorded(snapshot, found));
+    let decisions = found.iter().map(|found| recorded(snapshot, found));
     let decisions = decisions.collect::<Result<_, _>>();
     decisions
         .map(Explanation::of)

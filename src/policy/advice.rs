@@ -56,8 +56,8 @@ pub(super) fn approved<'a>(approvable: &'a Approvable, set: &Snapshot, clock: &d
     approvable.approval.as_ref().filter(|approval| approval.counts(set, clock)).map(Approval::value)
 }
 
-/// The reason and the advice of a no, where every forbid behind it says what would lift it. A no that nothing permits is
-/// lifted by nobody's approval.
+/// The reason and the advice of a no, where every forbid behind it says what would lift it. Whether anything permits it then
+/// is not looked at here.
 pub(super) fn advised<'a>(
     set: &Snapshot,
     refusing: impl Iterator<Item = &'a Answer>,
@@ -77,9 +77,11 @@ pub(super) fn advised<'a>(
                 other => {
                     let acr = other.strip_prefix(STEP_UP)?;
                     let step_up = advice.step_up.get_or_insert_with(StepUp::default);
-                    if !step_up.acr_values.iter().any(|known| known == acr) {
-                        step_up.acr_values.push(acr.to_owned());
+                    // Two ways at once: no login is known to be both.
+                    if step_up.acr_values.iter().any(|known| known != acr) {
+                        return None;
                     }
+                    step_up.acr_values = vec![acr.to_owned()];
                 }
             }
         }

@@ -31,6 +31,11 @@ impl Answer {
     pub(super) fn error() -> Self {
         Self { allowed: false, determining: Vec::new(), errors: 1, terms: Terms::default(), expired: false }
     }
+
+    /// The first forbid by id that said no.
+    pub(super) fn first_forbid(&self) -> Option<&str> {
+        self.determining.iter().find(|determining| determining.forbids).map(|determining| &*determining.policy)
+    }
 }
 
 /// What questions that share a context need not make twice.
@@ -157,6 +162,30 @@ impl Snapshot {
         determining.sort();
         let allowed = decision == Decision::Allow && errors == 0 && !determining.is_empty();
         Answer { allowed, determining, errors, terms, expired: expired && !allowed }
+    }
+
+    /// The reason code of a no: that of the first forbid by id, or `no_permit`; `policy_expired` where a permit was there until
+    /// its date.
+    pub(super) fn code_of(&self, answer: &Answer) -> String {
+        let note = answer.first_forbid().and_then(|id| self.note(id));
+        match note.and_then(|note| note.code.clone()) {
+            Some(code) => code,
+            None if answer.errors > 0 => "evaluation_error".to_owned(),
+            None if answer.expired => "policy_expired".to_owned(),
+            None => "no_permit".to_owned(),
+        }
+    }
+
+    /// Whether a question that these forbids denied would be allowed if they were not there: a no of Cedar's names the forbids
+    /// alone, whether anything permits it or not.
+    pub(super) fn allows_without(&self, question: &Question<'_>, own: &[Own], denied: &Answer) -> bool {
+        let asked = || {
+            let entities = self.entities_of(question, own)?;
+            let (principal, action, resource) = uids(question)?;
+            let slice = self.index.slice((&principal, &action, &resource), &self.entities);
+            self.ask_slice(question, &slice.without(&denied.determining), &entities, &mut Prepared::default())
+        };
+        asked().is_ok_and(|answer| answer.allowed)
     }
 
     pub(super) fn note(&self, id: &str) -> Option<&Note> {

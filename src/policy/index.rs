@@ -2,7 +2,7 @@
 //! not what all do. A policy's condition is never looked at here: every policy left out has a scope that does not match,
 //! and such a one decides nothing and errs at nothing.
 
-use super::{annotations::Note, reads::Reads};
+use super::{Determining, annotations::Note, reads::Reads};
 use cedar_policy::{
     ActionConstraint, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint,
     ResourceConstraint, Schema,
@@ -97,6 +97,13 @@ impl Index {
 }
 
 impl Slice<'_> {
+    /// Those that did not determine an answer.
+    pub(super) fn without(mut self, determining: &[Determining]) -> Self {
+        let did = |id: &str| determining.iter().any(|it| *it.policy == *id);
+        self.policies.retain(|indexed| !did(indexed.policy.id().as_ref()));
+        self
+    }
+
     /// # Errors
     /// As Cedar says; a policy of a set always fits into a smaller one.
     pub(super) fn set(&self) -> Result<PolicySet, String> {

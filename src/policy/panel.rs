@@ -14,7 +14,7 @@ use super::{
 use crate::{
     caller::Caller,
     config::Client,
-    model::{Approvable, DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
+    model::{Advice, Approvable, DecisionId, Fault, ProofDemand, Reason, Scope, Terms, TokenBinding, Wall},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -274,7 +274,7 @@ impl<'a> Sitting<'a> {
                 if answer.allowed {
                     self.granted.push(scope.clone());
                 } else {
-                    self.refused.push((scope.clone(), self.code_of(&answer)));
+                    self.refused.push((scope.clone(), self.snapshot.code_of(&answer)));
                 }
                 self.answers.push(answer);
             }
@@ -287,35 +287,19 @@ impl<'a> Sitting<'a> {
         }
     }
 
-    /// The reason code of a no: that of the first forbid by id, or `no_permit`; `policy_expired` where a permit was there until
-    /// its date.
-    fn code_of(&self, answer: &Answer) -> String {
-        let note = self.first_forbid(answer).and_then(|id| self.snapshot.note(id));
-        match note.and_then(|n| n.code.clone()) {
-            Some(code) => code,
-            None if answer.errors > 0 => "evaluation_error".to_owned(),
-            None if answer.expired => "policy_expired".to_owned(),
-            None => "no_permit".to_owned(),
-        }
-    }
-
-    fn first_forbid<'b>(&self, answer: &'b Answer) -> Option<&'b str> {
-        answer.determining.iter().find(|d| d.forbids).map(|d| &*d.policy)
-    }
-
     fn decide(
         mut self,
-        panel: Panel<'_>,
+        mut panel: Panel<'_>,
         no_scope_refused: bool,
         when_scope_refused: Reason,
     ) -> Result<(Verdict, Terms), Box<Refused>> {
         let mut errors = self.answers.iter().chain(&self.gate).map(|a| a.errors).sum::<usize>();
-        if let Some(narrowed) = panel.narrowed {
+        if let Some(narrowed) = panel.narrowed.take() {
             self.refused.extend(narrowed.refused);
             errors += narrowed.errors;
             // No event but this one has both.
             let steps = panel.steps.iter().map(Step::to_owned).chain(narrowed.steps).collect();
-            self.asked = Some(Arc::new(Asked::new(panel.own, steps, panel.keeping)));
+            self.asked = Some(Arc::new(Asked::new(panel.own.clone(), steps, panel.keeping)));
             self.by = None;
         }
         let gate_allows = self.gate.as_ref().is_some_and(|gate| gate.allowed);
@@ -329,7 +313,8 @@ impl<'a> Sitting<'a> {
             self.answers.iter().chain(&self.gate).flat_map(|a| a.determining.clone()).collect();
         determining.sort();
         determining.dedup();
-        let fault = denied.map(|kind| self.fault(kind, gate_allows, when_scope_refused, panel.approvable));
+        let advised = denied.filter(|kind| *kind == DenyKind::ForbidMatched).and_then(|_| self.advised(&panel));
+        let fault = denied.map(|kind| self.fault(kind, gate_allows, when_scope_refused, advised));
         let verdict = Verdict {
             id: self.id,
             policy_digest: Arc::clone(&self.snapshot.policy_digest),
@@ -352,13 +337,33 @@ impl<'a> Sitting<'a> {
     }
 
     fn kind_of_no(&self) -> DenyKind {
-        let forbidden = self.answers.iter().chain(&self.gate).any(|a| !a.allowed && self.first_forbid(a).is_some());
+        let forbidden = self.answers.iter().chain(&self.gate).any(|a| !a.allowed && a.first_forbid().is_some());
         if forbidden { DenyKind::ForbidMatched } else { DenyKind::NoPermit }
     }
 
-    fn fault(&self, kind: DenyKind, gate_allows: bool, when_scope_refused: Reason, of: Option<&Approvable>) -> Fault {
-        let refusing = || self.answers.iter().chain(&self.gate).filter(|answer| !answer.allowed);
-        let advised = matches!(kind, DenyKind::ForbidMatched).then(|| advised(self.snapshot, refusing(), of)).flatten();
+    /// What would lift the no, where every part of it says so, and nothing else stands in the way.
+    fn advised(&self, panel: &Panel<'_>) -> Option<(Reason, Advice)> {
+        let mut others = self.answers.iter();
+        let answers = panel.steps.iter().map(|step| match step.part {
+            Part::Gate => (step, self.gate.as_ref()),
+            _ => (step, others.next()),
+        });
+        let refusing: Vec<(&Step<'_>, &Answer)> =
+            answers.filter_map(|(step, answer)| Some((step, answer?))).filter(|(_, answer)| !answer.allowed).collect();
+        let advised = advised(self.snapshot, refusing.iter().map(|(_, answer)| *answer), panel.approvable)?;
+        let lifts = |(step, answer): &(&Step<'_>, &Answer)| {
+            step.question.as_ref().is_some_and(|question| self.snapshot.allows_without(question, &panel.own, answer))
+        };
+        refusing.iter().all(lifts).then_some(advised)
+    }
+
+    fn fault(
+        &self,
+        kind: DenyKind,
+        gate_allows: bool,
+        when_scope_refused: Reason,
+        advised: Option<(Reason, Advice)>,
+    ) -> Fault {
         let reason = match kind {
             DenyKind::EvalError => Reason::PolicyEvalError,
             DenyKind::ObligationUnmet => Reason::ObligationUnmet,
@@ -372,8 +377,8 @@ impl<'a> Sitting<'a> {
         }
         let refusing = if gate_allows { self.answers.iter().find(|a| !a.allowed) } else { self.gate.as_ref() };
         let Some(answer) = refusing else { return fault };
-        let mut fault = fault.with("policy_code", self.code_of(answer));
-        let note = self.first_forbid(answer).and_then(|id| self.snapshot.note(id));
+        let mut fault = fault.with("policy_code", self.snapshot.code_of(answer));
+        let note = answer.first_forbid().and_then(|id| self.snapshot.note(id));
         if let Some(note) = note {
             for (key, value) in [("advice", &note.advice), ("message", &note.message)] {
                 if let Some(value) = value {

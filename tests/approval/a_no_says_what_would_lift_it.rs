@@ -87,6 +87,16 @@ async fn what_nobody_can_lift_is_a_plain_no() {
     let status = begin(&mut agent, begin_request(&[DELETE, READ])).await;
     refused(status, Code::PermissionDenied, "POLICY_DENIED");
     refused(begin(&mut agent, asking(&[DELETE], "")).await, Code::PermissionDenied, "HUMAN_APPROVAL_REQUIRED");
+    // Cedar names the forbids of a no and nothing else: whether anything permits the scope is asked for by itself.
+    let mut plan = Plan::new();
+    plan.policies.retain(|(name, _)| name != "grants.cedar");
+    let other_scope = "@id(\"only\")\npermit (principal, action == Narrowgate::Action::\"grant_scope\", \
+                       resource == Narrowgate::Scope::\"customers.read\");";
+    let house = plan.policy(other_scope).open().await;
+    let mut agent = house.agent().await;
+    let status = refused(begin(&mut agent, begin_request(&[DELETE])).await, Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(fact(&status, "policy_code").as_deref(), Some("approval_required"));
+    assert!(advice(&status).is_none());
 }
 
 // rows: AGNT-06 AGNT-07 IDT-07 (the whole loop)

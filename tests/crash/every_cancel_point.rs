@@ -242,7 +242,7 @@ async fn of_begin() {
     let denied = walk(async |polls| {
         let call = inside.corridor().begin(inside.caller(), begin_input("customers.delete"));
         let Some(answer) = polled(polls, call).await else { return false };
-        assert_eq!(answer.err().unwrap().reason, Reason::HumanApprovalRequired);
+        assert_eq!(answer.err().unwrap().reason, Reason::PolicyDenied);
         true
     })
     .await;

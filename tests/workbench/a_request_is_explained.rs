@@ -100,7 +100,7 @@ fn what_cannot_be_asked_is_told() {
     let here = OnDisk::sample();
     for (arguments, exit, piece) in [
         (&[][..], 64, "what is to be explained?"),
-        (&["--agent", "nobody", "--client", "sales-crm", "--scope", "mail.read"], 65, "names no registered agent"),
+        (&["--agent", "quoterr", "--client", "sales-crm", "--scope", "mail.read"], 65, "did you mean \"quoter\"?"),
         (&["--agent", "quoter", "--client", "other", "--scope", "mail.read"], 65, "names no client"),
         (&["--agent", "quoter", "--client", "sales-crm", "--scope", "mail.shred"], 65, "is not declared"),
         (&["--agent", "quoter", "--client", "sales-crm"], 65, "needs a scope"),

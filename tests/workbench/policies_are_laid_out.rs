@@ -75,3 +75,10 @@ fn it_lays_out_as_cedars_own_command_line() {
     let theirs = Command::new(cedar).args(["format", "--policies"]).arg(&sample).output().unwrap();
     assert_eq!(ours.trim_end(), String::from_utf8(theirs.stdout).unwrap().trim_end());
 }
+
+#[test]
+fn the_samples_are_laid_out_so() {
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+    let said = policy(&["fmt", "--check", policies]);
+    assert_eq!(said.code, 0, "{}", said.out);
+}

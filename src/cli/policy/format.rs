@@ -30,6 +30,9 @@ pub(super) fn run(args: &FmtArgs, output: &Output) -> Exit {
     let mut paths = args.paths.clone();
     if paths.is_empty() {
         match config::load(&args.config.config) {
+            Ok(config) if config.bundle.is_some() => {
+                return output.fail(Exit::Usage, "its policies are in a bundle: name the files that it is made of");
+            }
             Ok(config) => paths.push(config.policies),
             Err(findings) => return check::report(&findings, Exit::Usage, output),
         }

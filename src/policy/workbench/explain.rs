@@ -11,7 +11,7 @@ use crate::{
     model::{ProofDemand, Terms, time::span_text},
     policy::{
         Snapshot, Verdict,
-        ask::{Answer, uids},
+        ask::uids,
         asked::{Asked, Part, Step},
         entities,
         question::Question,
@@ -229,9 +229,9 @@ impl Book<'_> {
             }
         };
         let mut explained = self.asked(&request, entities);
-        if let Some(answer) = self.own.map(|snapshot| snapshot.ask(question, entities)) {
+        if let Some((snapshot, answer)) = self.own.map(|snapshot| (snapshot, snapshot.ask(question, entities))) {
             explained.allowed = answer.allowed;
-            explained.code = (!answer.allowed).then(|| self.code(&answer));
+            explained.code = (!answer.allowed).then(|| snapshot.code_of(&answer));
             // A permit past its date is among Cedar's reasons, and is none of ours.
             explained.determining.retain(|it| answer.determining.iter().any(|d| *d.policy == *it.policy.id));
             if answer.errors > 0 && explained.errors.is_empty() {
@@ -287,21 +287,6 @@ impl Book<'_> {
         });
         explained.determining = determining.collect();
         explained
-    }
-
-    /// The reason code of a no, as callers are told it.
-    fn code(&self, answer: &Answer) -> String {
-        let forbid = answer.determining.iter().find(|d| d.forbids);
-        let note = forbid.and_then(|d| self.own.and_then(|own| own.note(&d.policy)));
-        let code = note.and_then(|note| note.code.clone());
-        code.unwrap_or_else(|| {
-            let word = match (answer.errors > 0, answer.expired) {
-                (true, _) => "evaluation_error",
-                (_, true) => "policy_expired",
-                _ => "no_permit",
-            };
-            word.to_owned()
-        })
     }
 
     /// The merged terms, each with the permits that it is from.

@@ -7,7 +7,7 @@ use super::{
     explain::{Closed, ExplainedDecision, Explanation},
 };
 use crate::{
-    config::{Client, Config, Document, Finding},
+    config::{Client, Config, Document, Finding, nearest},
     model::{Agent, AgentId, ClientAlias, Scope, Terms, agent::Identity, time::span_text},
     policy::{
         Snapshot,
@@ -149,16 +149,26 @@ impl Inquiry {
             .into_iter()
             .find(|(flow, _)| *flow == word)
             .ok_or_else(|| format!("the flow {word:?} is none of {}", known()))?;
-        let agent = self.text("agent").and_then(AgentId::parse).and_then(|id| snapshot.estate.registry.agent(&id));
+        let id = self.text("agent").ok_or("a request needs an agent")?;
+        let registry = &snapshot.estate.registry;
+        let agent = AgentId::parse(id).and_then(|id| registry.agent(&id)).ok_or_else(|| {
+            format!(
+                "the agent {id:?} is not registered{}",
+                or_meant(id, registry.agents().map(|agent| agent.id.as_str()))
+            )
+        })?;
         let alias = self.text("client").ok_or("a request needs a client")?;
         let client = ClientAlias::parse(alias).and_then(|alias| config.clients.get(&alias));
-        let client = client.ok_or_else(|| format!("{alias:?} names no client of the configuration"))?;
+        let client = client.ok_or_else(|| {
+            let near = or_meant(alias, config.clients.keys().map(ClientAlias::as_str));
+            format!("{alias:?} names no client of the configuration{near}")
+        })?;
         self.or("action", || Some(action.to_owned()));
         self.or("flow", || Some(flow.to_owned()));
         if flow == "hold" {
             self.or("hand_out", || Some("again".to_owned()));
         }
-        self.or("transport", || agent.map(|agent| transport(agent).to_owned()));
+        self.or("transport", || Some(transport(agent).to_owned()));
         self.or("proof", || Some(client.bound_tokens.proof().to_owned()));
         self.or("lifetime", || Some(span_text(client.lifetime_ceiling)));
         self.or("redirect_uri", || client.redirects.first().map(|redirect| redirect.as_str().to_owned()));
@@ -170,7 +180,8 @@ impl Inquiry {
         let catalog = &snapshot.estate.catalog;
         for name in asked {
             if Scope::parse(name).is_none_or(|scope| !catalog.scopes.contains_key(&scope)) {
-                return Err(format!("the scope {name:?} is not declared: it is refused before policy is asked"));
+                let near = or_meant(name, catalog.scopes.keys().map(Scope::as_str));
+                return Err(format!("the scope {name:?} is not declared{near}: it is refused before policy is asked"));
             }
         }
         Ok(flow)
@@ -186,6 +197,11 @@ pub(super) fn is_open(flow: &str, client: &Client) -> bool {
         "client_credentials" => client.delegations.client_credentials,
         _ => true,
     }
+}
+
+/// What a name that is none may have been meant for.
+pub(super) fn or_meant<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"))
 }
 
 /// How an agent comes.

@@ -5,7 +5,7 @@ use super::{
     Set, TermShown,
     book::Book,
     explain::{own_request, words},
-    request::{FLOWS, Inquiry, cedar_request, is_open, steps, transport},
+    request::{FLOWS, Inquiry, cedar_request, is_open, or_meant, steps, transport},
     review::{Condition, Entitlement, StandingAccess},
     set::Own,
 };
@@ -69,10 +69,12 @@ impl Set {
         let estate = &snapshot.estate;
         let is_declared = |name: &str| estate.catalog.scopes.keys().any(|scope| scope.as_str() == name);
         if let Some(unknown) = scope.filter(|name| !is_declared(name)) {
-            return Err(format!("the scope {unknown:?} is not declared"));
+            let near = or_meant(unknown, estate.catalog.scopes.keys().map(Scope::as_str));
+            return Err(format!("the scope {unknown:?} is not declared{near}"));
         }
         if let Some(unknown) = agent.filter(|id| !estate.registry.agents().any(|agent| agent.id.as_str() == *id)) {
-            return Err(format!("the agent {unknown:?} is not registered"));
+            let near = or_meant(unknown, estate.registry.agents().map(|agent| agent.id.as_str()));
+            return Err(format!("the agent {unknown:?} is not registered{near}"));
         }
         let book = self.book()?;
         let mut agents: Vec<&Agent> = estate.registry.agents().map(|agent| &**agent).collect();

@@ -27,8 +27,9 @@
 )]
 #![allow(dead_code, clippy::allow_attributes, reason = "the sets of other benches are used in part")]
 
-mod ours;
 mod plain;
+#[path = "../desk.rs"]
+mod desk;
 #[path = "../sets.rs"]
 mod sets;
 
@@ -38,7 +39,7 @@ use cedarling::{
     DataStoreConfig, EntityData, HttpClientConfig, JwtConfig, LogConfig, LogLevel, LogTypeConfig, PolicyStoreConfig,
     PolicyStoreSource, RequestUnsigned,
 };
-use ours::Desk;
+use desk::{Desk, Raw};
 use plain::{Question, questions};
 use serde_json::{Value, json};
 use sets::{Kind, Set};
@@ -71,7 +72,7 @@ fn measure(size: usize, rounds: usize, times: usize, runtime: &Runtime) -> [f64;
     let set = Set::write(Kind::Agent, size);
     let config = set.config();
     let mut desk = Desk::open(&config);
-    let raw_own = ours::Raw::of(&set, &mut desk);
+    let raw_own = Raw::of(&set, &mut desk);
     let plain = Plain::of(size);
     let peer = Peer::of(size, runtime);
     // What looks at every policy is asked less often.
