@@ -1,6 +1,7 @@
 //! Decisions found in a log by their id, with the questions that made them.
 
 use super::{Decision, replay::LINE_BYTES_MAX, segment};
+use crate::policy::{Snapshot, workbench::ExplainedDecision};
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -23,6 +24,30 @@ pub struct RecordedDecision {
     /// The questions that made it; `None` where they are in an earlier event that was not found, or the event is of a
     /// narrowgate that did not keep them.
     pub asked: Option<Value>,
+}
+
+impl RecordedDecision {
+    /// Explains it by a set, and says what that set decides otherwise.
+    ///
+    /// # Errors
+    /// Why it cannot be asked again.
+    pub fn explained(
+        &self,
+        set: &Snapshot,
+        explain: impl FnOnce(&Value) -> Result<ExplainedDecision, String>,
+    ) -> Result<ExplainedDecision, String> {
+        let decision = Decision::of(&self.event).ok_or("is no decision")?;
+        let missing = || format!("event {}: its questions are not in what was read of the log", decision.uid());
+        let asked = self.asked.as_ref().ok_or_else(missing)?;
+        let differences = decision.against(set, asked)?;
+        let differs = differences.iter().map(|d| format!("{}: {} -> {}", d.what, d.recorded, d.replayed));
+        Ok(ExplainedDecision {
+            event: Some(decision.uid().to_owned()),
+            decision_id: Some(decision.exchange().to_owned()),
+            differs: differs.collect(),
+            ..explain(asked)?
+        })
+    }
 }
 
 /// The decisions with this event uid or `decision_id`, in the order written, in a file or the segments of a folder. No

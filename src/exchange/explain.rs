@@ -3,13 +3,13 @@
 
 use super::Corridor;
 use crate::{
-    audit::{Decision, LOOKUP_BYTES_MAX, RecordedDecision, look_up},
+    audit::{LOOKUP_BYTES_MAX, look_up},
     caller::AttestedOperator,
     config::Config,
     model::{AgentId, ClientAlias, DecisionId, Fault, Reason, fault::cut},
     policy::{
         AdminAction, Snapshot,
-        workbench::{ExplainedDecision, Explanation, Inquiry},
+        workbench::{Explanation, Inquiry},
     },
 };
 use std::sync::Arc;
@@ -103,22 +103,9 @@ fn from_log(snapshot: &Snapshot, config: &Config, id: &str) -> Result<Explanatio
         let unknown = "is no decision of the newest part of the audit log";
         return Err(Fault::field(Reason::FieldInvalid, "decision", unknown));
     }
-    let decisions = found.iter().map(|found| recorded(snapshot, found));
+    let decisions = found.iter().map(|found| found.explained(snapshot, |asked| snapshot.explain_asked(asked)));
     let decisions = decisions.collect::<Result<_, _>>();
     decisions
         .map(Explanation::of)
         .map_err(|wrong| Fault::field(Reason::FieldInvalid, "decision", cut(wrong, WRONG_BYTES_MAX)))
-}
-
-fn recorded(snapshot: &Snapshot, found: &RecordedDecision) -> Result<ExplainedDecision, String> {
-    let decision = Decision::of(&found.event).ok_or("is no decision")?;
-    let asked = found.asked.as_ref().ok_or("its questions are not in the newest part of the audit log")?;
-    let differences = decision.against(snapshot, asked)?;
-    let differs = differences.iter().map(|d| format!("{}: {} -> {}", d.what, d.recorded, d.replayed));
-    Ok(ExplainedDecision {
-        event: Some(decision.uid().to_owned()),
-        decision_id: Some(decision.exchange().to_owned()),
-        differs: differs.collect(),
-        ..snapshot.explain_asked(asked)?
-    })
 }

@@ -127,7 +127,7 @@ impl Keys {
         if let Some(set) = self.believed(url, self.clock.boot()).filter(|_| enough) {
             return Some(Ok(set));
         }
-        self.state().failed.is_some_and(|failed| failed >= asked).then(|| Err(self.unavailable()))
+        self.state().failed.is_some_and(|failed| failed > asked).then(|| Err(self.unavailable()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,17 +2,14 @@
 
 use super::{Exit, Output, SetArgs, explain_text};
 use crate::{
-    audit::{Decision, RecordedDecision, look_up},
+    audit::look_up,
     config::FILE_BYTES_MAX,
-    policy::workbench::{ExplainedDecision, Explanation, Inquiry, Set},
+    platform::files::read_text,
+    policy::workbench::{Explanation, Inquiry, Set},
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(in crate::cli) struct ExplainArgs {
@@ -164,9 +161,8 @@ fn entity(request: &Value, key: &str) -> Result<String, String> {
 }
 
 pub(in crate::cli) fn json_file(path: &Path) -> Result<Value, Wrong> {
-    let cannot = |e: std::io::Error| (Exit::Policy, format!("{}: cannot be read: {e}", path.display()));
-    let mut text = String::new();
-    File::open(path).map_err(cannot)?.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(cannot)?;
+    let text = read_text(path, FILE_BYTES_MAX)
+        .map_err(|e| (Exit::Policy, format!("{}: cannot be read: {e}", path.display())))?;
     serde_json::from_str(&text).map_err(|e| (Exit::Policy, format!("{}: is not JSON: {e}", path.display())))
 }
 
@@ -178,20 +174,6 @@ fn from_log(args: &ExplainArgs, id: &str, set: &Set) -> Result<Explanation, Wron
     if found.is_empty() {
         return Err((Exit::Policy, format!("no decision in {} has the uid or decision_id {id:?}", log.display())));
     }
-    let decisions = found.iter().map(|found| explained(found, set));
+    let decisions = found.iter().map(|found| found.explained(own.1, |asked| set.explain_asked(asked)));
     Ok(Explanation::of(decisions.collect::<Result<_, _>>().map_err(|wrong| (Exit::Policy, wrong))?))
-}
-
-fn explained(found: &RecordedDecision, set: &Set) -> Result<ExplainedDecision, String> {
-    let decision = Decision::of(&found.event).ok_or("is no decision")?;
-    let missing = || format!("event {}: its questions are not in this log", decision.uid());
-    let asked = found.asked.as_ref().ok_or_else(missing)?;
-    let differences = decision.against(set.configured()?.1, asked)?;
-    let differs = differences.iter().map(|d| format!("{}: {} -> {}", d.what, d.recorded, d.replayed));
-    Ok(ExplainedDecision {
-        event: Some(decision.uid().to_owned()),
-        decision_id: Some(decision.exchange().to_owned()),
-        differs: differs.collect(),
-        ..set.explain_asked(asked)?
-    })
 }

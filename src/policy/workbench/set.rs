@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, FILE_BYTES_MAX, Finding, about, position},
+    platform::files::read_text,
     policy::{
         Snapshot,
         load::{self, finding, place},
@@ -12,7 +13,6 @@ use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema};
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -206,11 +206,6 @@ pub(super) fn walk(path: &Path, is_named: bool, into: &mut Vec<PathBuf>) -> std:
 
 /// A file of somebody at a terminal: whoever may write it is not asked.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Source, Finding> {
-    let cannot = |e: std::io::Error| about(path, format!("cannot be read: {e}"));
-    let mut text = String::new();
-    fs::File::open(path).map_err(cannot)?.take(bytes_max + 1).read_to_string(&mut text).map_err(cannot)?;
-    if text.len() as u64 > bytes_max {
-        return Err(about(path, format!("is larger than {bytes_max} bytes")));
-    }
+    let text = read_text(path, bytes_max).map_err(|e| about(path, format!("cannot be read: {e}")))?;
     Ok(Source { path: path.to_owned(), text })
 }
