@@ -1,8 +1,8 @@
 //! `[policy.bundle]`: policies, agents and APIs from one signed archive in place of a folder and files.
 
-use super::{Config, Estate, pem, reader::Table, resource::plain_https};
+use super::{Config, Estate, EstateTexts, pem, reader::Table, resource::plain_https};
 use crate::platform::{
-    bundle::{self, AGENTS, APIS, Contents, Signed},
+    bundle::{self, AGENTS, APIS, CUSTOM_SCHEMA, Contents, Signed},
     ed25519::{KEY_FILE_BYTES_MAX, VerifyingKey},
     files::{read_text, require_guarded},
 };
@@ -213,7 +213,8 @@ pub(super) fn bundled_estate(config: &Config) -> Estate {
     let Some(bundle) = &config.bundle else { return Estate::default() };
     let of = |contents: Contents| {
         let text = |name| contents.files.get(name).cloned();
-        let (estate, findings) = Estate::of_texts(text(AGENTS)?, text(APIS)?, config);
+        let texts = EstateTexts { agents: text(AGENTS)?, apis: text(APIS)?, custom_schema: text(CUSTOM_SCHEMA) };
+        let (estate, findings) = Estate::of_texts(texts, config);
         findings.is_empty().then_some(estate)
     };
     let now = bundle.read().ok().and_then(|(_, contents)| of(contents));

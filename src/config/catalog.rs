@@ -3,6 +3,7 @@
 use super::{
     authorization_details::details_type,
     binding,
+    custom::custom,
     findings::Finding,
     named::Named,
     reader::{Document, Table},
@@ -10,7 +11,7 @@ use super::{
     resource,
 };
 use crate::model::{
-    ApiAlias, DetailsType, IssuerAlias, Scope, TeamId,
+    ApiAlias, Custom, DetailsType, IssuerAlias, Scope, TeamId,
     scope::{OFFLINE_ACCESS, OPENID},
 };
 use rustls::pki_types::CertificateDer;
@@ -29,6 +30,8 @@ pub struct Api {
     pub owner: TeamId,
     /// `public`, `internal`, `confidential` or `restricted`.
     pub data_class: String,
+    /// What the platform team says of it besides.
+    pub custom: Custom,
     /// Where it is (RFC 6454): proofs for its tokens are signed for these alone.
     pub origins: Vec<String>,
     /// The trust roots of its own server, if its metadata (RFC 9728) is to be read.
@@ -54,6 +57,8 @@ pub struct DeclaredScope {
     pub risk: u8,
     /// The groups policy may name instead.
     pub groups: Vec<String>,
+    /// What the platform team says of it besides.
+    pub custom: Custom,
 }
 
 /// What a scope belongs to.
@@ -136,6 +141,7 @@ impl Catalog {
             issuer: issuer?,
             owner: owner?,
             data_class: data_class?,
+            custom: custom(table),
             origins,
             metadata_roots,
         };
@@ -158,7 +164,7 @@ impl Catalog {
         }
         let groups = table.list("groups", |t| team(t).map(|t| t.as_str().to_owned()));
         let risk = u8::try_from(risk?).unwrap_or(4);
-        let scope = DeclaredScope { name: name?, home: home?, risk, groups };
+        let scope = DeclaredScope { name: name?, home: home?, risk, groups, custom: custom(table) };
         let capability = [OPENID, OFFLINE_ACCESS].contains(&scope.name.as_str());
         if capability && matches!(scope.home, ScopeHome::Api(_)) {
             table.wrong_at(

@@ -2,8 +2,8 @@
 //! and are swapped with it whole.
 
 use super::{
-    Catalog, Client, Config, Finding, Issuer, Registry, ScopeHome, about, delegation, leniency::past_policy,
-    operators::misplaced, reader::Document,
+    Catalog, Client, Config, CustomSchema, Finding, Issuer, Registry, ScopeHome, about, delegation,
+    leniency::past_policy, operators::misplaced, reader::Document,
 };
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
@@ -23,6 +23,18 @@ pub struct Estate {
     pub registry: Registry,
     /// The APIs and the scopes.
     pub catalog: Catalog,
+    /// What their custom attributes are, where they may have any.
+    pub custom_schema: Option<CustomSchema>,
+}
+
+/// The texts that an estate is read from.
+pub struct EstateTexts {
+    /// The agents and operators.
+    pub agents: String,
+    /// The APIs and scopes.
+    pub apis: String,
+    /// The schema of custom attributes, if there is one.
+    pub custom_schema: Option<String>,
 }
 
 /// Where an estate is read from.
@@ -36,14 +48,16 @@ pub struct EstateFiles {
     pub agents: PathBuf,
     /// The APIs and scopes.
     pub apis: PathBuf,
+    /// The schema of custom attributes, where one is named. A bundle may have one.
+    pub custom_schema: Option<PathBuf>,
     /// The folder that paths in them start from, where that is not their own: those of a bundle have none.
     pub base: Option<PathBuf>,
 }
 
 impl EstateFiles {
-    pub(super) fn of(main: &Path, agents: PathBuf, apis: PathBuf) -> Self {
+    pub(super) fn of(main: &Path, (agents, apis, custom_schema): (PathBuf, PathBuf, Option<PathBuf>)) -> Self {
         let owner = std::fs::metadata(main).ok().map(|meta| meta.uid());
-        Self { main: main.to_owned(), owner, agents, apis, base: None }
+        Self { main: main.to_owned(), owner, agents, apis, custom_schema, base: None }
     }
 }
 
@@ -63,6 +77,7 @@ impl Estate {
     /// Reads the agents and the APIs, and holds them against what refers to them.
     pub(super) fn read(
         [agents, apis]: [Result<Document, Finding>; 2],
+        custom_schema: Option<Result<CustomSchema, Finding>>,
         referring: &Referring<'_>,
     ) -> (Self, Vec<Finding>) {
         let unread = |finding: Finding| vec![finding];
@@ -81,21 +96,26 @@ impl Estate {
         if registered {
             findings.extend(misplaced(file, &registry, referring.administered));
         }
-        (Self { registry, catalog }, findings)
+        if custom_schema.is_none() {
+            findings.extend(unknown_custom((&registry, &catalog), file));
+        }
+        let custom_schema = custom_schema.and_then(|read| read.map_err(|finding| findings.push(finding)).ok());
+        (Self { registry, catalog, custom_schema }, findings)
     }
 
     /// Reads an estate anew, from these texts, for a daemon that runs with this configuration.
     ///
     /// # Errors
     /// Every mistake in them, and what of the configuration refers to nothing in them.
-    pub fn reread(agents: String, apis: String, config: &Config) -> Result<Self, Vec<Finding>> {
-        let (estate, mut findings) = Self::of_texts(agents, apis, config);
+    pub fn reread(texts: EstateTexts, config: &Config) -> Result<Self, Vec<Finding>> {
+        let (estate, mut findings) = Self::of_texts(texts, config);
         findings.extend(estate.hidden_programs(config));
         if findings.is_empty() { Ok(estate) } else { Err(findings) }
     }
 
     /// An estate of these texts, held against a configuration; and every mistake.
-    pub(super) fn of_texts(agents: String, apis: String, config: &Config) -> (Self, Vec<Finding>) {
+    pub(super) fn of_texts(texts: EstateTexts, config: &Config) -> (Self, Vec<Finding>) {
+        let EstateTexts { agents, apis, custom_schema } = texts;
         let files = &config.estate_files;
         let referring = Referring {
             file: &files.main,
@@ -106,7 +126,9 @@ impl Estate {
             administered: (config.environment, config.admin.is_some()),
         };
         let document = |path, text| Ok(Document::of(path, text).based_on(files.base.clone()));
-        Self::read([document(&files.agents, agents), document(&files.apis, apis)], &referring)
+        let custom_schema = files.custom_schema.clone().zip(custom_schema);
+        let custom_schema = custom_schema.map(|(path, text)| Ok(CustomSchema { path, text }));
+        Self::read([document(&files.agents, agents), document(&files.apis, apis)], custom_schema, &referring)
     }
 
     /// Agents whose programs the sandbox hides, which was closed when there were none ([`Config::places`]).
@@ -135,4 +157,18 @@ fn dangling(file: &Path, catalog: &Catalog, is_named: &dyn Fn(&IssuerAlias) -> b
         }
     });
     unknown.chain(capabilities).map(|wrong| about(file, wrong)).collect()
+}
+
+/// Custom attributes that nobody has said the types of.
+fn unknown_custom((registry, catalog): (&Registry, &Catalog), main: &Path) -> Option<Finding> {
+    let agent = registry.agents().find(|it| !it.custom.is_empty()).map(|it| format!("agent `{}`", it.id));
+    let api = catalog.apis.values().find(|it| !it.custom.is_empty()).map(|it| format!("api `{}`", it.alias));
+    let scope = catalog.scopes.values().find(|it| !it.custom.is_empty()).map(|it| format!("scope `{}`", it.name));
+    agent.or(api).or(scope).map(|named| Finding {
+        hint: Some(
+            "add custom_schema = \"custom.cedarschema\" to [registry]; see the end of `narrowgate policy schema`"
+                .to_owned(),
+        ),
+        ..about(main, format!("{named} has `custom`, and no schema says what may stand there"))
+    })
 }

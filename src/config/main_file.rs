@@ -1,7 +1,8 @@
 //! `narrowgate.toml`.
 
 use super::{
-    AuditLog, Client, Config, Estate, EstateFiles, Finding, Issuer, Keeping, Limits, TcpListener, UnixListener,
+    AuditLog, Client, Config, CustomSchema, Estate, EstateFiles, Finding, Issuer, Keeping, Limits, TcpListener,
+    UnixListener,
     assertion::unfit,
     bundle::{BundleOrigin, PolicyBundle, PolicyOrigin, bundled_estate, policy_origin},
     estate::Referring,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     model::{ClientAlias, Environment, IssuerAlias},
     platform::{
-        bundle::{AGENTS, APIS, POLICIES},
+        bundle::{AGENTS, APIS, CUSTOM_SCHEMA, POLICIES},
         sandbox::Sandbox,
     },
 };
@@ -47,11 +48,12 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
         }
     };
     let estate_files = match (&bundle, draft.data) {
-        (None, Some((agents, apis))) => EstateFiles::of(path, agents, apis),
+        (None, Some(data)) => EstateFiles::of(path, data),
         (bundle, _) => {
             let place = bundle.as_ref().map(PolicyBundle::place).unwrap_or_default();
             let base = path.parent().map(Path::to_owned);
-            EstateFiles { base, ..EstateFiles::of(path, place.join(AGENTS), place.join(APIS)) }
+            let [agents, apis, custom_schema] = [AGENTS, APIS, CUSTOM_SCHEMA].map(|name| place.join(name));
+            EstateFiles { base, ..EstateFiles::of(path, (agents, apis, Some(custom_schema))) }
         }
     };
     let referring = Referring {
@@ -65,7 +67,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let estate = match &bundle {
         None => {
             let documents = [&estate_files.agents, &estate_files.apis].map(|file| Document::open(file));
-            let (estate, more) = Estate::read(documents, &referring);
+            let custom_schema = estate_files.custom_schema.as_deref();
+            let custom_schema = custom_schema.map(|file| CustomSchema::open(file, estate_files.owner));
+            let (estate, more) = Estate::read(documents, custom_schema, &referring);
             findings.extend(more);
             estate
         }
@@ -139,8 +143,8 @@ struct Draft {
     policies: PolicyOrigin,
     shadow: Option<PathBuf>,
     reloading: Reloading,
-    /// The agents and the APIs, unless they are in a bundle.
-    data: Option<(PathBuf, PathBuf)>,
+    /// The agents, the APIs and what is custom of them, unless they are in a bundle.
+    data: Option<(PathBuf, PathBuf, Option<PathBuf>)>,
     issuers: BTreeMap<IssuerAlias, Arc<Issuer>>,
     named: Named<IssuerAlias>,
     clients: BTreeMap<ClientAlias, Arc<Client>>,
@@ -211,8 +215,11 @@ fn draft(root: &Table<'_>) -> Option<Draft> {
 }
 
 /// `[registry]`: the agents and the APIs. A bundle has its own.
-fn registry_files(root: &Table<'_>, is_bundled: bool) -> Option<(PathBuf, PathBuf)> {
-    let read = |t: &Table<'_>| t.required_path("agents").zip(t.required_path("apis"));
+fn registry_files(root: &Table<'_>, is_bundled: bool) -> Option<(PathBuf, PathBuf, Option<PathBuf>)> {
+    let read = |t: &Table<'_>| {
+        let (files, custom_schema) = (t.required_path("agents").zip(t.required_path("apis")), t.path("custom_schema"));
+        files.map(|(agents, apis)| (agents, apis, custom_schema))
+    };
     if !is_bundled {
         return section(root, "registry", read).flatten();
     }

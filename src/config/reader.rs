@@ -127,6 +127,11 @@ impl<'d> Table<'d> {
         self.entries.get(key)
     }
 
+    /// What the key holds, for those who read it themselves.
+    pub(super) fn value(&self, key: &'static str) -> Option<&'d DeValue<'d>> {
+        self.get(key).map(Spanned::get_ref)
+    }
+
     /// Whether the key is there, whatever it holds.
     pub fn holds(&self, key: &'static str) -> bool {
         self.get(key).is_some()

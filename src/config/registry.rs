@@ -2,6 +2,7 @@
 
 use super::{
     approvers::Approvers,
+    custom::custom,
     findings::Finding,
     operators::Operators,
     reader::{Document, Table},
@@ -119,6 +120,7 @@ fn agent(table: &Table<'_>) -> Option<Agent> {
         environment: environment?,
         trust: u8::try_from(trust).unwrap_or(0),
         quarantined,
+        custom: custom(table),
     })
 }
 

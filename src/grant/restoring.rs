@@ -201,6 +201,7 @@ fn stand_in(saved: &Saved) -> Option<Arc<Agent>> {
         environment: Environment::Dev,
         trust: 0,
         quarantined: true,
+        custom: crate::model::Custom::new(),
     }))
 }
 

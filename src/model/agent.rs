@@ -1,6 +1,6 @@
 //! Agents, and what they claim.
 
-use super::{AgentId, TeamId};
+use super::{AgentId, Custom, TeamId};
 use std::path::PathBuf;
 
 /// Where an agent, client or issuer belongs. One environment's things never serve another's.
@@ -65,6 +65,8 @@ pub struct Agent {
     pub trust: u8,
     /// Stopped by an operator.
     pub quarantined: bool,
+    /// What the platform team says of it besides.
+    pub custom: Custom,
 }
 
 /// The caller's own words, bounded. Never evidence.

@@ -211,6 +211,20 @@ pub fn read_guarded_bytes(path: &Path, bytes_max: u64, owner: Option<u32>) -> Re
     if read > bytes_max { Err(too_long(read)) } else { Ok(bytes) }
 }
 
+/// Refuses a link into a folder in which anyone may put another file.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn refuse_open_link(path: &Path) -> Result<(), String> {
+    let cannot = |e: io::Error| format!("cannot be read: {e}");
+    if !std::fs::symlink_metadata(path).map_err(cannot)?.is_symlink() {
+        return Ok(());
+    }
+    let real = path.canonicalize().map_err(cannot)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    require_guarded(folder).map_err(|wrong| format!("is a link into {}, which {wrong}", folder.display()))
+}
+
 /// Refuses a file or folder that anyone may change: who gets tokens is written in it.
 ///
 /// # Errors

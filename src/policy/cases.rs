@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     caller::Transport,
-    config::{Config, Estate, ScopeHome, Table},
+    config::{Config, Estate, ScopeHome, Table, custom},
     model::{Agent, AgentId, Claimed, ClientAlias, Environment, IssuerAlias, Scope, Subject, TokenBinding, Wall},
 };
-use cedar_policy::{Entities, Entity};
+use cedar_policy::{Entities, Entity, Schema};
 use std::{collections::HashSet, time::Duration};
 
 /// A case about an agent.
@@ -101,6 +101,9 @@ impl<'c> Case<'c> {
         let environment =
             table.optional("environment", |t| Environment::parse(t).ok_or_else(|| "is no environment".to_owned()));
         agent.environment = environment.unwrap_or(agent.environment);
+        if table.holds("custom") {
+            agent.custom = custom(table);
+        }
         Some(Self {
             config,
             estate,
@@ -128,7 +131,7 @@ impl<'c> Case<'c> {
 
     /// What is asked at this time, and about which entities.
     pub(super) fn question(&self, snapshot: &Snapshot, now: Wall) -> Result<(Question<'_>, Entities), String> {
-        Ok((self.asked(now)?, snapshot.entities_with(self.entities()?)?))
+        Ok((self.asked(now)?, snapshot.entities_with(self.entities(&snapshot.schema)?)?))
     }
 
     /// What is asked at this time.
@@ -175,8 +178,8 @@ impl<'c> Case<'c> {
     }
 
     /// This case's agent and approver, which stand before the generation's.
-    pub(super) fn entities(&self) -> Result<Vec<Entity>, String> {
-        let mut own = vec![entities::agent(&self.agent)?];
+    pub(super) fn entities(&self, schema: &Schema) -> Result<Vec<Entity>, String> {
+        let mut own = vec![entities::agent(&self.agent, Some(schema))?];
         if let Some(approval) = &self.approval {
             let parents = HashSet::from([uid("Team", &approval.team)?]);
             own.push(Entity::new_no_attrs(uid("User", &approval.approver)?, parents));

@@ -30,7 +30,10 @@ const SCOPES: [&str; 6] = ["crm.read", "crm.write", "crm.delete", "mail.read", "
 pub(super) fn entities() -> String {
     let uid = |kind: &str, id: &str| serde_json::json!({ "type": format!("Narrowgate::{kind}"), "id": id });
     let mut all = Vec::new();
-    let mut put = |kind: &str, id: &str, attrs: serde_json::Value, parents: Vec<serde_json::Value>| {
+    let mut put = |kind: &str, id: &str, mut attrs: serde_json::Value, parents: Vec<serde_json::Value>| {
+        if ["Agent", "Api", "Scope"].contains(&kind) {
+            attrs["custom"] = serde_json::json!({});
+        }
         all.push(serde_json::json!({ "uid": uid(kind, id), "attrs": attrs, "parents": parents }));
     };
     for team in ["sales", "ops"] {

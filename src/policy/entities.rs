@@ -1,9 +1,9 @@
 //! The generation's entities: built once from the registry, the catalogue and the configuration.
 
-use super::{question::Own, value::Uid};
+use super::{load::causes, question::Own, value::Uid};
 use crate::{
-    config::{Approver, Client, Config, Estate, ScopeHome},
-    model::{Agent, IssuerAlias, Operator, Subject, agent::Identity},
+    config::{Api, Approver, Catalog, Client, Config, DeclaredScope, Estate, Finding, Issuer, ScopeHome, about},
+    model::{Agent, Custom, CustomValue, DetailsType, IssuerAlias, Operator, Subject, agent::Identity},
     platform::digest::{hex, sha256},
 };
 use cedar_policy::{Entities, Entity, EntityTypeName, EntityUid, RestrictedExpression as Expr, Schema};
@@ -11,11 +11,14 @@ use serde_json::Value;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
     str::FromStr,
 };
 
 /// This daemon's id in policy.
 pub(super) const DAEMON: &str = "narrowgate";
+/// The attribute that holds a platform team's own.
+const CUSTOM: &str = "custom";
 
 /// The entity of a type of ours. Ids are data: nothing in them is parsed.
 pub(super) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, String> {
@@ -41,67 +44,54 @@ pub(super) fn type_name(kind: &str) -> Result<EntityTypeName, String> {
 }
 
 /// Builds every entity and validates them against the schema.
-pub(super) fn build(config: &Config, estate: &Estate, schema: &Schema) -> Result<Entities, String> {
-    let mut entities = Vec::new();
+///
+/// # Errors
+/// Each that does not fit.
+pub(super) fn build(config: &Config, estate: &Estate, schema: &Schema) -> Result<Entities, Vec<Finding>> {
+    let (mut entities, mut findings) = (Vec::new(), Vec::new());
+    let files = &config.estate_files;
+    let custom = estate.custom_schema.as_ref().map(|_| schema);
+    let mut add = |file: &Path, made: Result<Entity, String>| match made {
+        Ok(entity) => entities.push(entity),
+        Err(wrong) => findings.push(about(file, wrong)),
+    };
     for agent in estate.registry.agents() {
-        entities.push(self::agent(agent)?);
+        add(&files.agents, self::agent(agent, custom));
     }
     for operator in estate.registry.operators.iter() {
-        entities.push(self::operator(operator)?);
+        add(&files.agents, self::operator(operator));
     }
     for approver in estate.registry.approvers.iter() {
-        entities.push(self::approver(approver)?);
+        add(&files.agents, self::approver(approver));
     }
     for issuer in config.issuers.values() {
-        let attributes = [
-            ("url", Expr::new_string(issuer.url.clone())),
-            ("environment", Expr::new_entity_uid(uid("Environment", issuer.environment.as_str())?)),
-        ];
-        entities.push(entity(uid("Issuer", issuer.alias.as_str())?, attributes, [])?);
+        add(&files.main, self::issuer(issuer));
     }
     for client in config.clients.values() {
-        entities.push(self::client(client)?);
+        add(&files.main, self::client(client));
     }
     for api in estate.catalog.apis.values() {
-        let attributes = [
-            ("identifier", Expr::new_string(api.identifier.clone())),
-            ("owner", Expr::new_entity_uid(uid("Team", api.owner.as_str())?)),
-            ("dataClass", Expr::new_string(api.data_class.clone())),
-        ];
-        entities.push(entity(uid("Api", api.alias.as_str())?, attributes, [uid("Issuer", api.issuer.as_str())?])?);
+        add(&files.apis, self::api(api, custom));
     }
-    for scope in estate.catalog.scopes.values() {
-        let mut parents = match &scope.home {
-            ScopeHome::Api(alias) => {
-                let api = estate.catalog.apis.get(alias).ok_or("a scope without API")?;
-                vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?]
-            }
-            ScopeHome::Issuers(issuers) => {
-                issuers.iter().map(|issuer| uid("Issuer", issuer.as_str())).collect::<Result<_, _>>()?
-            }
-        };
-        for group in &scope.groups {
-            parents.push(uid("ScopeGroup", group)?);
-        }
-        let attributes = [
-            ("name", Expr::new_string(scope.name.as_str().to_owned())),
-            ("risk", Expr::new_long(i64::from(scope.risk))),
-        ];
-        entities.push(entity(uid("Scope", scope.name.as_str())?, attributes, parents)?);
+    for declared in estate.catalog.scopes.values() {
+        add(&files.apis, scope(declared, &estate.catalog, custom));
     }
     for declared in estate.catalog.details_types.values() {
-        let api = estate.catalog.apis.get(&declared.api).ok_or("a type of authorization details without API")?;
-        let parents = [uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
-        entities.push(entity(uid("AuthorizationDetailsType", &declared.name)?, [], parents)?);
+        add(&files.apis, details_type(declared, &estate.catalog));
     }
-    entities.push(entity(uid("Daemon", DAEMON)?, [], [])?);
+    add(&files.main, uid("Daemon", DAEMON).and_then(|uid| entity(uid, [], [])));
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let unfit = |wrong: String| vec![about(&files.main, format!("entities do not fit the schema: {wrong}"))];
     let owners = (estate.registry.agents().map(|a| &a.owner))
         .chain(config.clients.values().map(|c| &c.owner))
         .chain(estate.catalog.apis.values().map(|a| &a.owner));
     let owners = owners.map(|team| uid("Team", team.as_str()));
     let groups = config.issuers.values().flat_map(|issuer| &issuer.id_tokens.groups);
     let named: Result<Vec<EntityUid>, String> = owners.chain(groups.map(|group| uid("UserGroup", group))).collect();
-    Entities::from_entities(with_bare(entities, named?), Some(schema)).map_err(|e| e.to_string())
+    let all = with_bare(entities, named.map_err(unfit)?);
+    Entities::from_entities(all, Some(schema)).map_err(|e| unfit(causes(&e)))
 }
 
 /// A person, in the groups that their issuer's configuration declares.
@@ -141,8 +131,8 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// An agent's entity.
-pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
+/// An agent's entity; with a schema, the one that says what its custom attributes are.
+pub(super) fn agent(agent: &Agent, schema: Option<&Schema>) -> Result<Entity, String> {
     let mut attributes = vec![
         ("owner", Expr::new_entity_uid(uid("Team", agent.owner.as_str())?)),
         ("environment", Expr::new_entity_uid(uid("Environment", agent.environment.as_str())?)),
@@ -156,7 +146,8 @@ pub(super) fn agent(agent: &Agent) -> Result<Entity, String> {
     for group in &agent.groups {
         parents.push(uid("AgentGroup", group)?);
     }
-    entity(uid("Agent", agent.id.as_str())?, attributes, parents)
+    let named = format!("agent `{}`", agent.id);
+    customized((uid("Agent", agent.id.as_str())?, attributes, parents), (&agent.custom, schema), &named)
 }
 
 /// An operator's entity.
@@ -171,6 +162,52 @@ fn approver(approver: &Approver) -> Result<Entity, String> {
     entity(uid("User", approver.id.as_str())?, [], teams?)
 }
 
+fn issuer(issuer: &Issuer) -> Result<Entity, String> {
+    let attributes = [
+        ("url", Expr::new_string(issuer.url.clone())),
+        ("environment", Expr::new_entity_uid(uid("Environment", issuer.environment.as_str())?)),
+    ];
+    entity(uid("Issuer", issuer.alias.as_str())?, attributes, [])
+}
+
+fn api(api: &Api, schema: Option<&Schema>) -> Result<Entity, String> {
+    let attributes = vec![
+        ("identifier", Expr::new_string(api.identifier.clone())),
+        ("owner", Expr::new_entity_uid(uid("Team", api.owner.as_str())?)),
+        ("dataClass", Expr::new_string(api.data_class.clone())),
+    ];
+    let parents = vec![uid("Issuer", api.issuer.as_str())?];
+    let named = format!("api `{}`", api.alias);
+    customized((uid("Api", api.alias.as_str())?, attributes, parents), (&api.custom, schema), &named)
+}
+
+fn scope(scope: &DeclaredScope, catalog: &Catalog, schema: Option<&Schema>) -> Result<Entity, String> {
+    let mut parents = match &scope.home {
+        ScopeHome::Api(alias) => {
+            let api = catalog.apis.get(alias).ok_or("a scope without API")?;
+            vec![uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?]
+        }
+        ScopeHome::Issuers(issuers) => {
+            issuers.iter().map(|issuer| uid("Issuer", issuer.as_str())).collect::<Result<_, _>>()?
+        }
+    };
+    for group in &scope.groups {
+        parents.push(uid("ScopeGroup", group)?);
+    }
+    let attributes = vec![
+        ("name", Expr::new_string(scope.name.as_str().to_owned())),
+        ("risk", Expr::new_long(i64::from(scope.risk))),
+    ];
+    let named = format!("scope `{}`", scope.name);
+    customized((uid("Scope", scope.name.as_str())?, attributes, parents), (&scope.custom, schema), &named)
+}
+
+fn details_type(declared: &DetailsType, catalog: &Catalog) -> Result<Entity, String> {
+    let api = catalog.apis.get(&declared.api).ok_or("a type of authorization details without API")?;
+    let parents = [uid("Api", api.alias.as_str())?, uid("Issuer", api.issuer.as_str())?];
+    entity(uid("AuthorizationDetailsType", &declared.name)?, [], parents)
+}
+
 fn client(client: &Client) -> Result<Entity, String> {
     let redirects = client.redirects.iter().map(|r| Expr::new_string(r.as_str().to_owned()));
     let attributes = [
@@ -183,6 +220,38 @@ fn client(client: &Client) -> Result<Entity, String> {
         ("lifetimeCeiling", Expr::new_duration(format!("{}ms", client.lifetime_ceiling.as_millis()))),
     ];
     entity(uid("Client", client.alias.as_str())?, attributes, [uid("Issuer", client.issuer.as_str())?])
+}
+
+/// An entity with what its file says under `custom`, as the schema says it is to be read: a text may be a time there.
+/// Without a schema: with nothing.
+fn customized(
+    (uid, mut attributes, parents): (EntityUid, Vec<(&str, Expr)>, Vec<EntityUid>),
+    (custom, schema): (&Custom, Option<&Schema>),
+    named: &str,
+) -> Result<Entity, String> {
+    attributes.push((CUSTOM, Expr::new_record([]).map_err(|e| e.to_string())?));
+    let plain = entity(uid, attributes, parents)?;
+    let Some(schema) = schema else { return Ok(plain) };
+    let unfit = |e: &dyn std::error::Error| format!("{named}: `custom` does not fit its schema: {}", causes(e));
+    let mut value = plain.to_json_value().map_err(|e| unfit(&e))?;
+    if let Some(slot) = value.pointer_mut("/attrs/custom") {
+        *slot = record_json(custom);
+    }
+    Entity::from_json_value(value, Some(schema)).map_err(|e| unfit(&e))
+}
+
+fn record_json(custom: &Custom) -> Value {
+    Value::Object(custom.iter().map(|(name, value)| (name.clone(), json(value))).collect())
+}
+
+fn json(value: &CustomValue) -> Value {
+    match value {
+        CustomValue::Text(text) => Value::from(text.as_str()),
+        CustomValue::Whole(number) => Value::from(*number),
+        CustomValue::Flag(flag) => Value::from(*flag),
+        CustomValue::List(items) => Value::Array(items.iter().map(json).collect()),
+        CustomValue::Table(entries) => record_json(entries),
+    }
 }
 
 fn entity<'a>(

@@ -6,12 +6,12 @@ use super::{
     engine::Engine,
     entities,
     index::Index,
+    schema::Linked,
     sources::{Source, digest, policies},
 };
 use crate::{
     config::{Config, Estate, Finding, about, position},
     model::Wall,
-    platform::digest::{hex, sha256},
 };
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
@@ -19,15 +19,9 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-/// The base schema, version 1.
-pub const BASE_SCHEMA: &str = include_str!("narrowgate.cedarschema");
-
-/// The base schema, parsed once: a reload need not do it again.
-static SCHEMA: LazyLock<Result<Schema, String>> =
-    LazyLock::new(|| Schema::from_cedarschema_str(BASE_SCHEMA).map(|(schema, _)| schema).map_err(|e| e.to_string()));
 /// Policies may look at attributes of principal and resource, no deeper: the store can stay small.
 pub(super) const LEVEL_MAX: u32 = 1;
 
@@ -102,7 +96,7 @@ pub fn fuzz_policy_set(text: &str) -> Option<usize> {
     let mut draft = Draft::default();
     draft.read(&source);
     if draft.findings.is_empty() {
-        draft.validate(SCHEMA.as_ref().ok()?, &[source]);
+        draft.validate(&Linked::base().ok()?.schema, &[source]);
     }
     draft.findings.is_empty().then_some(draft.notes.len())
 }
@@ -110,7 +104,8 @@ pub fn fuzz_policy_set(text: &str) -> Option<usize> {
 /// A snapshot of these policies, and the number of those that are left out because they are not valid, for tests.
 #[cfg(test)]
 pub(super) fn of_texts<'t>(texts: impl IntoIterator<Item = &'t str>, entities: &str) -> (Snapshot, usize) {
-    let schema = SCHEMA.as_ref().unwrap();
+    let linked = Linked::base().unwrap();
+    let schema = &linked.schema;
     let (mut draft, mut left_out) = (Draft::default(), 0);
     for text in texts {
         let source = Source { path: PathBuf::new(), text: text.to_owned() };
@@ -127,7 +122,7 @@ pub(super) fn of_texts<'t>(texts: impl IntoIterator<Item = &'t str>, entities: &
         }
     }
     let entities = Entities::from_json_str(entities, Some(schema)).unwrap();
-    (snapshot(draft, Arc::default(), schema, entities, (1, "policies".to_owned())).unwrap(), left_out)
+    (snapshot(draft, Arc::default(), linked, entities, (1, "policies".to_owned())).unwrap(), left_out)
 }
 
 /// Loads the policies that the configuration names, with its agents, clients, APIs and scopes as entities. A policy past
@@ -161,10 +156,7 @@ pub(super) fn build_in(
     sources: &[Source],
     (generation, now): (u64, Option<Wall>),
 ) -> Result<Snapshot, Vec<Finding>> {
-    let schema = match &*SCHEMA {
-        Ok(schema) => schema,
-        Err(e) => return Err(vec![about(folder, format!("the built-in schema does not parse: {e}"))]),
-    };
+    let linked = Linked::of_estate(&estate)?;
     let mut draft = Draft { now, ..Draft::default() };
     for source in sources {
         draft.read(source);
@@ -173,34 +165,32 @@ pub(super) fn build_in(
         draft.findings.push(about(folder, "holds no policy, and nothing is allowed without one"));
     }
     if draft.findings.is_empty() {
-        draft.validate(schema, sources);
+        draft.validate(&linked.schema, sources);
     }
-    if !draft.findings.is_empty() {
-        return Err(draft.findings);
-    }
-    let entities = entities::build(config, &estate, schema)
-        .map_err(|e| vec![about(folder, format!("entities do not fit the schema: {e}"))])?;
-    snapshot(draft, estate, schema, entities, (generation, digest(folder, sources))).map_err(|e| vec![about(folder, e)])
+    let entities = entities::build(config, &estate, &linked.schema);
+    draft.findings.extend(entities.as_ref().err().into_iter().flatten().cloned());
+    let Some(entities) = entities.ok().filter(|_| draft.findings.is_empty()) else { return Err(draft.findings) };
+    snapshot(draft, estate, linked, entities, (generation, digest(folder, sources))).map_err(|e| vec![about(folder, e)])
 }
 
 /// What a checked draft and its entities make.
 fn snapshot(
     draft: Draft,
     estate: Arc<Estate>,
-    schema: &Schema,
+    linked: Linked,
     entities: Entities,
     (generation, policy_digest): (u64, String),
 ) -> Result<Snapshot, String> {
     let entities_digest = entities::digest(&entities).map_err(|e| format!("entities have no canonical form: {e}"))?;
-    let index =
-        Index::new(&draft.policies, &draft.notes, schema).map_err(|e| format!("the policies have no index: {e}"))?;
+    let index = Index::new(&draft.policies, &draft.notes, &linked.schema)
+        .map_err(|e| format!("the policies have no index: {e}"))?;
     Ok(Snapshot {
         generation,
         policy_digest: policy_digest.into(),
-        schema_digest: hex(&sha256(BASE_SCHEMA.as_bytes())).into(),
+        schema_digest: linked.digest,
         entities_digest: entities_digest.into(),
         estate,
-        schema: schema.clone(),
+        schema: linked.schema,
         #[cfg(test)]
         policies: draft.policies,
         index,
@@ -330,4 +320,19 @@ pub(super) fn finding(source: &Source, message: &str, diagnostic: &dyn Diagnosti
     let position = span(diagnostic).map(|at| position(&source.text, at));
     let hint = diagnostic.help().map(|help| help.to_string());
     Finding { file: source.path.clone(), position, message: message.to_owned(), hint }
+}
+
+/// An error with what caused it, in one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
 }

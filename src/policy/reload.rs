@@ -1,11 +1,7 @@
 //! A set taken anew from its files: read whole, held against itself, compared with the one that runs. What is not sound
 //! never takes the place of what is.
 
-use super::{
-    Pending, Policies, Snapshot, Weakening, case_run,
-    load::build,
-    sources::{Source, Sources},
-};
+use super::{Pending, Policies, Snapshot, Weakening, case_run, load::build, sources::Sources};
 use crate::{
     config::{Config, Estate, Finding, about},
     model::{Boot, Wall},
@@ -83,8 +79,7 @@ pub fn prepare(
     generation: u64,
     now: Option<Wall>,
 ) -> Result<Prepared, Vec<Finding>> {
-    let text = |source: &Source| source.text.clone();
-    let estate = match Estate::reread(text(&sources.agents), text(&sources.apis), config) {
+    let estate = match Estate::reread(sources.estate(), config) {
         Ok(estate) => Arc::new(estate),
         Err(mut findings) => {
             // The mistakes of the policies are told with them.
@@ -128,9 +123,7 @@ impl Snapshot {
     /// Whether its estate is what these texts say, the files that they name included: trust roots that were replaced are
     /// no change of a text.
     fn is_of(&self, config: &Config, sources: &Sources) -> bool {
-        let Sources { agents, apis, .. } = sources;
-        let estate = Estate::reread(agents.text.clone(), apis.text.clone(), config);
-        estate.is_ok_and(|estate| estate == *self.estate)
+        Estate::reread(sources.estate(), config).is_ok_and(|estate| estate == *self.estate)
     }
 
     /// Whether it decides as another does: other are comments in data files, or cases.

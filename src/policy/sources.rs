@@ -2,11 +2,14 @@
 //! file's alone to know; `load.rs` builds a set from texts.
 
 use crate::{
-    config::{BundleOrigin, Config, FILE_BYTES_MAX, Finding, OpenedBundle, WrongBundle, about},
+    config::{
+        BundleOrigin, CUSTOM_SCHEMA_BYTES_MAX, Config, EstateTexts, FILE_BYTES_MAX, Finding, OpenedBundle, WrongBundle,
+        about,
+    },
     platform::{
         bundle::{Signed, signature_of},
         digest::{hex, sha256},
-        files::{read_guarded, require_guarded, require_owned},
+        files::{read_guarded, refuse_open_link, require_owned},
     },
 };
 use std::{
@@ -53,6 +56,7 @@ pub struct Sources {
     pub(super) cases: Vec<Source>,
     pub(super) agents: Source,
     pub(super) apis: Source,
+    pub(super) custom_schema: Option<Source>,
     /// The bundle that they are from, if they are from one.
     pub(super) bundle: Option<Arc<Signed>>,
 }
@@ -110,9 +114,11 @@ impl Sources {
         let cases = reader.texts(files.cases, FILE_BYTES_MAX);
         let estate = &config.estate_files;
         let [agents, apis] = [&estate.agents, &estate.apis].map(|path| reader.text(path, FILE_BYTES_MAX));
+        let custom_schema = estate.custom_schema.as_ref().filter(|path| reader.may_have(path));
+        let custom_schema = custom_schema.and_then(|path| reader.text(path, CUSTOM_SCHEMA_BYTES_MAX));
         match (agents, apis) {
             (Some(agents), Some(apis)) if reader.findings.is_empty() => {
-                Ok(Self { policies, cases, agents, apis, bundle: None })
+                Ok(Self { policies, cases, agents, apis, custom_schema, bundle: None })
             }
             _ => Err(reader.findings),
         }
@@ -150,12 +156,19 @@ impl Sources {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut all = Vec::new();
-        let estate = [&self.agents, &self.apis];
+        let estate = [&self.agents, &self.apis].into_iter().chain(&self.custom_schema);
         for source in self.policies.iter().chain(&self.cases).chain(estate) {
             append(&mut all, source.path.as_os_str().as_encoded_bytes());
             append(&mut all, source.text.as_bytes());
         }
         sha256(&all)
+    }
+
+    /// Those of the estate.
+    #[must_use]
+    pub fn estate(&self) -> EstateTexts {
+        let [agents, apis] = [&self.agents, &self.apis].map(|source| source.text.clone());
+        EstateTexts { agents, apis, custom_schema: self.custom_schema.as_ref().map(|source| source.text.clone()) }
     }
 
     /// What the files look like from outside, without reading them: another one wherever something was written, swapped,
@@ -290,14 +303,14 @@ impl<'c> Reader<'c> {
             None => {
                 let (files, estate) = (self.files(), &config.estate_files);
                 let named = [&estate.agents, &estate.apis, &config.policies].map(Clone::clone);
-                files.policies.into_iter().chain(files.cases).chain(named).collect()
+                files.policies.into_iter().chain(files.cases).chain(named).chain(estate.custom_schema.clone()).collect()
             }
         }
     }
 
     /// Whether it goes on.
     fn walk(&mut self, folder: &Path, depth: usize, into: &mut Files) -> bool {
-        let guarded = behind_a_link(folder).and_then(|()| require_owned(folder, self.owner));
+        let guarded = refuse_open_link(folder).and_then(|()| require_owned(folder, self.owner));
         let entries = guarded.and_then(|()| {
             let entries = fs::read_dir(folder).map_err(|e| format!("cannot be read: {e}"))?;
             let paths = entries.take(ENTRIES_MAX + 1).map(|e| e.map(|e| e.path()));
@@ -354,6 +367,11 @@ impl<'c> Reader<'c> {
         texts
     }
 
+    /// Whether a file is to be read that a bundle may do without.
+    fn may_have(&self, path: &Path) -> bool {
+        self.bundled.as_ref().is_none_or(|texts| texts.contains_key(path))
+    }
+
     fn text(&mut self, path: &Path, bytes_max: u64) -> Option<Source> {
         let read = match &mut self.bundled {
             Some(texts) => match texts.remove(path) {
@@ -363,7 +381,7 @@ impl<'c> Reader<'c> {
                 Some(text) => Ok(text),
                 None => Err("is not in the bundle".to_owned()),
             },
-            None => behind_a_link(path).and_then(|()| read_guarded(path, bytes_max, self.owner)),
+            None => refuse_open_link(path).and_then(|()| read_guarded(path, bytes_max, self.owner)),
         };
         match read {
             Ok(text) => Some(Source { path: path.to_owned(), text }),
@@ -379,15 +397,4 @@ impl<'c> Reader<'c> {
         self.findings.push(about(path, message));
         false
     }
-}
-
-/// Refuses a link into a folder in which anyone may put another file.
-fn behind_a_link(path: &Path) -> Result<(), String> {
-    let cannot = |e: std::io::Error| format!("cannot be read: {e}");
-    if !fs::symlink_metadata(path).map_err(cannot)?.is_symlink() {
-        return Ok(());
-    }
-    let real = path.canonicalize().map_err(cannot)?;
-    let folder = real.parent().unwrap_or(Path::new("/"));
-    require_guarded(folder).map_err(|wrong| format!("is a link into {}, which {wrong}", folder.display()))
 }

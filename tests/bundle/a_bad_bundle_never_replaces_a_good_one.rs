@@ -137,7 +137,7 @@ fn of_entries(good: &[u8]) -> Vec<Harm> {
         signed("a file that is not UTF-8", "which is not UTF-8", listed(not_utf8)),
         signed("a name that is not UTF-8", "holds a name that is not UTF-8", listed(strange)),
         signed("no manifest", "begins with \"agents.toml\"", archive_of(&entries[1..])),
-        signed("files without end", "holds more than 10003 files", archive_of(&[entries.clone(), many].concat())),
+        signed("files without end", "holds more than 10004 files", archive_of(&[entries.clone(), many].concat())),
         signed("a program", "form that `narrowgate policy bundle` writes", {
             let mut entries = entries.clone();
             entries[1].mode = 0o755;

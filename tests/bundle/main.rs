@@ -20,5 +20,6 @@ mod swapping;
 
 mod a_bad_bundle_never_replaces_a_good_one;
 mod a_bundle_comes_over_https;
+mod attributes_of_ones_own_come_with_it;
 mod no_older_bundle_is_taken;
 mod the_same_files_are_the_same_bundle;

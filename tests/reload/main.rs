@@ -32,3 +32,4 @@ mod a_weakening_waits_for_an_operator;
 mod every_event_of_a_reload_is_valid_ocsf;
 mod numbers_say_how_the_files_stand;
 mod operators_and_signals_reload;
+mod own_attributes_are_taken_anew;

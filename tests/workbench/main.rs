@@ -24,6 +24,7 @@ mod a_no_shows_what_nearly_held;
 mod a_request_is_explained;
 mod a_starter_set_is_sound;
 mod access_is_reviewed;
+mod attributes_of_ones_own;
 mod cases_are_run_and_counted;
 mod cedars_own_tests_run_unchanged;
 mod every_mistake_of_a_set_is_found;

@@ -9,7 +9,7 @@ use crate::{
         ed25519::{KEY_FILE_BYTES_MAX, PrivateKey, VerifyingKey},
         files::{read_bytes, read_text},
     },
-    policy::{BASE_SCHEMA, workbench},
+    policy::workbench,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ fn digest_of(signature: &Signature) -> String {
 
 fn print(args: &VerifyArgs, (signature, contents, bytes): (&Signature, &Contents, usize), output: &Output) {
     let (manifest, policies) = (&contents.manifest, workbench::policy_digest(contents));
-    let is_ours = manifest.schema_sha256 == hex(&sha256(BASE_SCHEMA.as_bytes()));
+    let is_ours = manifest.schema_sha256 == workbench::schema_digest(contents);
     let schema = if is_ours { "this narrowgate's" } else { "another than this narrowgate's" };
     let mut text = format!(
         "{}: serial {}, signed by key {}\n\

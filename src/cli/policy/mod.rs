@@ -51,7 +51,11 @@ pub(super) enum PolicyCommand {
     /// not parse, or cannot be written; the others are done.
     Fmt(format::FmtArgs),
     /// Print the schema that policies are validated against.
-    Schema,
+    ///
+    /// With --config: linked to what that configuration's [registry] custom_schema adds to it.
+    ///
+    /// Exit codes: 0 printed · 64 wrong usage or configuration.
+    Schema(SchemaArgs),
     /// Print the agents, clients, APIs and scopes of a configuration as policies see them: Cedar's entities, as JSON.
     ///
     /// With the schema it is what the `cedar` command line and policy editors ask for.
@@ -130,6 +134,13 @@ pub(in crate::cli) struct SetArgs {
     entities: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(in crate::cli) struct SchemaArgs {
+    /// The configuration whose schema it is; without it: narrowgate's own, with no custom attributes.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 impl SetArgs {
     /// The set, or the exit code once the mistakes are told.
     fn open(&self, output: &Output) -> Result<Set, Exit> {
@@ -157,7 +168,7 @@ pub(super) fn run(command: PolicyCommand, output: &Output) -> Exit {
         PolicyCommand::Check(args) => lint::run(&args, output),
         PolicyCommand::Test(args) => test::run(&args, output),
         PolicyCommand::Fmt(args) => format::run(&args, output),
-        PolicyCommand::Schema => output.text(policy::BASE_SCHEMA),
+        PolicyCommand::Schema(args) => schema(&args, output),
         PolicyCommand::Entities(config) => entities(&config, output),
         PolicyCommand::Replay(args) => replay::run(&args, output),
         PolicyCommand::Explain(args) => explain::run(&args, output),
@@ -189,6 +200,17 @@ fn open(arg: &ConfigArg, output: &Output) -> Result<(Config, Snapshot), Exit> {
     let config = load(arg, output)?;
     let snapshot = policy::load(&config, 1, None).map_err(|findings| check::report(&findings, Exit::Policy, output))?;
     Ok((config, snapshot))
+}
+
+fn schema(args: &SchemaArgs, output: &Output) -> Exit {
+    let Some(file) = &args.config else { return output.text(policy::BASE_SCHEMA) };
+    match load_file(file, output) {
+        Ok(config) => {
+            let custom = config.estate.custom_schema.as_ref();
+            output.text(&policy::schema_text(custom.map(|custom| custom.text.as_str())))
+        }
+        Err(exit) => exit,
+    }
 }
 
 fn entities(arg: &ConfigArg, output: &Output) -> Exit {

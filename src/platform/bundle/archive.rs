@@ -20,7 +20,7 @@ const RATIO_MAX: usize = 250;
 /// Up to here nobody asks how well it packs.
 const RATIO_FROM: usize = 1 << 20;
 /// Files of an archive.
-const ENTRIES_MAX: usize = 10_003;
+const ENTRIES_MAX: usize = 10_004;
 /// Bytes of the manifest.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Bytes that are unpacked at a time.

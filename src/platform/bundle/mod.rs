@@ -12,7 +12,7 @@ mod signature;
 
 pub use kept::{keep, kept_in, latest, load};
 pub use manifest::{FORMAT, Listed, Manifest, SERIAL_MAX, version};
-pub use names::{AGENTS, APIS, MANIFEST, POLICIES};
+pub use names::{AGENTS, APIS, CUSTOM_SCHEMA, MANIFEST, POLICIES};
 pub use signature::{SIGNATURE_BYTES_MAX, Signature};
 
 use crate::platform::{ed25519::VerifyingKey, files::read_guarded_bytes};

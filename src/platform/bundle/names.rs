@@ -7,6 +7,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const AGENTS: &str = "agents.toml";
 /// The APIs and scopes.
 pub const APIS: &str = "apis.toml";
+/// The schema of custom attributes, which a bundle may do without.
+pub const CUSTOM_SCHEMA: &str = "custom.cedarschema";
 /// The folder of policies and their cases.
 pub const POLICIES: &str = "policies";
 /// Bytes of a name: what a tar header has room for (POSIX.1 ustar).
@@ -35,10 +37,10 @@ pub(super) fn require_proper(name: &str) -> Result<(), String> {
     }
     let of_policies = name.strip_prefix(POLICIES).is_some_and(|rest| rest.starts_with('/'));
     let is_text = name.ends_with(".cedar") || name.ends_with(".cases.toml");
-    if [AGENTS, APIS].contains(&name) || (of_policies && is_text) {
+    if [AGENTS, APIS, CUSTOM_SCHEMA].contains(&name) || (of_policies && is_text) {
         return Ok(());
     }
     Err(format!(
-        "holds {name:?}: a bundle has {MANIFEST}, {AGENTS}, {APIS} and {POLICIES}/**/*.cedar and *.cases.toml alone"
+        "holds {name:?}: a bundle has {MANIFEST}, {AGENTS}, {APIS}, {CUSTOM_SCHEMA} and {POLICIES}/**/*.cedar and *.cases.toml alone"
     ))
 }

@@ -3,14 +3,9 @@
 use crate::{
     config::{Config, Finding, about},
     model::Wall,
-    platform::{
-        bundle::{AGENTS, APIS, Contents, FORMAT, Manifest, POLICIES},
-        digest::{hex, sha256},
-    },
+    platform::bundle::{AGENTS, APIS, CUSTOM_SCHEMA, Contents, FORMAT, Manifest, POLICIES},
     policy::{
-        Prepared, Snapshot,
-        load::BASE_SCHEMA,
-        prepare,
+        Prepared, Snapshot, prepare, schema,
         sources::{Source, Sources, digest},
     },
 };
@@ -50,12 +45,13 @@ pub fn bundle(
     }
     files.insert(AGENTS.to_owned(), sources.agents.text);
     files.insert(APIS.to_owned(), sources.apis.text);
+    files.extend(sources.custom_schema.map(|source| (CUSTOM_SCHEMA.to_owned(), source.text)));
     let manifest = Manifest {
         format: FORMAT,
         serial,
         created,
         minimum_version: minimum_version.to_owned(),
-        schema_sha256: hex(&sha256(BASE_SCHEMA.as_bytes())),
+        schema_sha256: snapshot.schema_digest.to_string(),
         files: Manifest::list(&files),
     };
     let contents = Contents { manifest, files };
@@ -83,4 +79,11 @@ pub fn policy_digest(contents: &Contents) -> String {
         of_policies.map(|(name, text)| Source { path: PathBuf::from(name), text: text.clone() }).collect();
     sources.sort_by(|a, b| a.path.cmp(&b.path));
     digest(Path::new(POLICIES), &sources)
+}
+
+/// The digest of this narrowgate's schema with what a bundle adds to it: what the bundle says, where it was made for this
+/// narrowgate.
+#[must_use]
+pub fn schema_digest(contents: &Contents) -> String {
+    schema::digest(&schema::schema_text(contents.files.get(CUSTOM_SCHEMA).map(String::as_str)))
 }

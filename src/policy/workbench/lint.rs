@@ -12,7 +12,8 @@ use crate::{
         annotations::Note,
         depth::{DEPTH_MAX, too_deep},
         entities,
-        load::{self, BASE_SCHEMA, is_policy_id},
+        load::{self, is_policy_id},
+        schema::Linked,
         sources::{self, POLICY_FILE_BYTES_MAX, Source},
     },
 };
@@ -103,9 +104,8 @@ impl Linted {
 /// What cannot be read at all.
 pub fn check_own(config: &Config, now: Wall) -> Result<Linted, Vec<Finding>> {
     let sources = sources::policies(config)?;
-    let (schema, _) = Schema::from_cedarschema_str(BASE_SCHEMA).map_err(|e| vec![of_folder(config, &causes(&e))])?;
-    let entities = entities::build(config, &config.estate, &schema)
-        .map_err(|e| vec![of_folder(config, &format!("entities do not fit the schema: {e}"))])?;
+    let Linked { schema, .. } = Linked::of_estate(&config.estate)?;
+    let entities = entities::build(config, &config.estate, &schema)?;
     let mut draft = Draft::new(Some(now), sources);
     draft.read();
     if draft.policies.is_empty() && draft.lints.is_empty() {
@@ -154,10 +154,6 @@ pub fn check_files(files: &Files) -> Result<Linted, Vec<Finding>> {
     draft.read();
     draft.look(&schema, entities.as_ref());
     Ok(draft.finish())
-}
-
-fn of_folder(config: &Config, message: &str) -> Finding {
-    crate::config::about(&config.policies, message)
 }
 
 /// An error of a file as a whole.

@@ -28,7 +28,7 @@ mod suite;
 mod who_can;
 
 pub use book::{Place, PolicyExcerpt};
-pub use bundle::{Bundled, bundle, policy_digest};
+pub use bundle::{Bundled, bundle, policy_digest, schema_digest};
 pub use clauses::Fact;
 pub use coverage::{Coverage, Covered, CoveredCondition};
 pub use diff::{Became, PolicyChange, SetDiff, compare};

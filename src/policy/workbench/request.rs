@@ -274,7 +274,7 @@ fn sole_scope(case: &Case<'_>) -> Result<Scope, String> {
 
 fn with(book: &Book<'_>, case: &Case<'_>) -> Result<Entities, String> {
     let own = book.own.ok_or("this set is not narrowgate's own")?;
-    own.entities_with(case.entities()?)
+    own.entities_with(case.entities(&own.schema)?)
 }
 
 /// A whole exchange: what is decided before the authorization server is called, and what is decided on its answer.
@@ -284,7 +284,7 @@ fn exchange(
     case: &mut Case<'_>,
     flow: &'static str,
 ) -> Result<Vec<ExplainedDecision>, String> {
-    let entities = snapshot.entities_with(case.entities()?)?;
+    let entities = snapshot.entities_with(case.entities(&snapshot.schema)?)?;
     let action = FLOWS.into_iter().find(|(word, _)| *word == flow).map_or("redeem_code", |(_, action)| action);
     let mut decisions = Vec::new();
     let releases: &[&str] = if matches!(flow, "begin" | "hold") { &[] } else { &["release_token"] };

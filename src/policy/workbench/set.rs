@@ -1,5 +1,6 @@
 //! A policy set as those who write it see it: each policy with the text it stands in.
 
+pub(super) use crate::policy::load::causes;
 use crate::{
     config::{Config, FILE_BYTES_MAX, Finding, about, position},
     platform::files::read_text,
@@ -117,21 +118,6 @@ impl Set {
         let source = self.sources.get(*source)?;
         Some((&source.path, position(&source.text, at + offset)))
     }
-}
-
-/// An error with what caused it, in one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 type Parsed = (PolicySet, BTreeMap<String, (usize, usize)>);
