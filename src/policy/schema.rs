@@ -88,6 +88,12 @@ fn linked(custom: &CustomSchema) -> Result<Linked, Finding> {
         .map_err(|e| about(&source.path, format!("does not go with narrowgate's schema: {e}")))
 }
 
+/// Links a fragment, for the fuzzer: it must never panic. Whether it may be linked.
+#[must_use]
+pub fn fuzz_custom_schema(text: &str) -> bool {
+    linked(&CustomSchema { path: std::path::PathBuf::new(), text: text.to_owned() }).is_ok()
+}
+
 /// Whether a fragment says no more than it may: what [`TYPES`] are, and kinds of entities that are listed whole. Types of
 /// other names could be made to fill the memory (each twice in the next); other entities and actions are never asked about.
 fn require_narrow(fragment: &Value) -> Result<(), String> {

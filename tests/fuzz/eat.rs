@@ -12,7 +12,7 @@ use narrowgate::{
         CHALLENGE_BYTES_MAX, challenges, fuzz_answer, fuzz_id_token, fuzz_keys, fuzz_metadata, fuzz_resource_metadata,
     },
     platform::bundle::{Contents, Signature, fuzz_bundle},
-    policy::fuzz_policy_set,
+    policy::{fuzz_custom_schema, fuzz_policy_set},
     transaction::Callback,
 };
 use serde_json::{Map, Value};
@@ -273,4 +273,9 @@ pub(crate) fn bundle(bytes: &[u8]) -> bool {
     let packed = contents.pack().expect("what was unpacked can be packed");
     assert_eq!(Contents::unpack(&packed), Ok(contents), "what was packed is something else");
     true
+}
+
+/// A schema of custom attributes. Whether it may be linked to ours.
+pub(crate) fn custom_schema(bytes: &[u8]) -> bool {
+    fuzz_custom_schema(&String::from_utf8_lossy(bytes))
 }

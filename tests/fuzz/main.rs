@@ -158,6 +158,11 @@ fn policies() {
 }
 
 #[test]
+fn schemas_of_custom_attributes() {
+    taken_by("custom_schema", ROUNDS / 200, eat::custom_schema);
+}
+
+#[test]
 fn bundles() {
     taken_by("bundle", ROUNDS / 20, eat::bundle);
 }
