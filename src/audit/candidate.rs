@@ -1,8 +1,11 @@
 //! Events about a policy set that decides nothing: the shadow, and one that waits for an operator. Whoever reads them must
 //! not take them for a decision: they have no disposition, no authorizations, and a status of their own.
 
-use super::{Code, Event, ocsf::put, words::fact};
-use serde_json::{Map, Value, json};
+use super::{
+    Code, Event,
+    tree::{Members, Tree, put, tree},
+    words::fact,
+};
 
 /// What is told of a policy set that decides nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,12 +66,12 @@ impl CandidateCode {
 }
 
 /// Puts what the event is about, and how it came out.
-pub(super) fn entity(event: &Event, code: CandidateCode, record: &mut Map<String, Value>) -> Value {
+pub(super) fn entity<'e>(event: &'e Event, code: CandidateCode, record: &mut Members<'e>) -> Tree<'e> {
     let (status_id, status) = code.status();
-    put(record, "status_id", json!(status_id));
-    put(record, "status", json!(status));
+    put(record, "status_id", status_id);
+    put(record, "status", status);
     let name = if code == CandidateCode::ActivationRefused { "policies" } else { "shadow policies" };
-    json!({ "name": name, "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" })
+    tree!({ "name": name, "uid": fact(event, "policy_digest"), "type_id": 5, "type": "Policy" })
 }
 
 impl From<CandidateCode> for Code {

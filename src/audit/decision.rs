@@ -1,11 +1,14 @@
 //! A decision in its event: what it says, and the questions that made it, so that it can be asked again (POL-09).
 
-use super::{Code, Event, ocsf::put as put_value};
+use super::{
+    Code, Event,
+    tree::{Members, Tree, put as put_value, tree},
+};
 use crate::{
-    model::{ProofDemand, Scope, Terms},
+    model::{ProofDemand, Terms},
     policy::{DenyKind, Verdict},
 };
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// The decision that an event is the record of. A detection repeats one that has an event of its own.
 pub(super) fn of(event: &Event) -> Option<&Verdict> {
@@ -13,21 +16,21 @@ pub(super) fn of(event: &Event) -> Option<&Verdict> {
 }
 
 /// Puts a decision where OCSF has a place for it.
-pub(super) fn put(event: &Event, record: &mut Map<String, Value>) {
+pub(super) fn put<'e>(event: &'e Event, record: &mut Members<'e>) {
     let Some(verdict) = &event.verdict else { return };
     let version = format!("sha256:{}", verdict.policy_digest);
     let authorizations = verdict.determining.iter().map(|d| {
         let (decision, kind) = if d.forbids { ("Deny", "Cedar forbid") } else { ("Allow", "Cedar permit") };
         // Its version is that of the set, which stands beside it once.
-        json!({ "decision": decision, "policy": { "uid": &*d.policy, "is_applied": true, "type": kind } })
+        tree!({ "decision": decision, "policy": tree!({ "uid": &*d.policy, "is_applied": true, "type": kind }) })
     });
-    put_value(record, "authorizations", authorizations.collect());
+    put_value(record, "authorizations", authorizations.collect::<Vec<_>>());
     put_value(
         record,
         "policy",
-        json!({ "uid": version, "name": "policies", "version": verdict.generation.to_string(), "type": "Cedar policy set", "is_applied": true }),
+        tree!({ "uid": version, "name": "policies", "version": verdict.generation.to_string(), "type": "Cedar policy set", "is_applied": true }),
     );
-    put_value(record, "status_detail", json!(status_detail(verdict)));
+    put_value(record, "status_detail", status_detail(verdict));
 }
 
 fn status_detail(verdict: &Verdict) -> String {
@@ -37,41 +40,44 @@ fn status_detail(verdict: &Verdict) -> String {
 }
 
 /// What OCSF has no place for.
-pub(super) fn facts(verdict: &Verdict) -> Map<String, Value> {
-    let removed = verdict.refused.iter().map(|(s, code)| json!({ "scope": s.as_str(), "policy_code": code }));
-    let facts = [
-        ("removed_scopes", removed.collect()),
-        ("deny_kind", json!(verdict.denied.map(DenyKind::as_str))),
+pub(super) fn facts(verdict: &Verdict) -> Members<'_> {
+    let removed = verdict.refused.iter().map(|(s, code)| tree!({ "scope": s.as_str(), "policy_code": code }));
+    vec![
+        ("removed_scopes", Tree::List(removed.collect())),
+        ("deny_kind", verdict.denied.map(DenyKind::as_str).into()),
         ("terms", terms(&verdict.terms)),
-        ("policy_digest", json!(&*verdict.policy_digest)),
-        ("schema_digest", json!(&*verdict.schema_digest)),
-        ("entities_digest", json!(&*verdict.entities_digest)),
-        ("generation", json!(verdict.generation)),
+        ("policy_digest", (&*verdict.policy_digest).into()),
+        ("schema_digest", (&*verdict.schema_digest).into()),
+        ("entities_digest", (&*verdict.entities_digest).into()),
+        ("generation", verdict.generation.into()),
         // Answers that were given before: whose, and with its event its questions.
-        ("decision_cache", json!(verdict.answered_by.map(|_| "hit"))),
-        ("answered_by", json!(verdict.answered_by.map(|id| id.to_string()))),
-    ];
-    facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        ("decision_cache", verdict.answered_by.map(|_| "hit").into()),
+        ("answered_by", verdict.answered_by.map(|id| id.to_string()).into()),
+    ]
+}
+
+fn granted(verdict: &Verdict) -> Tree<'_> {
+    Tree::List(verdict.granted.iter().map(|scope| scope.as_str().into()).collect())
 }
 
 /// A decision in short, inside an event that is not its own.
 #[must_use]
 pub fn decision_facts(verdict: &Verdict) -> Value {
     let mut record = facts(verdict);
-    for whose in ["decision_cache", "answered_by"] {
-        record.remove(whose);
-    }
-    let policies = verdict.determining.iter().map(|d| json!({ "policy": &*d.policy, "forbids": d.forbids }));
-    record.insert("verdict".to_owned(), json!(if verdict.denied.is_some() { "deny" } else { "allow" }));
-    record.insert("granted_scopes".to_owned(), json!(verdict.granted.iter().map(Scope::as_str).collect::<Vec<_>>()));
-    record.insert("policies".to_owned(), policies.collect());
-    record.insert("evaluation_errors".to_owned(), json!(verdict.errors));
-    Value::Object(record)
+    record.retain(|(name, _)| !["decision_cache", "answered_by"].contains(name));
+    let policies = verdict.determining.iter().map(|d| tree!({ "policy": &*d.policy, "forbids": d.forbids }));
+    record.extend([
+        ("verdict", Tree::from(if verdict.denied.is_some() { "deny" } else { "allow" })),
+        ("granted_scopes", granted(verdict)),
+        ("policies", Tree::List(policies.collect())),
+        ("evaluation_errors", verdict.errors.into()),
+    ]);
+    Tree::Members(record).into_value()
 }
 
-fn terms(terms: &Terms) -> Value {
+fn terms(terms: &Terms) -> Tree<'static> {
     let said = |flag: bool| flag.then_some(true);
-    json!({
+    tree!({
         "max_lifetime_ms": terms.max_lifetime.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         "proof": terms.proof.map(ProofDemand::as_str),
         "no_refresh": said(terms.no_refresh),
@@ -88,8 +94,8 @@ pub(super) type Said = [(&'static str, String); 6];
 /// What a decision says.
 pub(super) fn said(verdict: &Verdict) -> Said {
     let mut record = facts(verdict);
-    record.insert("granted_scopes".to_owned(), json!(verdict.granted.iter().map(Scope::as_str).collect::<Vec<_>>()));
-    let mut record = Value::Object(record);
+    record.push(("granted_scopes", granted(verdict)));
+    let mut record = Tree::Members(record).into_value();
     super::line::prune(&mut record);
     let policies = verdict.determining.iter().map(|d| (d.forbids, &*d.policy));
     told(&record, policies.collect(), &status_detail(verdict))

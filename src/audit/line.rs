@@ -1,4 +1,4 @@
-//! One JSON value as one line that nothing in it can break.
+//! JSON in a line that nothing in it can break.
 
 use crate::model::fault::cut;
 use serde::Serialize;
@@ -8,14 +8,17 @@ use std::io::{self, Write};
 /// The longest text in an event, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// Appends the value as one line of ASCII.
-pub(super) fn write_line(value: &Value, into: &mut Vec<u8>) -> io::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(&mut *into, Ascii)).map_err(io::Error::other)?;
-    into.push(b'\n');
-    Ok(())
+/// Appends a value in ASCII, as it is.
+pub(super) fn write(value: &(impl Serialize + ?Sized), into: &mut Vec<u8>) -> io::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(into, Ascii)).map_err(io::Error::other)
 }
 
-/// Drops what is null or empty; OCSF has no use for either. Cuts what is long: a line must stay readable for shippers.
+/// Appends a text, cut where it is long: a line must stay readable for shippers.
+pub(super) fn text(text: &str, into: &mut Vec<u8>) -> io::Result<()> {
+    if text.len() > TEXT_BYTES_MAX { write(&cut(text.to_owned(), TEXT_BYTES_MAX), into) } else { write(text, into) }
+}
+
+/// Drops what is null or empty and cuts what is long, as it is written.
 pub(super) fn prune(value: &mut Value) -> bool {
     match value {
         Value::Null => false,

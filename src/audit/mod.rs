@@ -17,6 +17,7 @@ mod record;
 mod recover;
 mod replay;
 mod segment;
+mod tree;
 mod words;
 mod writer;
 

@@ -1,6 +1,9 @@
 //! The fixed words of events: their OCSF class, their severity, their sentence.
 
-use super::{Code, Event, Severity};
+use super::{
+    Code, Event, Severity,
+    tree::{Tree, tree},
+};
 use crate::model::fault::Detection;
 
 /// A class of events: uid, name, category uid and name.
@@ -163,4 +166,13 @@ const fn of_the_store(code: Code) -> &'static str {
 /// A fact of an event that is a text.
 pub(super) fn fact<'e>(event: &'e Event, key: &str) -> &'e str {
     event.facts.iter().find(|(k, _)| *k == key).and_then(|(_, value)| value.as_str()).unwrap_or("none")
+}
+
+/// What whoever does it is after (MITRE ATT&CK).
+pub(super) fn attacks() -> Tree<'static> {
+    Tree::List(vec![tree!({
+        "version": "17.1",
+        "tactic": tree!({ "uid": "TA0006", "name": "Credential Access" }),
+        "technique": tree!({ "uid": "T1528", "name": "Steal Application Access Token" }),
+    })])
 }
