@@ -3,8 +3,8 @@
 
 use super::{Finding, about, reader::Table};
 use crate::{
-    model::{Custom, CustomValue},
-    platform::files::{read_guarded, require_guarded},
+    model::{Custom, CustomValue, fault::cut},
+    platform::files::{read_guarded, refuse_open_link},
 };
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 /// Bytes of the file that says what may stand there.
 pub(crate) const CUSTOM_SCHEMA_BYTES_MAX: u64 = 64 << 10;
 /// Tables and arrays in each other.
-const DEPTH_MAX: usize = 4;
+pub(crate) const CUSTOM_DEPTH_MAX: usize = 4;
 /// Values of one entity, and bytes of each of its texts and names.
 const VALUES_MAX: usize = 128;
 const TEXT_BYTES_MAX: usize = 1_024;
@@ -29,7 +29,7 @@ pub struct CustomSchema {
 impl CustomSchema {
     /// Reads the file.
     pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Self, Finding> {
-        let text = require_guarded(path).and_then(|()| read_guarded(path, CUSTOM_SCHEMA_BYTES_MAX, owner));
+        let text = refuse_open_link(path).and_then(|()| read_guarded(path, CUSTOM_SCHEMA_BYTES_MAX, owner));
         text.map(|text| Self { path: path.to_owned(), text }).map_err(|wrong| about(path, wrong))
     }
 }
@@ -58,14 +58,16 @@ fn attributes(table: &DeTable<'_>, depth: usize, left: &mut usize) -> Result<Cus
 
 fn value(value: &DeValue<'_>, depth: usize, left: &mut usize) -> Result<CustomValue, String> {
     *left = left.checked_sub(1).ok_or_else(|| format!("holds more than {VALUES_MAX} values"))?;
-    if depth > DEPTH_MAX {
-        return Err(format!("is nested deeper than {DEPTH_MAX}"));
+    if depth > CUSTOM_DEPTH_MAX {
+        return Err(format!("is nested deeper than {CUSTOM_DEPTH_MAX}"));
     }
     Ok(match value {
         DeValue::String(it) => CustomValue::Text(text(it)?),
         DeValue::Integer(it) => {
             let whole = i64::from_str_radix(it.as_str(), it.radix());
-            CustomValue::Whole(whole.map_err(|_| format!("holds a number that is too large: {it}"))?)
+            CustomValue::Whole(
+                whole.map_err(|_| format!("holds a number that is too large: {}", cut(it.to_string(), 40)))?,
+            )
         }
         DeValue::Boolean(it) => CustomValue::Flag(*it),
         // Its schema may say that it is a `datetime`.

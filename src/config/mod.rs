@@ -43,7 +43,7 @@ pub use bundle::{BundleOrigin, OpenedBundle, PolicyBundle, WrongBundle};
 pub use catalog::{Api, Catalog, DeclaredScope, ScopeHome};
 pub use client_auth::{ClientAuth, SubjectValue};
 pub use custom::CustomSchema;
-pub(crate) use custom::{CUSTOM_SCHEMA_BYTES_MAX, custom};
+pub(crate) use custom::{CUSTOM_DEPTH_MAX, CUSTOM_SCHEMA_BYTES_MAX, custom};
 pub use delegation::{Delegations, Subjects, TokenExchange};
 pub use estate::{Estate, EstateFiles, EstateTexts};
 pub use findings::{Finding, about, nearest, position};

@@ -38,7 +38,8 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
         match byte {
             b'"' => while bytes.next().is_some_and(|(_, b)| b != b'"' && (b != b'\\' || bytes.next().is_some())) {},
             b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
-                while bytes.next().is_some_and(|(_, b)| b != b'\n') {}
+                // As Cedar's lexer has it, either ends the comment.
+                while bytes.next().is_some_and(|(_, b)| b != b'\n' && b != b'\r') {}
             }
             b'(' | b'[' | b'{' => {
                 below += levels.last().map_or(0, Level::depth);
@@ -82,6 +83,7 @@ mod tests {
             "1*".repeat(many),
             format!("context{}", ".a".repeat(many)),
             ".a(".repeat(DEPTH_MAX),
+            format!("// a\r{}", "(".repeat(many)),
         ] {
             assert!(too_deep(&deep).is_some(), "{deep}");
         }

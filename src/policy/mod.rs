@@ -70,7 +70,7 @@ pub use register::RegisterPermitted;
 pub use release::{IssuedFacts, Releasable, Released};
 pub use reload::{Failure, Look, Prepared, Standing, Trigger, look, prepare};
 pub use request::{RequestPermitted, Requestable, SubjectFacts};
-pub use schema::{BASE_SCHEMA, fuzz_custom_schema, schema_text};
+pub use schema::{BASE_SCHEMA, fuzz_custom_schema, schema_of};
 pub use shadow::{Differs, Otherwise, Seen, Shadow, ShadowCounts, ShadowStanding, check_shadow};
 pub use sources::Sources;
 pub use verdict::{DenyKind, Determining, Refused, Verdict};

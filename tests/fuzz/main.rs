@@ -34,7 +34,7 @@ impl Wander {
 }
 
 /// Pieces that parsers stumble over.
-const PIECES: [&[u8]; 16] = [
+const PIECES: [&[u8]; 17] = [
     b"\"",
     b"\\",
     b"{",
@@ -49,6 +49,7 @@ const PIECES: [&[u8]; 16] = [
     b"-1",
     b"\\ud800",
     b"\r\n",
+    b"//\r",
     b"://",
     b"@",
 ];

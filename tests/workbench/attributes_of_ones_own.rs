@@ -116,7 +116,7 @@ fn what_does_not_fit_is_told_with_its_place() {
     // Without one: a required attribute is missing, and the agent is named.
     let silver = "custom = { tier = { type = \"Custom::Tier\", id = \"silver\" }, cost_centers = [] }";
     wrong(&agents(silver, ""), "agents.toml", &["agent `courier`", "expected the record to have an attribute"]);
-    wrong(&schema("type Scope", "type Scopes"), "custom.cedarschema", &["Custom::Scopes"]);
+    wrong(&schema("type Scope", "type Scopes"), "custom.cedarschema", &["type \"Scopes\""]);
     wrong(&schema("Set<Long>", "Set<Lang>"), "custom.cedarschema", &["Lang"]);
     wrong(&schema("type Api = {", "type Api = {{"), "custom.cedarschema:4:", &["is no schema"]);
     wrong(&schema("cost_centers: Set<Long>, ", ""), "", &["cost_centers"]);
@@ -137,6 +137,10 @@ fn other_tools_get_the_whole_schema() {
     let printed = here.policy("schema", &[]);
     assert!(printed.code == 0 && printed.out.ends_with(SCHEMA), "{}", printed.out);
     assert!(policy(&["schema"]).out.contains("type Agent = {};"));
+    let wrong = own();
+    wrong.change("custom.cedarschema", "type Api = {", "type Apis = {");
+    let said = wrong.policy("schema", &[]);
+    assert!(said.code == 65 && said.text().contains("custom.cedarschema: defines type \"Apis\""), "{}", said.text());
     let Some(cedar) = starter::cedar() else { return };
     here.write("whole.cedarschema", &printed.out);
     let run = |policies: &Path| {
@@ -175,4 +179,14 @@ fn the_solver_knows_them() {
     assert!(said.exit == 1 && said.out.contains("LOOSER"), "{}{}", said.out, said.err);
     assert!(said.out.contains("own.gold-for-pii"), "{}", said.out);
     assert_eq!(comparing::diff(&new, &old, &asked).exit, 0);
+
+    // Under two schemas nobody can be asked: what one knows, the other has never heard of.
+    let third = own();
+    third.change("custom.cedarschema", "regulated?: Bool", "regulated?: Bool, site?: String");
+    third.change("policies/own.cedar", "principal.custom.cost_centers.contains(42) &&", "");
+    let third = third.path("narrowgate.toml");
+    let said = comparing::diff(&old, &third, &asked);
+    assert!(said.exit == 65 && said.err.contains("of one schema only"), "{}{}", said.out, said.err);
+    let said = comparing::diff(&old, &third, &["--solver", "off"]);
+    assert!(said.exit != 0 && said.out.contains("custom attributes are not the same"), "{}{}", said.out, said.err);
 }

@@ -165,7 +165,8 @@ fn solve(args: &DiffArgs, (old, new): (&Set, &Set), text: &SetDiff, output: &Out
         }
         Ok(proved) => Ok(Asked::Shown(Box::new(proved))),
         Err(SolverFailure::Invalid(mistakes)) if is_required => {
-            let text = format!("a solver can be asked about valid policies only:\n{}", mistakes.join("\n"));
+            let text =
+                format!("a solver can be asked about valid policies of one schema only:\n{}", mistakes.join("\n"));
             Err(output.fail(Exit::Policy, &text))
         }
         Err(SolverFailure::Invalid(mistakes)) => Ok(Asked::Invalid(mistakes)),
@@ -239,7 +240,7 @@ impl Conclusion {
         if found.text.entities_differ {
             it.differs = true;
             it.untold
-                .push("agents, clients, APIs or scopes differ, which only a replay shows the effect of".to_owned());
+                .push("agents, clients, APIs, scopes or their custom attributes differ, which only a replay shows the effect of".to_owned());
         }
         it
     }

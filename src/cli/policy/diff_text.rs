@@ -59,7 +59,7 @@ fn policies(text: &mut String, found: &Found<'_>) {
         policy(text, change);
     }
     if found.text.entities_differ {
-        text.push_str("The agents, clients, APIs or scopes are not the same in both.\n");
+        text.push_str("The agents, clients, APIs, scopes or their custom attributes are not the same in both.\n");
     }
 }
 
@@ -155,7 +155,9 @@ fn solver(text: &mut String, asked: &Asked) {
              install cvc5, or name one by --solver-command or CVC5\n",
         ),
         Asked::Invalid(mistakes) => {
-            text.push_str("\nEvery request there can be: a solver can be asked about valid policies only\n");
+            text.push_str(
+                "\nEvery request there can be: a solver can be asked about valid policies of one schema only\n",
+            );
             for mistake in mistakes {
                 let _ = writeln!(text, "  {mistake}");
             }

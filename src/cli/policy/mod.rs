@@ -54,7 +54,7 @@ pub(super) enum PolicyCommand {
     ///
     /// With --config: linked to what that configuration's [registry] custom_schema adds to it.
     ///
-    /// Exit codes: 0 printed · 64 wrong usage or configuration.
+    /// Exit codes: 0 printed · 64 wrong usage or configuration · 65 what is added is not valid.
     Schema(SchemaArgs),
     /// Print the agents, clients, APIs and scopes of a configuration as policies see them: Cedar's entities, as JSON.
     ///
@@ -204,11 +204,9 @@ fn open(arg: &ConfigArg, output: &Output) -> Result<(Config, Snapshot), Exit> {
 
 fn schema(args: &SchemaArgs, output: &Output) -> Exit {
     let Some(file) = &args.config else { return output.text(policy::BASE_SCHEMA) };
-    match load_file(file, output) {
-        Ok(config) => {
-            let custom = config.estate.custom_schema.as_ref();
-            output.text(&policy::schema_text(custom.map(|custom| custom.text.as_str())))
-        }
+    match load_file(file, output).map(|config| policy::schema_of(&config.estate)) {
+        Ok(Ok(text)) => output.text(&text),
+        Ok(Err(findings)) => check::report(&findings, Exit::Policy, output),
         Err(exit) => exit,
     }
 }

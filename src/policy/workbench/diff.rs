@@ -53,7 +53,7 @@ pub struct SetDiff {
     pub changes: Vec<PolicyChange>,
     /// Policies that are in both as they are, but for white space, comments and the file they stand in.
     pub same: usize,
-    /// Whether the agents, clients, APIs and scopes differ, too: no look at policies tells what that changes.
+    /// Whether the agents, clients, APIs and scopes differ, or what may be known of them: no look at policies tells what that changes.
     pub entities_differ: bool,
     /// Whether a permit with terms is gone, or holds for other requests: where another permit holds as well, the terms of
     /// that one now count alone.
@@ -69,7 +69,10 @@ pub fn compare(old: &Set, new: &Set) -> SetDiff {
         changes: Vec::new(),
         same: 0,
         entities_differ: match (&old.own, &new.own) {
-            (Some(old), Some(new)) => old.snapshot.entities_digest != new.snapshot.entities_digest,
+            (Some(old), Some(new)) => {
+                let (old, new) = (&old.snapshot, &new.snapshot);
+                old.entities_digest != new.entities_digest || old.schema_digest != new.schema_digest
+            }
             _ => false,
         },
         terms_may_count_alone: false,

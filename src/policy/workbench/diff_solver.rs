@@ -128,6 +128,9 @@ pub(super) struct Asked<'s> {
 
 impl<'s> Asked<'s> {
     fn of(old: &'s Set, new: &'s Set) -> Result<Self, SolverFailure> {
+        if old.snapshot().map(|s| &s.schema_digest) != new.snapshot().map(|s| &s.schema_digest) {
+            return Err(SolverFailure::Invalid(vec!["the schemas of custom attributes differ".to_owned()]));
+        }
         for set in [old, new] {
             let result = Validator::new(new.schema.clone()).validate(&set.policies, ValidationMode::Strict);
             let mistakes: Vec<String> =

@@ -191,7 +191,7 @@ pub(super) fn unknown_entities(draft: &mut Draft, entities: &Entities) {
 }
 
 fn is_declared(uid: &EntityUid) -> bool {
-    DECLARED.contains(&uid.type_name().basename())
+    uid.type_name().namespace() == "Narrowgate" && DECLARED.contains(&uid.type_name().basename())
 }
 
 /// The entities that a scope names, but for actions: of them Cedar knows.
