@@ -28,6 +28,11 @@ impl Level {
     }
 }
 
+/// The bytes of the comment that a text begins with: as Cedar's lexer has it, a carriage return ends it too.
+pub(super) fn comment(text: &str) -> usize {
+    text.find(['\n', '\r']).unwrap_or(text.len())
+}
+
 /// Where a text is nested deeper than it may be: the byte offset.
 pub(super) fn too_deep(text: &str) -> Option<usize> {
     let (mut levels, mut word) = (vec![Level::default()], 0);
@@ -38,8 +43,9 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
         match byte {
             b'"' => while bytes.next().is_some_and(|(_, b)| b != b'"' && (b != b'\\' || bytes.next().is_some())) {},
             b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
-                // As Cedar's lexer has it, either ends the comment.
-                while bytes.next().is_some_and(|(_, b)| b != b'\n' && b != b'\r') {}
+                // Its slashes are two of its bytes, and the first is taken.
+                let rest = text.get(at..).map_or(0, comment);
+                let _ = bytes.nth(rest.saturating_sub(2));
             }
             b'(' | b'[' | b'{' => {
                 below += levels.last().map_or(0, Level::depth);

@@ -4,6 +4,7 @@
 //! They are taken apart in the text, not in the tree that Cedar makes of it: the tree says neither where a conjunct stands
 //! nor how it was written. That the parts together say what the whole says is held against the tree (tests below).
 
+use crate::policy::depth::comment;
 use cedar_policy::{Authorizer, Decision, Entities, Policy, PolicySet, Request};
 use std::{fmt, str::FromStr};
 
@@ -105,7 +106,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
         let length = if first.is_whitespace() {
             rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len())
         } else if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
+            comment(rest)
         } else {
             let length = match first {
                 '"' => string(rest),
@@ -224,6 +225,8 @@ mod tests {
 
     #[test]
     fn conjuncts_are_taken_apart_and_nothing_else_is() {
+        let texts_of: Vec<&str> = tokens("a // b\rc // d\n//").into_iter().map(|token| token.text).collect();
+        assert_eq!(texts_of, ["a", "c"], "a comment ends where Cedar says");
         let policy = r#"@when("{ a && b }") @unless permit (principal, action, resource is A)
             when { ((context.a && (context.b && context.c))) && // why { not
                    (context.d || context.e && context.f) && !(context.g && context.h) }
